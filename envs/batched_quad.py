@@ -1,0 +1,310 @@
+"""BatchedQuad: many drones at once in torch, differentiable; the twin of `PyBulletQuad`.
+
+The same physics and sensor equations on tensors with one element a lane. One `step` runs to the next
+IMU event of every lane. Held drones stand still because their physics runs with dt = 0.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.airframe import Airframe
+from envs.batched_ops import TORCH_OPS
+from envs.batched_sensors import EPS_S, Motion, deliver, initial_sensors, sense_substep
+from envs.batched_state import BatchedState, SensorState, lane_constants, vec3
+from envs.conditions import SUBSTEP_S, Conditions
+from envs.flights import RELEASE_THRUST, Flights, draw_flights
+from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
+from envs.sensors import FlowModel, ImuModel, RangeModel, read_imu, specific_force
+from envs.wind import gust_m_s, step_gusts
+from liquid_pilot.errors import ConfigError, SimulationError
+from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body
+from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, Held, assemble
+from liquid_pilot.ops import Vec3, Vec4
+from liquid_pilot.rate_loop import RateLoopState
+
+LONGEST_LATENCY_S = 0.030
+FASTEST_IMU_HZ = 440.0
+HISTORY = math.ceil(LONGEST_LATENCY_S * FASTEST_IMU_HZ) + 2
+ACCEL_WALK_RATIO = 10.0  # accelerometer bias walk over gyro bias walk, in SI units
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedQuad:
+    """The world of many drones. Pure: every method returns a new state; random numbers come from `generator`.
+
+    substep_s: longest physics substep. Raises `ConfigError` for conditions that only PyBullet flies.
+    """
+
+    airframe: Airframe
+    conditions: Conditions
+    generator: torch.Generator
+    substep_s: float = SUBSTEP_S
+    dtype: torch.dtype = torch.float32
+    imu: ImuModel = ImuModel()
+    flow: FlowModel = FlowModel()
+    range: RangeModel = RangeModel()
+
+    def __post_init__(self) -> None:
+        if any(fault.sensor == "imu" for fault in self.conditions.faults):
+            raise ConfigError("the batched engine steps at IMU events and cannot lose the IMU; use --engine pybullet")
+        if self.conditions.command_latency_s[1] > LONGEST_LATENCY_S:
+            raise ConfigError(f"command_latency_s goes to {self.conditions.command_latency_s[1]:g} s; the batched engine keeps {LONGEST_LATENCY_S} s")
+
+    def reset(self, flights: Flights) -> BatchedState:
+        """Every drone in the hand at t = 0, with its first IMU sample read."""
+        c = lane_constants(flights, self.dtype)
+        zero = torch.zeros_like(c["mass_kg"])
+        t = torch.zeros_like(c["flow_phase"])
+        q = c["attitude_wxyz"]
+        body = Body((zero, zero, c["height_m"]), (zero, zero, zero), (q[0], q[1], q[2], q[3]), (zero, zero, zero))
+        speed = zero + math.sqrt(RELEASE_THRUST)
+        loop = RateLoopState((zero, zero, zero), (zero, zero, zero))
+        gust_start = torch.randn((3, len(flights)), generator=self.generator, dtype=self.dtype)
+        default = torch.stack([zero + self.release_thrust_m_s2, zero, zero, zero])
+        state = BatchedState(
+            constants=c,
+            t_s=t,
+            dt_s=t,
+            release_s=t + torch.inf,
+            body=body,
+            actuators=Actuators((speed, speed, speed, speed), loop),
+            acceleration_m_s2=(zero, zero, zero),
+            gusts=(gust_start[0], gust_start[1], zero, gust_start[2], zero),
+            gyro_bias_rad_s=vec3(c["gyro_bias_rad_s"]),
+            accel_bias_m_s2=vec3(c["accel_bias_m_s2"]),
+            commands=default[:, None, :].expand(4, HISTORY, -1),
+            command_times_s=t.expand(HISTORY, -1) - 1e6,
+            sensors=initial_sensors(c, (zero, zero, zero), (zero, zero, zero)),
+        )
+        gyro, accel = self._read_imu(state, rotation_matrix(body.attitude_wxyz))
+        return replace(state, sensors=initial_sensors(c, gyro, accel))
+
+    @property
+    def release_thrust_m_s2(self) -> float:
+        """Thrust that the motors hold until the first command takes effect."""
+        return RELEASE_THRUST * self.airframe.thrust_to_weight * GRAVITY_M_S2
+
+    def intervals(self, state: BatchedState) -> Tensor:
+        """Next IMU interval of every lane, (B,) float64.
+
+        Mixed rates draw one interval for the whole lane group and jitter it, so that all lanes share a
+        number of substeps.
+        """
+        unit = torch.rand(state.t_s.shape, generator=self.generator, dtype=torch.float64)
+        if self.conditions.imu_mixed:
+            low, high = (math.log(1.0 / hz) for hz in reversed(self.conditions.imu_hz))
+            u = torch.rand((), generator=self.generator, dtype=torch.float64)
+            base = torch.exp(low + (high - low) * u).expand_as(unit)
+        else:
+            base = 1.0 / state.constants["imu_hz"].double()
+        return base * (1.0 + self.conditions.imu_jitter * (2.0 * unit - 1.0))
+
+    def step(self, state: BatchedState, command: tuple[Tensor, Vec3[Tensor]], dt_s: Tensor) -> BatchedState:
+        """Run to the next IMU event, dt later. command: (thrust_m_s2, rates_rad_s), issued at state.t_s."""
+        if not bool((dt_s > 0).all()):
+            raise SimulationError("dt_s holds a value that is not positive; IMU intervals must be positive and finite")
+        state = self._drift(self._issue(state, command), dt_s)
+        n = math.ceil(float(dt_s.max()) / self.substep_s - 1e-9)
+        h64 = dt_s / n
+        h = h64.to(self.dtype)
+        moving = torch.isfinite(state.release_s)
+        h_moving = h * moving.to(self.dtype)
+        params = self._params(state)
+        matrix = rotation_matrix(state.body.attitude_wxyz)
+        body, actuators, sensors = state.body, state.actuators, state.sensors
+        sensors = replace(
+            sensors,
+            flow=replace(sensors.flow, fresh=torch.zeros_like(moving)),
+            range=replace(sensors.range, fresh=torch.zeros_like(moving)),
+        )
+        wind = self._wind(state)
+        due_s = state.command_times_s + state.constants["command_latency_s"]
+        linear: Vec3[Tensor] = state.acceleration_m_s2
+        for i in range(n):
+            in_effect = self._command_at(state.commands, due_s, state.t_s + i * h64)
+            actuators = actuate(TORCH_OPS, self.airframe, params, actuators, in_effect, body.rates_rad_s, h_moving)
+            force = forces(TORCH_OPS, self.airframe, params, body, matrix, actuators.motor_speed, wind)
+            linear, angular = accelerations(self.airframe, params, body, matrix, force)
+            body = integrate(TORCH_OPS, body, linear, angular, h_moving)
+            matrix = rotation_matrix(body.attitude_wxyz)
+            t = state.t_s + (i + 1) * h64
+            if i == n - 1:
+                mask = moving.to(self.dtype)
+                state = replace(
+                    state, t_s=t, dt_s=dt_s, body=body, actuators=actuators,
+                    acceleration_m_s2=(linear[0] * mask, linear[1] * mask, linear[2] * mask),
+                )
+                sensors = self._sample_imu(state, matrix, sensors)
+            motion = Motion(
+                t, t - state.release_s, body.position_m[2], matrix, to_body(matrix, body.velocity_m_s), body.rates_rad_s
+            )
+            sensors = sense_substep(
+                sensors, state.constants, self.conditions, (self.flow, self.range), motion, h, self.generator
+            )
+        sensors = replace(sensors, flow=deliver(sensors.flow, state.t_s), range=deliver(sensors.range, state.t_s))
+        return self._release(replace(state, sensors=sensors))
+
+    def observe(self, state: BatchedState) -> Tensor:
+        """The network's input at the current IMU event, (B, OBS_DIM)."""
+        return torch.stack(torch.broadcast_tensors(*assemble(self.held(state))), dim=1)
+
+    def held(self, state: BatchedState) -> Held[Tensor]:
+        """Newest sensor values with freshness and age, as the onboard controller would hold them."""
+        s, c = state.sensors, state.constants
+
+        def age(stamp_s: Tensor) -> Tensor:
+            return (state.t_s - stamp_s).clamp(max=INITIAL_AGE_S).to(self.dtype)
+
+        return Held(
+            dt_s=state.dt_s.to(self.dtype),
+            gyro_rad_s=s.gyro_rad_s,
+            accel_m_s2=s.accel_m_s2,
+            accel_fresh=s.accel_fresh.to(self.dtype),
+            accel_age_s=age(s.accel_stamp_s),
+            flow_rate_rad_s=(s.flow.held[0], s.flow.held[1]),
+            flow_quality=s.flow.held[2],
+            flow_fresh=s.flow.fresh.to(self.dtype),
+            flow_age_s=age(s.flow.held_stamp_s),
+            range_m=s.range.held[0],
+            range_fresh=s.range.fresh.to(self.dtype),
+            range_age_s=age(s.range.held_stamp_s),
+            setpoint_velocity_m_s=(c["setpoint_velocity_m_s"][0], c["setpoint_velocity_m_s"][1]),
+            setpoint_height_m=c["setpoint_height_m"],
+            setpoint_yaw_rate_rad_s=c["setpoint_yaw_rate_rad_s"],
+        )
+
+    def _issue(self, state: BatchedState, command: tuple[Tensor, Vec3[Tensor]]) -> BatchedState:
+        """Put the command in the delay line; a held drone ignores it."""
+        thrust, rates = command
+        new = torch.stack([thrust, *rates])
+        if not bool(torch.isfinite(new.detach()).all()):
+            lane = int((~torch.isfinite(new.detach())).any(dim=0).nonzero()[0])
+            raise SimulationError(f"the command of lane {lane} is not finite; the policy or its state has diverged")
+        released = torch.isfinite(state.release_s)
+        new = torch.where(released, new, state.commands[:, -1])
+        times = torch.where(released, state.t_s, state.command_times_s[-1])
+        return replace(
+            state,
+            commands=torch.cat([state.commands[:, 1:], new[:, None]], dim=1),
+            command_times_s=torch.cat([state.command_times_s[1:], times[None]], dim=0),
+        )
+
+    @staticmethod
+    def _command_at(commands: Tensor, due_s: Tensor, t_s: Tensor) -> tuple[Tensor, Vec3[Tensor]]:
+        """The newest command that has taken effect at t."""
+        index = (due_s <= t_s + EPS_S).sum(dim=0).clamp(min=1) - 1
+        c = commands.gather(1, index.expand(4, 1, -1))[:, 0]
+        return c[0], (c[1], c[2], c[3])
+
+    def _drift(self, state: BatchedState, dt_s: Tensor) -> BatchedState:
+        """Gusts and bias walk, once a control step."""
+        dt = dt_s.to(self.dtype)
+        n = torch.randn((9, *dt.shape), generator=self.generator, dtype=self.dtype)
+        walk = self.conditions.gyro_walk_rad_s2 * torch.sqrt(dt)
+        g, a = state.gyro_bias_rad_s, state.accel_bias_m_s2
+        slow = ACCEL_WALK_RATIO * walk
+        return replace(
+            state,
+            gusts=step_gusts(TORCH_OPS, state.gusts, dt, (n[0], n[1], n[2])),
+            gyro_bias_rad_s=(g[0] + walk * n[3], g[1] + walk * n[4], g[2] + walk * n[5]),
+            accel_bias_m_s2=(a[0] + slow * n[6], a[1] + slow * n[7], a[2] + slow * n[8]),
+        )
+
+    def _wind(self, state: BatchedState) -> Vec3[Tensor]:
+        mean = state.constants["wind_mean_m_s"]
+        gust = gust_m_s(state.gusts, state.constants["gust_m_s"])
+        return mean[0] + gust[0], mean[1] + gust[1], mean[2] + gust[2]
+
+    def _params(self, state: BatchedState) -> FlightParams[Tensor]:
+        c = state.constants
+        limit = c["rotor_thrust_max_n"]
+        thrust: Vec4[Tensor] = (limit[0], limit[1], limit[2], limit[3])
+        return FlightParams(
+            mass_kg=c["mass_kg"],
+            inertia_kg_m2=vec3(c["inertia_kg_m2"]),
+            rotor_thrust_max_n=thrust,
+            yaw_scale=c["yaw_scale"],
+            drag_scale=c["drag_scale"],
+            motor_tau_up_s=c["motor_tau_up_s"],
+            motor_tau_down_s=c["motor_tau_down_s"],
+            gyro_bias_rad_s=state.gyro_bias_rad_s,
+        )
+
+    def _read_imu(self, state: BatchedState, matrix: Matrix3[Tensor]) -> tuple[Vec3[Tensor], Vec3[Tensor]]:
+        noise = torch.randn((6, *state.t_s.shape), generator=self.generator, dtype=self.dtype)
+        noise = noise * state.constants["noise_scale"]
+        return read_imu(
+            TORCH_OPS,
+            self.imu,
+            state.body.rates_rad_s,
+            specific_force(matrix, state.acceleration_m_s2),
+            state.gyro_bias_rad_s,
+            state.accel_bias_m_s2,
+            (vec3(noise[:3]), vec3(noise[3:])),
+        )
+
+    def _sample_imu(self, state: BatchedState, matrix: Matrix3[Tensor], sensors: SensorState) -> SensorState:
+        """The IMU event that ends the step; it counts into the flow window that ends at the same instant."""
+        gyro, accel = self._read_imu(state, matrix)
+        off = torch.zeros_like(state.release_s, dtype=torch.bool)
+        since = state.t_s - state.release_s
+        for fault in self.conditions.faults:
+            if fault.sensor == "accel":
+                off = off | ((since >= fault.start_s) & (since < fault.end_s))
+        old, total = sensors.accel_m_s2, sensors.gyro_sum
+        return replace(
+            sensors,
+            gyro_rad_s=gyro,
+            accel_m_s2=(
+                torch.where(off, old[0], accel[0]),
+                torch.where(off, old[1], accel[1]),
+                torch.where(off, old[2], accel[2]),
+            ),
+            accel_stamp_s=torch.where(off, sensors.accel_stamp_s, state.t_s),
+            accel_fresh=~off,
+            gyro_sum=(total[0] + gyro[0], total[1] + gyro[1], total[2] + gyro[2]),
+            gyro_count=sensors.gyro_count + 1.0,
+        )
+
+    def _release(self, state: BatchedState) -> BatchedState:
+        """Let go of the drones whose hold is over: they get their launch velocity and rates."""
+        held = torch.isinf(state.release_s)
+        now = held & (state.t_s >= self.conditions.hold_s - EPS_S)
+        if not bool(now.any()):
+            return state
+        v, w = state.constants["launch_velocity_m_s"], state.constants["launch_rates_rad_s"]
+        b = state.body
+        body = replace(
+            b,
+            velocity_m_s=vec3(torch.where(now, v, torch.stack(b.velocity_m_s))),
+            rates_rad_s=vec3(torch.where(now, w, torch.stack(b.rates_rad_s))),
+        )
+        return replace(state, body=body, release_s=torch.where(now, state.t_s, state.release_s))
+
+
+def benchmark_steps(batch: int, seconds: float, imu_hz: float = 100.0) -> float:
+    """Control steps per second and thread without gradients, all sensors drawn, at the given IMU rate."""
+    from envs.airframe import load_airframe
+
+    airframe = load_airframe("cf2x")
+    conditions = Conditions(imu_hz=(imu_hz, imu_hz), imu_jitter=0.0)
+    world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(0))
+    state = world.reset(draw_flights(airframe, conditions, batch, np.random.default_rng(0)))
+    zero = torch.zeros(batch)
+    command = (zero + GRAVITY_M_S2, (zero, zero, zero))
+    with torch.no_grad():
+        for _ in range(3):
+            state = world.step(state, command, world.intervals(state))
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            world.observe(state)
+            state = world.step(state, command, world.intervals(state))
+            steps += 1
+        return steps * batch / (time.perf_counter() - start)

@@ -1,0 +1,187 @@
+"""Scheduling of the slow sensors for many drones at once; the readings come from `envs.sensors`.
+
+Windows close and samples are taken on substeps, samples arrive after their latency, losses and
+outages silence them: the same rules as `envs.sensor_events` for one drone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from envs.batched_ops import TORCH_OPS
+from envs.batched_state import Channel, SensorState
+from envs.conditions import Conditions
+from envs.sensors import (
+    FlowModel,
+    RangeModel,
+    flow_quality,
+    range_returns,
+    read_flow,
+    read_range,
+    slant_distance,
+    true_flow,
+)
+from liquid_pilot.geometry import Matrix3
+from liquid_pilot.observation import INITIAL_AGE_S, INITIAL_RANGE_M
+from liquid_pilot.ops import Vec3
+
+EPS_S = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """True motion at the end of one substep, as the downward sensors need it."""
+
+    t_s: Tensor  # (B,) float64
+    since_release_s: Tensor  # (B,) float64, negative infinity while held
+    height_m: Tensor
+    matrix: Matrix3[Tensor]
+    body_velocity_m_s: Vec3[Tensor]
+    rates_rad_s: Vec3[Tensor]
+
+
+def initial_channel(hz: Tensor, phase: Tensor, held: Tensor) -> Channel:
+    """A sensor that has not spoken yet."""
+    zero = torch.zeros_like(phase)
+    return Channel(
+        next_s=phase / hz,
+        window_start_s=zero,
+        pending=held,
+        pending_stamp_s=zero,
+        deliver_s=zero + torch.inf,
+        held=held,
+        held_stamp_s=zero - INITIAL_AGE_S,
+        fresh=zero > 1.0,
+    )
+
+
+def initial_sensors(constants: dict[str, Tensor], gyro: Vec3[Tensor], accel: Vec3[Tensor]) -> SensorState:
+    """At t = 0, with the first IMU sample already read."""
+    zero = torch.zeros_like(constants["mass_kg"])
+    t = torch.zeros_like(constants["flow_phase"])
+    return SensorState(
+        gyro_rad_s=gyro,
+        accel_m_s2=accel,
+        accel_stamp_s=t,
+        accel_fresh=t < 1.0,
+        gyro_sum=(zero, zero, zero),
+        gyro_count=zero,
+        flow_integral_rad=(zero, zero),
+        flow=initial_channel(constants["flow_hz"], constants["flow_phase"], torch.stack([zero, zero, zero])),
+        range=initial_channel(
+            constants["range_hz"], constants["range_phase"], torch.stack([zero + INITIAL_RANGE_M])
+        ),
+    )
+
+
+def deliver(channel: Channel, t_s: Tensor) -> Channel:
+    """Hold the sample under way where it has arrived by t."""
+    due = channel.deliver_s <= t_s + EPS_S
+    return replace(
+        channel,
+        held=torch.where(due, channel.pending, channel.held),
+        held_stamp_s=torch.where(due, channel.pending_stamp_s, channel.held_stamp_s),
+        deliver_s=torch.where(due, torch.inf, channel.deliver_s),
+        fresh=channel.fresh | due,
+    )
+
+
+def _close(
+    channel: Channel, closing: Tensor, heard: Tensor, sample: Tensor, t_s: Tensor, latency_s: Tensor, period_s: Tensor
+) -> Channel:
+    """End the window of the closing lanes; where `heard`, send its sample on its way."""
+    channel = deliver(channel, t_s)
+    sent = closing & heard
+    following = channel.next_s + period_s
+    following = torch.where(following <= t_s, t_s + period_s, following)
+    return replace(
+        channel,
+        next_s=torch.where(closing, following, channel.next_s),
+        window_start_s=torch.where(closing, t_s, channel.window_start_s),
+        pending=torch.where(sent, sample, channel.pending),
+        pending_stamp_s=torch.where(sent, t_s, channel.pending_stamp_s),
+        deliver_s=torch.where(sent, t_s + latency_s, channel.deliver_s),
+    )
+
+
+def _heard(name: str, conditions: Conditions, constants: dict[str, Tensor], since: Tensor, chance: Tensor) -> Tensor:
+    """Lanes whose sample is neither lost nor silenced by an outage or a fault."""
+    start, end = constants[f"{name}_outage_s"]
+    silent = (since >= start) & (since < end)
+    for fault in conditions.faults:
+        if fault.sensor == name:
+            silent = silent | ((since >= fault.start_s) & (since < fault.end_s))
+    return ~silent & (chance >= constants[f"{name}_dropout"])
+
+
+def _jittered_period(hz: Tensor, jitter: float, unit: Tensor) -> Tensor:
+    return (1.0 + jitter * (2.0 * unit.double() - 1.0)) / hz.double()
+
+
+def sense_substep(
+    state: SensorState,
+    constants: dict[str, Tensor],
+    conditions: Conditions,
+    models: tuple[FlowModel, RangeModel],
+    motion: Motion,
+    h_s: Tensor,
+    generator: torch.Generator,
+) -> SensorState:
+    """Integrate flow over one substep of h seconds; close windows and sample where it is time."""
+    ops, (flow_model, range_model) = TORCH_OPS, models
+    distance = slant_distance(ops, motion.height_m, motion.matrix)
+    fx, fy = true_flow(motion.body_velocity_m_s, motion.rates_rad_s, distance)
+    integral = (state.flow_integral_rad[0] + fx * h_s, state.flow_integral_rad[1] + fy * h_s)
+    state = replace(state, flow_integral_rad=integral)
+    closing = motion.t_s >= state.flow.next_s - EPS_S
+    if bool(closing.any()):
+        state = _close_flow(state, constants, conditions, flow_model, motion, (closing, distance), generator)
+    closing = motion.t_s >= state.range.next_s - EPS_S
+    if bool(closing.any()):
+        unit = torch.rand((2, *closing.shape), generator=generator)
+        noise = torch.randn(closing.shape, generator=generator, dtype=h_s.dtype) * constants["noise_scale"]
+        returns = range_returns(ops, range_model, distance) > 0.5
+        heard = returns & _heard("range", conditions, constants, motion.since_release_s, unit[0])
+        period = _jittered_period(constants["range_hz"], conditions.sensor_jitter, unit[1])
+        sample = read_range(range_model, distance, noise)[None]
+        latency = constants["range_latency_s"]
+        state = replace(state, range=_close(state.range, closing, heard, sample, motion.t_s, latency, period))
+    return state
+
+
+def _close_flow(
+    state: SensorState,
+    constants: dict[str, Tensor],
+    conditions: Conditions,
+    model: FlowModel,
+    motion: Motion,
+    closing_distance: tuple[Tensor, Tensor],
+    generator: torch.Generator,
+) -> SensorState:
+    """Measure, compensate and send the flow of the closing lanes; start their next window."""
+    closing, distance = closing_distance
+    dtype = distance.dtype
+    window = (motion.t_s - state.flow.window_start_s).to(dtype).clamp(min=1e-6)
+    mean = (state.flow_integral_rad[0] / window, state.flow_integral_rad[1] / window)
+    quality = flow_quality(TORCH_OPS, model, constants["texture"], distance, mean)
+    unit = torch.rand((2, *closing.shape), generator=generator)
+    n = torch.randn((2, *closing.shape), generator=generator, dtype=dtype) * constants["noise_scale"]
+    x, y = read_flow(TORCH_OPS, model, mean, quality, constants["flow_scale"], (n[0], n[1]))
+    some, count = state.gyro_count > 0.5, state.gyro_count.clamp(min=1.0)
+    wx = torch.where(some, state.gyro_sum[0] / count, state.gyro_rad_s[0])
+    wy = torch.where(some, state.gyro_sum[1] / count, state.gyro_rad_s[1])
+    heard = (quality > 0) & _heard("flow", conditions, constants, motion.since_release_s, unit[0])
+    period = _jittered_period(constants["flow_hz"], conditions.sensor_jitter, unit[1])
+    sample = torch.stack([x + wy, y - wx, quality])
+    keep: Any = (~closing).to(dtype)
+    return replace(
+        state,
+        flow=_close(state.flow, closing, heard, sample, motion.t_s, constants["flow_latency_s"], period),
+        flow_integral_rad=(state.flow_integral_rad[0] * keep, state.flow_integral_rad[1] * keep),
+        gyro_sum=(state.gyro_sum[0] * keep, state.gyro_sum[1] * keep, state.gyro_sum[2] * keep),
+        gyro_count=state.gyro_count * keep,
+    )

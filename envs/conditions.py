@@ -1,0 +1,130 @@
+"""Under which conditions flights are flown: rates, losses, wind, spread of the airframe, launch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from liquid_pilot.errors import ConfigError, unknown_name
+
+Span: TypeAlias = tuple[float, float]  # lowest and highest of a uniform draw
+
+MIXED_IMU_HZ: Final[Span] = (25.0, 400.0)
+FAULT_SENSORS: Final = ("flow", "range", "accel", "imu")
+SUBSTEP_S: Final = 0.002  # physics never takes a longer substep in evaluation
+SLOWEST_S: Final = 0.2  # longest IMU interval that is simulated
+MAX_TILT_DEG: Final = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Sensor `sensor` says nothing from `start_s` to `end_s`, counted from the release."""
+
+    sensor: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """One row of an evaluation, or the spread that training draws from.
+
+    Spans are drawn once a flight. imu_hz with `imu_mixed` = every interval drawn log-uniform between
+    the two; without, one rate a flight (log-uniform) and `imu_jitter` around it. Latencies are cut to
+    0.9 of the sensor's period. Relative spreads are +- around nominal.
+    """
+
+    imu_hz: Span = (100.0, 100.0)
+    imu_mixed: bool = False
+    imu_jitter: float = 0.1
+    flow_hz: Span = (40.0, 40.0)
+    range_hz: Span = (30.0, 30.0)
+    sensor_jitter: float = 0.1
+    flow_dropout: Span = (0.0, 0.0)
+    range_dropout: Span = (0.0, 0.0)
+    flow_latency_s: Span = (0.004, 0.020)
+    range_latency_s: Span = (0.004, 0.020)
+    command_latency_s: Span = (0.0, 0.030)
+    wind_m_s: Span = (0.0, 1.0)
+    gust_fraction: float = 0.3  # standard deviation of gusts over the highest mean wind
+    airframe_spread: float = 0.2  # mass, inertia, thrust, drag
+    rotor_spread: float = 0.03  # between the rotors of one drone
+    motor_tau_s: Span = (0.03, 0.10)
+    gyro_bias_rad_s: float = 0.02
+    gyro_walk_rad_s2: float = 0.001  # per square root of a second
+    accel_bias_m_s2: float = 0.2
+    noise_scale: Span = (0.5, 1.5)
+    texture: Span = (0.6, 1.0)
+    flow_scale_spread: float = 0.05
+    hold_s: float = 0.5
+    tilt_deg: Span = (0.0, MAX_TILT_DEG)
+    launch_speed_m_s: Span = (0.0, 1.5)
+    launch_rate_rad_s: Span = (0.0, 2.0)
+    launch_height_m: Span = (0.8, 2.0)
+    setpoint_height_m: Span = (0.8, 1.5)
+    setpoint_speed_m_s: Span = (0.0, 0.0)
+    setpoint_yaw_rate_rad_s: Span = (0.0, 0.0)
+    outage_chance: float = 0.0  # of one random silence of flow (and, apart, of range) in a flight
+    outage_s: Span = (0.2, 1.2)
+    faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("imu_hz", "flow_hz", "range_hz"):
+            low, high = getattr(self, name)
+            if not 1.0 <= low <= high <= 1000.0:
+                raise ConfigError(f"{name} is {low:g} to {high:g}; rates must rise and lie in 1 to 1000 Hz")
+        if 1.0 / self.imu_hz[0] > SLOWEST_S:
+            raise ConfigError(f"imu_hz is {self.imu_hz[0]:g}; the slowest IMU that is simulated has {1 / SLOWEST_S:g} Hz")
+        for name in ("flow_dropout", "range_dropout"):
+            low, high = getattr(self, name)
+            if not 0.0 <= low <= high <= 1.0:
+                raise ConfigError(f"{name} is {low:g} to {high:g}; a share must lie in 0 to 1")
+        if not 0.0 <= self.wind_m_s[0] <= self.wind_m_s[1] <= 15.0:
+            raise ConfigError(f"wind_m_s is {self.wind_m_s}; mean wind must lie in 0 to 15 m/s")
+        if not (0.0 <= self.imu_jitter < 0.9 and 0.0 <= self.sensor_jitter < 0.9):
+            raise ConfigError("jitter is a share of the period and must lie in 0 to 0.9")
+
+
+_FAULT: Final = re.compile(r"(?P<sensor>\w+):off@(?P<start>[0-9.]+)s?(\+(?P<length>[0-9.]+)s?)?")
+
+
+def parse_fault(text: str) -> Fault:
+    """`flow:off@6s+1s` = no flow from 6 to 7 s after release; without `+`, until the end."""
+    match = _FAULT.fullmatch(text.strip())
+    try:
+        if match is None:
+            raise ValueError
+        start = float(match["start"])
+        end = start + float(match["length"]) if match["length"] else float("inf")
+    except ValueError:
+        raise ConfigError(
+            f"fault {text!r} is not understood; write SENSOR:off@START[+DURATION], for example flow:off@6s+1s"
+        ) from None
+    if match["sensor"] not in FAULT_SENSORS:
+        raise ConfigError(unknown_name("sensor in a fault", match["sensor"], list(FAULT_SENSORS)))
+    return Fault(match["sensor"], start, end)
+
+
+def parse_dropout(text: str) -> tuple[str, float]:
+    """`flow:0.3` = 30 % of the flow samples are lost. Returns (sensor, share)."""
+    sensor, _, share = text.partition(":")
+    if sensor not in ("flow", "range"):
+        raise ConfigError(unknown_name("sensor in a dropout", sensor, ["flow", "range"]))
+    try:
+        value = float(share)
+    except ValueError:
+        raise ConfigError(f"dropout {text!r} is not understood; write SENSOR:SHARE, for example flow:0.3") from None
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"dropout {text!r}: the share must lie in 0 to 1")
+    return sensor, value
+
+
+def parse_imu_hz(text: str) -> tuple[Span, bool]:
+    """`200` or `mixed`. Returns the span of rates and whether every interval is drawn anew."""
+    if text == "mixed":
+        return MIXED_IMU_HZ, True
+    try:
+        return (float(text), float(text)), False
+    except ValueError:
+        raise ConfigError(f"IMU rate {text!r} is not understood; give a number in Hz, or mixed") from None

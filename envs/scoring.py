@@ -1,0 +1,109 @@
+"""When a flight counts as flown, and how well. Pure functions of traces; failures are counted, never left out."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from envs.trace import Array, FlightTrace
+from liquid_pilot.errors import SimulationError
+
+FLOOR_M: Final = 0.1  # nearer to the ground after release is a crash
+CEILING_M: Final = 3.5
+TILT_LIMIT_DEG: Final = 20.0
+TILT_AFTER_S: Final = 3.0  # time after release in which any tilt is allowed
+MEASURE_AFTER_S: Final = 5.0  # errors count from here after release
+
+
+Summary: TypeAlias = dict[str, Any]  # flat and ready for JSON; see `summarise`
+
+
+@dataclass(frozen=True, slots=True)
+class FlightScore:
+    """One flight. reason: why it failed, empty for a success; a failed flight's errors are infinite."""
+
+    success: bool
+    reason: str
+    speed_error_m_s: float
+    height_error_m: float
+
+
+def out_of_bounds(lowest_m: float, highest_m: float) -> str | None:
+    """Why heights since the release end a flight, or None. NaN is out of bounds."""
+    if not lowest_m >= FLOOR_M:
+        return "ground"
+    if not highest_m <= CEILING_M:
+        return "ceiling"
+    return None
+
+
+def score_hover(trace: FlightTrace, duration_s: float = 15.0) -> FlightScore:
+    """Hover: within bounds, tilt under 20 degrees from 3 s after release on, up at the end.
+
+    duration_s counts from the release. Tilt is judged at the IMU events.
+    """
+    reason = _failure(trace, duration_s)
+    if reason is not None:
+        return FlightScore(False, reason, math.inf, math.inf)
+    return FlightScore(
+        True,
+        "",
+        _time_mean(trace, trace.speed_error_m_s, duration_s),
+        _time_mean(trace, trace.height_error_m, duration_s),
+    )
+
+
+def _time_mean(trace: FlightTrace, error: Array, duration_s: float) -> float:
+    """Mean over time, not over events, from MEASURE_AFTER_S (half of a shorter flight) after release on."""
+    weight = np.diff(trace.t_s, prepend=trace.t_s[0])
+    weight = weight * (trace.t_s >= trace.release_s + min(MEASURE_AFTER_S, duration_s / 2.0))
+    return float(np.sum(error * weight) / np.sum(weight))
+
+
+def _failure(trace: FlightTrace, duration_s: float) -> str | None:
+    if not math.isfinite(trace.release_s):
+        return "never released"
+    if not (np.isfinite(trace.position_m).all() and np.isfinite(trace.velocity_m_s).all()):
+        return "not finite"
+    bounds = out_of_bounds(trace.lowest_m, trace.highest_m)
+    if bounds is not None:
+        return bounds
+    late = trace.t_s >= trace.release_s + TILT_AFTER_S
+    if bool((trace.tilt_rad[late] >= math.radians(TILT_LIMIT_DEG)).any()):
+        return "tilt"
+    if trace.t_s[-1] < trace.release_s + duration_s - 1e-6:
+        return "ended early"
+    return None
+
+
+def summarise(scores: Sequence[FlightScore]) -> Summary:
+    """Success rate, errors over flights (failed ones infinite) and, in `reasons`, why how many failed.
+
+    Keys: success_rate, flights, failures, speed_error_median_m_s, speed_error_p90_m_s,
+    height_error_median_m, reasons. An error that is infinite, because too many flights failed, is
+    None. The 90th percentile is the smallest error that at least 90 % of the flights do not exceed.
+    Raises `SimulationError` without flights.
+    """
+    if not scores:
+        raise SimulationError("there are no flights to summarise; fly at least one")
+    speed = sorted(score.speed_error_m_s for score in scores)
+    failures = sum(not score.success for score in scores)
+    return {
+        "success_rate": (len(scores) - failures) / len(scores),
+        "flights": len(scores),
+        "failures": failures,
+        "speed_error_median_m_s": _finite(statistics.median(speed)),
+        "speed_error_p90_m_s": _finite(speed[math.ceil(0.9 * len(speed)) - 1]),
+        "height_error_median_m": _finite(statistics.median(score.height_error_m for score in scores)),
+        "reasons": dict(sorted(Counter(score.reason for score in scores if not score.success).items())),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

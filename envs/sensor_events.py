@@ -1,0 +1,171 @@
+"""One drone's sensors as hardware gives them: messages that arrive late, now and then, or not at all.
+
+`envs.sensors` says what a part reads, this module when. Flow windows close and ranges are taken at
+the end of physics substeps, with true stamps; each sample arrives after its sensor's latency.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import Final
+
+import numpy as np
+
+from envs.conditions import Conditions
+from envs.flights import Flights
+from envs.sensors import (
+    FlowModel,
+    ImuModel,
+    RangeModel,
+    flow_quality,
+    range_returns,
+    read_flow,
+    read_imu,
+    read_range,
+    slant_distance,
+    specific_force,
+    true_flow,
+)
+from liquid_pilot.geometry import Matrix3, to_body
+from liquid_pilot.messages import Flow, Imu, Range
+from liquid_pilot.ops import FLOAT_OPS, Vec3
+
+EPS_S: Final = 1e-9
+ABSENT: Final = (math.nan, math.nan, math.nan)
+
+
+class SampleClock:
+    """When a slow sensor samples: a nominal period with jitter, from a random phase on."""
+
+    def __init__(self, hz: float, phase: float, jitter: float) -> None:
+        self._period_s = 1.0 / hz
+        self._jitter = jitter
+        self.start_s = 0.0
+        self.next_s = phase * self._period_s
+
+    def due(self, t_s: float) -> bool:
+        """Whether the present window ends at t."""
+        return t_s >= self.next_s - EPS_S
+
+    def restart(self, t_s: float, rng: np.random.Generator) -> None:
+        """Begin the next window at t."""
+        period_s = self._period_s * (1.0 + self._jitter * rng.uniform(-1.0, 1.0))
+        self.start_s = t_s
+        self.next_s += period_s
+        if self.next_s <= t_s:
+            self.next_s = t_s + period_s
+
+
+class SensorSuite:
+    """IMU, downward flow and range of one drone in one flight.
+
+    Uses the first row of `flights`. All random numbers come from `rng`. `arrivals_s` collects the
+    delivery times by sensor ("imu", "flow", "range").
+    """
+
+    imu_model: Final = ImuModel()
+    flow_model: Final = FlowModel()
+    range_model: Final = RangeModel()
+
+    def __init__(self, flights: Flights, conditions: Conditions, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._faults = conditions.faults
+        self._noise_scale = float(flights.noise_scale[0])
+        self._texture = float(flights.texture[0])
+        self._flow_scale = float(flights.flow_scale[0])
+        self._latency_s = {"flow": float(flights.flow_latency_s[0]), "range": float(flights.range_latency_s[0])}
+        self._dropout = {"flow": float(flights.flow_dropout[0]), "range": float(flights.range_dropout[0])}
+        self._outage_s = {
+            "flow": (float(flights.flow_outage_s[0, 0]), float(flights.flow_outage_s[0, 1])),
+            "range": (float(flights.range_outage_s[0, 0]), float(flights.range_outage_s[0, 1])),
+        }
+        jitter = conditions.sensor_jitter
+        self._flow_clock = SampleClock(float(flights.flow_hz[0]), float(flights.flow_phase[0]), jitter)
+        self._range_clock = SampleClock(float(flights.range_hz[0]), float(flights.range_phase[0]), jitter)
+        self._flow_x = self._flow_y = 0.0  # rad since the window began
+        self._sent = 0
+        self._under_way: list[tuple[float, int, Flow | Range]] = []  # heap by delivery time, then order of sending
+        self.arrivals_s: dict[str, list[float]] = {"imu": [], "flow": [], "range": []}
+
+    def sense(
+        self,
+        t_s: float,
+        since_release_s: float,
+        height_m: float,
+        matrix: Matrix3[float],
+        velocity_m_s: Vec3[float],
+        rates_rad_s: Vec3[float],
+        h_s: float,
+    ) -> None:
+        """Take in the substep of h_s that ends at t_s. Velocity in the world, rates in the body.
+
+        since_release_s is negative infinity in the hand: outages and faults count from the release.
+        """
+        distance = slant_distance(FLOAT_OPS, height_m, matrix)
+        x, y = true_flow(to_body(matrix, velocity_m_s), rates_rad_s, distance)
+        self._flow_x += x * h_s
+        self._flow_y += y * h_s
+        if self._flow_clock.due(t_s):
+            self._close_flow(t_s, since_release_s, distance)
+        if self._range_clock.due(t_s):
+            returns = range_returns(FLOAT_OPS, self.range_model, distance) > 0.5
+            noise = self._rng.standard_normal() * self._noise_scale
+            measured = read_range(self.range_model, distance, noise) if returns else math.nan
+            self._range_clock.restart(t_s, self._rng)
+            self._send("range", Range(t_s, measured), since_release_s)
+
+    def due(self, t_s: float) -> list[Flow | Range]:
+        """Messages that have arrived by t_s and were not handed out before, in order of arrival."""
+        arrived: list[Flow | Range] = []
+        while self._under_way and self._under_way[0][0] <= t_s + EPS_S:
+            arrival_s, _, message = heapq.heappop(self._under_way)
+            self.arrivals_s["flow" if isinstance(message, Flow) else "range"].append(arrival_s)
+            arrived.append(message)
+        return arrived
+
+    def read_imu(
+        self,
+        t_s: float,
+        since_release_s: float,
+        matrix: Matrix3[float],
+        rates_rad_s: Vec3[float],
+        acceleration_m_s2: Vec3[float],
+        biases: tuple[Vec3[float], Vec3[float]],
+    ) -> Imu | None:
+        """The IMU sample at t_s, or None while it is off. Acceleration in the world; biases: gyro, accelerometer."""
+        n = [z * self._noise_scale for z in self._rng.standard_normal(6).tolist()]
+        if self._faulty("imu", since_release_s):
+            return None
+        gyro, accel = read_imu(
+            FLOAT_OPS,
+            self.imu_model,
+            rates_rad_s,
+            specific_force(matrix, acceleration_m_s2),
+            biases[0],
+            biases[1],
+            ((n[0], n[1], n[2]), (n[3], n[4], n[5])),
+        )
+        self.arrivals_s["imu"].append(t_s)
+        return Imu(t_s, gyro, ABSENT if self._faulty("accel", since_release_s) else accel)
+
+    def _close_flow(self, t_s: float, since_release_s: float, distance_m: float) -> None:
+        window_s = t_s - self._flow_clock.start_s
+        mean = (self._flow_x / window_s, self._flow_y / window_s)
+        quality = flow_quality(FLOAT_OPS, self.flow_model, self._texture, distance_m, mean)
+        noise = self._rng.standard_normal() * self._noise_scale, self._rng.standard_normal() * self._noise_scale
+        x, y = read_flow(FLOAT_OPS, self.flow_model, mean, quality, self._flow_scale, noise)
+        self._flow_x = self._flow_y = 0.0
+        self._flow_clock.restart(t_s, self._rng)
+        self._send("flow", Flow(t_s, window_s, (x * window_s, y * window_s), quality), since_release_s)
+
+    def _send(self, name: str, message: Flow | Range, since_release_s: float) -> None:
+        lost = self._rng.random() < self._dropout[name]  # drawn always, so that faults change nothing else
+        start, end = self._outage_s[name]
+        if lost or start <= since_release_s < end or self._faulty(name, since_release_s):
+            return
+        self._sent += 1
+        heapq.heappush(self._under_way, (message.t_s + self._latency_s[name], self._sent, message))
+
+    def _faulty(self, name: str, since_release_s: float) -> bool:
+        return any(f.sensor == name and f.start_s <= since_release_s < f.end_s for f in self._faults)

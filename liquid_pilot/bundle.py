@@ -1,0 +1,304 @@
+"""Policy files: one `.safetensors` file that holds all a policy needs to fly, and the proof that it does.
+
+Tensors, all float32: `weights.NAME` (see `liquid_pilot.cells.weight_shapes`) and a recorded self-test,
+`selftest.x` (K, inputs), `selftest.dt_s` (K,), `selftest.action` (K, outputs), `selftest.hidden`
+(K, units): K recurrent steps from the initial state, recorded where the policy was trained. Metadata:
+see `liquid_pilot.schema`. Saving and loading run the same checks, so that what can be saved can be
+loaded; loading trusts nothing and runs no code from the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
+
+from liquid_pilot.cells import F32, CellSpec, Network, check_weights, parameters
+from liquid_pilot.command import CommandLimits
+from liquid_pilot.errors import BundleError, ConfigError, unknown_name
+from liquid_pilot.observation import layout_manifest
+from liquid_pilot.schema import (
+    FIX,
+    SCHEMA,
+    canonical_json,
+    cell_field,
+    cell_spec,
+    check_metadata,
+    command_limits,
+    parse_json,
+)
+from liquid_pilot.selftest import SelfTest, check_selftest, make_selftest, replay
+
+__all__ = [
+    "Bundle",
+    "SelfTest",
+    "load_bundle",
+    "make_bundle",
+    "make_selftest",
+    "policy_path",
+    "run_selftest",
+    "save_bundle",
+    "shipped",
+]
+
+ZOO_DIR: Final = Path(__file__).parent / "zoo"
+SUFFIX: Final = ".safetensors"
+METADATA_KEY: Final = "liquid_pilot"
+LARGEST_BYTES: Final = 16 * 2**20
+SELFTEST_TOLERANCE: Final = 1e-5  # largest difference of actions and states, both of size 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A policy in memory. Make one with `make_bundle` or `load_bundle`.
+
+    metadata: all fields of `liquid_pilot.schema`; name, task, spec and limits say the same again, typed.
+    """
+
+    name: str
+    task: str
+    spec: CellSpec
+    weights: dict[str, F32]
+    limits: CommandLimits
+    metadata: dict[str, Any]
+    selftest: SelfTest
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return parameters(self.spec)
+
+
+def make_bundle(
+    name: str,
+    task: str,
+    spec: CellSpec,
+    weights: Mapping[str, F32],
+    limits: CommandLimits,
+    selftest: SelfTest,
+    *,
+    trained_rates_hz: Mapping[str, Any],
+    sensor_limits_s: Mapping[str, float],
+    setpoint_limits: Mapping[str, Any],
+    airframe: str,
+    training: Mapping[str, Any],
+) -> Bundle:
+    """A complete, checked bundle. The keyword arguments are metadata fields of `liquid_pilot.schema`.
+
+    Raises `BundleError` for whatever `load_bundle` would refuse.
+    """
+    from liquid_pilot import __version__
+
+    metadata: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": name,
+        "task": task,
+        "version": __version__,
+        "cell": cell_field(spec),
+        "wiring": "full",
+        "observation": layout_manifest(),
+        "command_limits": {"thrust_m_s2": limits.thrust_m_s2, "rates_rad_s": limits.rates_rad_s},
+        "trained_rates_hz": dict(trained_rates_hz),
+        "sensor_limits_s": dict(sensor_limits_s),
+        "setpoint_limits": dict(setpoint_limits),
+        "airframe": airframe,
+        "training": dict(training),
+        "sha256": "",
+    }
+    metadata = parse_json(canonical_json(metadata))  # tuples become lists, as after loading
+    bundle = Bundle(name, task, spec, dict(weights), limits, metadata, selftest)
+    check_metadata(metadata)
+    _check_tensors(bundle)
+    metadata["sha256"] = digest(_tensors(bundle), metadata)
+    verify(bundle)
+    return bundle
+
+
+def run_selftest(bundle: Bundle) -> float:
+    """Fly the recorded steps again: the largest difference of any action or state; infinite if one is NaN."""
+    test = bundle.selftest
+    action, hidden = replay(Network(bundle.spec, bundle.weights), test.x, test.dt_s)
+    pairs = ((action, test.action), (hidden, test.hidden))
+    largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in pairs)
+    return largest if np.isfinite(largest) else float("inf")
+
+
+def digest(tensors: Mapping[str, F32], metadata: Mapping[str, Any]) -> str:
+    """SHA-256 over name, type, shape and bytes of every tensor in order of name, then over the metadata.
+
+    The metadata enters as canonical JSON without its `sha256` field. Bytes are little-endian.
+    """
+    hasher = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name]
+        hasher.update(f"{name} F32 {list(value.shape)}\n".encode())
+        hasher.update(value.astype("<f4").tobytes())
+    rest = {key: value for key, value in metadata.items() if key != "sha256"}
+    hasher.update(canonical_json(rest).encode())
+    return hasher.hexdigest()
+
+
+def verify(bundle: Bundle) -> None:
+    """Prove a bundle: metadata, weights, hash, self-test. Raises `BundleError` for the first thing wrong."""
+    check_metadata(bundle.metadata)
+    told = (bundle.name, bundle.task, bundle.spec, bundle.limits)
+    meta = bundle.metadata
+    written = (meta["name"], meta["task"], cell_spec(meta["cell"]), command_limits(meta["command_limits"]))
+    if told != written:
+        raise BundleError(f"the bundle says {told}, its metadata {written}; build it with make_bundle")
+    _check_tensors(bundle)
+    found, wanted = digest(_tensors(bundle), meta), meta["sha256"]
+    if found != wanted:
+        raise BundleError(
+            f"the sha256 over tensors and metadata is {found}, the file says {wanted!r}; it was edited or damaged; "
+            "copy it again, or export the policy again"
+        )
+    difference = run_selftest(bundle)
+    if not difference <= SELFTEST_TOLERANCE:
+        raise BundleError(
+            f"the self-test differs by {difference:.3g} from what was recorded in training; allowed is "
+            f"{SELFTEST_TOLERANCE:g}; these are not the tested weights, or this machine computes wrongly; {FIX}"
+        )
+
+
+def _tensors(bundle: Bundle) -> dict[str, F32]:
+    test = bundle.selftest
+    tensors = {f"weights.{name}": value for name, value in bundle.weights.items()}
+    parts = {"x": test.x, "dt_s": test.dt_s, "action": test.action, "hidden": test.hidden}
+    return tensors | {f"selftest.{name}": value for name, value in parts.items()}
+
+
+def _check_tensors(bundle: Bundle) -> None:
+    check_weights(bundle.spec, bundle.weights)
+    check_selftest(bundle.spec, bundle.selftest)
+
+
+def shipped() -> list[str]:
+    """Names of the policies that come with this package."""
+    return sorted(path.stem for path in ZOO_DIR.glob(f"*{SUFFIX}"))
+
+
+def policy_path(name_or_path: str | Path) -> Path:
+    """File of a shipped name ("hover") or of a path: a `Path`, or a text with a separator or `.safetensors`.
+
+    Raises `ConfigError` for a name that is not shipped; a path need not exist.
+    """
+    if isinstance(name_or_path, Path):
+        return name_or_path
+    if not isinstance(name_or_path, str):
+        raise ConfigError(f"{name_or_path!r} is no policy; give a shipped name or the path of a {SUFFIX} file")
+    separators = {os.sep, os.altsep or os.sep}
+    if name_or_path.endswith(SUFFIX) or any(separator in name_or_path for separator in separators):
+        return Path(name_or_path)
+    if name_or_path not in shipped():
+        raise ConfigError(f"{unknown_name('policy', name_or_path, shipped())}; or give the path of a {SUFFIX} file")
+    return ZOO_DIR / f"{name_or_path}{SUFFIX}"
+
+
+def save_bundle(path: str | Path, bundle: Bundle) -> Path:
+    """Write a bundle, whole or not at all; equal bundles give equal bytes. Returns the path.
+
+    Raises `BundleError` for whatever `load_bundle` would refuse, and where the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise BundleError(f"{path}: a policy file ends in {SUFFIX}; give such a name")
+    verify(bundle)
+    data = save(_tensors(bundle), {METADATA_KEY: canonical_json(bundle.metadata)})
+    if len(data) > LARGEST_BYTES:
+        raise BundleError(f"{path} would have {len(data)} bytes; allowed are {LARGEST_BYTES}; use a smaller network")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be written ({error}); choose another path or make room") from error
+    return path
+
+
+def load_bundle(name_or_path: str | Path) -> Bundle:
+    """Load and prove a policy: a shipped name ("hover"), or the path of a `.safetensors` file.
+
+    Raises `ConfigError` for a name that is not shipped and `BundleError` for a file that cannot be
+    trusted. The arrays of the result are read-only.
+    """
+    path = policy_path(name_or_path)
+    try:
+        bundle = _decode(_read(path))
+        verify(bundle)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+    return bundle
+
+
+def _read(path: Path) -> bytes:
+    """All bytes of a regular file of allowed size."""
+    if not path.is_file():
+        found = "it is not a regular file" if path.exists() else "there is no such file"
+        raise BundleError(f"{found}; give the path of a policy file, or the name of a shipped one: {shipped()}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"it cannot be read ({error}); check the path and its permissions") from error
+    if len(data) > LARGEST_BYTES:
+        raise BundleError(f"it has more than {LARGEST_BYTES} bytes; a policy file is smaller; give another file")
+    return data
+
+
+def _decode(data: bytes) -> Bundle:
+    """Bundle of a file's bytes, of checked metadata; tensors are not checked yet."""
+    metadata = _metadata(data)
+    check_metadata(metadata)
+    try:
+        entries = deserialize(data)  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise BundleError(f"it is not a whole safetensors file ({error}); copy it again") from error
+    groups: dict[str, dict[str, F32]] = {"weights": {}, "selftest": {}}
+    for name, entry in entries:
+        group, _, rest = name.partition(".")
+        if group not in groups or entry["dtype"] != "F32":
+            raise BundleError(
+                f"tensor {name!r} is of type {entry['dtype']}; allowed are 'weights.*' and 'selftest.*' in F32; {FIX}"
+            )
+        value = np.frombuffer(bytes(entry["data"]), dtype="<f4").reshape(entry["shape"]).astype(np.float32)
+        value.flags.writeable = False
+        groups[group][rest] = value
+    test = groups["selftest"]
+    if set(test) != set(SelfTest.__slots__):
+        raise BundleError(f"the self-test has tensors {sorted(test)}; it must have {sorted(SelfTest.__slots__)}; {FIX}")
+    limits = command_limits(metadata["command_limits"])
+    spec = cell_spec(metadata["cell"])
+    return Bundle(metadata["name"], metadata["task"], spec, groups["weights"], limits, metadata, SelfTest(**test))
+
+
+def _metadata(data: bytes) -> Any:
+    """The `liquid_pilot` metadata in the header of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > len(data) - 8:
+        raise BundleError(
+            f"it has {len(data)} bytes and a header of {length}; it is empty, cut off or no safetensors file; copy it "
+            "again (no other format, such as a pickle or a PyTorch checkpoint, is ever read)"
+        )
+    header = parse_json(data[8 : 8 + length])
+    told = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(told, dict) or set(told) != {METADATA_KEY} or not isinstance(told[METADATA_KEY], str):
+        raise BundleError(
+            f"its header has other metadata than the one text {METADATA_KEY!r}; it is no policy file; export one"
+        )
+    return parse_json(told[METADATA_KEY])

@@ -1,0 +1,301 @@
+"""The onboard controller: messages in, commands out, a supervisor in between.
+
+    controller = Controller.load("hover")
+    controller.feed(Setpoint(...))
+    command = controller.feed(Imu(...))
+
+Every accepted `Imu` steps the network once with the true elapsed time. Nothing here reads a clock, so that a
+log that is fed again gives the same commands.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from liquid_pilot.cells import Network
+from liquid_pilot.command import from_action
+from liquid_pilot.errors import BundleError, LiquidPilotError, MessageError
+from liquid_pilot.fallback import Fallback, clamped
+from liquid_pilot.flight_log import Event, FlightLog
+from liquid_pilot.fusion import SensorMemory
+from liquid_pilot.journal import Journal
+from liquid_pilot.messages import Command, Flow, Imu, Message, Range, Setpoint
+from liquid_pilot.observation import OBS_DIM, Held, assemble
+from liquid_pilot.ops import Vec4
+from liquid_pilot.setpoints import SetpointHolder
+from liquid_pilot.supervisor import (
+    COMMANDING,
+    Condition,
+    Readings,
+    State,
+    Supervisor,
+    SupervisorLimits,
+    limits_of_sensors,
+)
+
+if TYPE_CHECKING:
+    from liquid_pilot.bundle import Bundle
+
+Float32: TypeAlias = npt.NDArray[np.float32]
+
+_ACTIONS: Final = 4  # thrust, roll rate, pitch rate, yaw rate
+
+
+class Controller:
+    """Flies one policy. Use one per drone; call it from one thread.
+
+    limits: of the supervisor; by default what the policy's bundle says about silent sensors.
+    setpoint_timeout_s: a set-point older than this is replaced by hovering; None = it holds.
+    log: gets every message, command and event.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        limits: SupervisorLimits | None = None,
+        setpoint_timeout_s: float | None = None,
+        log: FlightLog | None = None,
+    ) -> None:
+        if (bundle.spec.inputs, bundle.spec.outputs) != (OBS_DIM, _ACTIONS):
+            raise BundleError(
+                f"policy {bundle.name!r} has {bundle.spec.inputs} inputs and {bundle.spec.outputs} outputs; "
+                f"the controller gives {OBS_DIM} and needs {_ACTIONS}: export the policy again with this version"
+            )
+        self.bundle = bundle
+        self._network = Network(bundle.spec, bundle.weights)
+        self._command_limits = bundle.limits
+        self._memory = SensorMemory()
+        self._fallback = Fallback()
+        self._setpoints = SetpointHolder(bundle.metadata.get("setpoint_limits", {}), setpoint_timeout_s)
+        self._supervisor = Supervisor(limits or limits_of_sensors(bundle.metadata.get("sensor_limits_s", {})))
+        self._journal = Journal(log)
+        self.reset()
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | Path,
+        *,
+        limits: SupervisorLimits | None = None,
+        setpoint_timeout_s: float | None = None,
+        log: FlightLog | None = None,
+    ) -> Controller:
+        """A controller for a shipped policy (by name) or a bundle (by path). Raises `BundleError`."""
+        from liquid_pilot.bundle import load_bundle  # a policy in memory needs no reader of files
+
+        return cls(load_bundle(name_or_path), limits=limits, setpoint_timeout_s=setpoint_timeout_s, log=log)
+
+    def reset(self) -> None:
+        """Start a new flight: sensors, network, supervisor, counters and events are as new."""
+        self._memory.reset()
+        self._fallback.reset()
+        self._setpoints.reset()
+        self._supervisor.reset()
+        self._hidden: Float32 = self._network.initial_state()
+        self._observation: Float32 = np.zeros(OBS_DIM, dtype=np.float32)
+        self._thrust_m_s2: float | None = None
+        self._clock_jumped = False
+        self._rejected_in_a_row = 0
+        self._tick_s: float | None = None  # first tick since the newest IMU
+        self._blind_s: float | None = None  # first command without an IMU
+        self._journal.reset()
+
+    @property
+    def state(self) -> State:
+        """Who flies."""
+        return self._supervisor.state
+
+    @property
+    def conditions(self) -> Condition:
+        """What the supervisor found true at the newest event."""
+        return self._supervisor.conditions
+
+    @property
+    def hidden(self) -> Float32:
+        """The network's state, shape (units,), a copy."""
+        return np.array(self._hidden)
+
+    @property
+    def observation(self) -> Float32:
+        """What the network saw last, shape (OBS_DIM,), a copy."""
+        return np.array(self._observation)
+
+    @property
+    def time_constants(self) -> Float32:
+        """Time constant of each neuron now, in seconds: shape (units,), or (0,) for cells without one."""
+        return np.asarray(self._network.time_constants(self._observation, self._hidden), dtype=np.float32)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """How often what happened since the reset: "steps", "commands", "rejected_imu", ..."""
+        return dict(self._journal.counters)
+
+    @property
+    def events(self) -> list[Event]:
+        """The newest decisions and refusals, oldest first, a bounded number."""
+        return list(self._journal.events)
+
+    def feed(self, message: Message) -> Command | None:
+        """Take one message; an accepted `Imu` gives a command where the supervisor lets one out.
+
+        Never raises for values. Raises `MessageError` for an object that is no message.
+        """
+        if isinstance(message, Imu):
+            self._journal.write(message)
+            return self._feed_imu(message)
+        if not isinstance(message, (Flow, Range, Setpoint)):
+            raise MessageError(f"feed got a {type(message).__name__}; feed Imu, Flow, Range or Setpoint")
+        self._journal.write(message)
+        kind = type(message).__name__.lower()
+        if isinstance(message, Setpoint):
+            error, note = self._setpoints.accept(message, self._memory.imu_t_s)
+            if note is not None:
+                self._journal.count("clamped_setpoint", message.t_s, "setpoint", note)
+        else:
+            error = self._memory.accept(message)
+        if error is not None:
+            self._reject(kind, message.t_s, error)
+        return None
+
+    def tick(self, now_s: float) -> Command | None:
+        """Age checks between messages; a command only where no `Imu` came in time.
+
+        now_s: the clock of the stamps. Call it at 50 Hz or faster. Never steps the network.
+        """
+        imu_t_s = self._memory.imu_t_s
+        if imu_t_s is None or not math.isfinite(now_s):
+            return None
+        if self._tick_s is None or now_s < self._tick_s:
+            self._tick_s = now_s
+        # the second term works where the two clocks have come apart
+        age_s = max(now_s - imu_t_s, now_s - self._tick_s)
+        if age_s <= self._supervisor.imu_limit_s:
+            return None
+        self._supervise(now_s, age_s, None)
+        if self.state not in COMMANDING:
+            return None
+        if self._blind_s is None:
+            self._blind_s = now_s
+        if now_s - self._blind_s > self._fallback.limits.blind_s:
+            return None  # silence is what makes the autopilot's own failsafe act
+        return self._issue(self._fallback.blind(now_s, self._command_limits))
+
+    def stop(self) -> None:
+        """The operator wants it down: LAND at the next event. On the ground it stays there."""
+        self._supervisor.stop()
+
+    def kill(self) -> None:
+        """The operator wants the motors off: KILLED at the next event, until `reset`."""
+        self._supervisor.kill()
+
+    def report_missed_deadline(self, t_s: float) -> None:
+        """The runtime tells that the step due at t_s came too late."""
+        self._journal.counters["missed_deadlines"] += 1
+        self._supervisor.saw_missed_deadline(t_s)
+
+    def _feed_imu(self, imu: Imu) -> Command | None:
+        memory = self._memory
+        first, jumps = memory.imu_t_s is None, memory.clock_jumps
+        error = memory.accept(imu)
+        if error is not None:
+            self._reject("imu", imu.t_s, error)
+            return None
+        if first or memory.clock_jumps != jumps:
+            self._start_clock(imu.t_s, jumped=not first)
+        if memory.accel_fault:
+            self._journal.count("invalid_accel", imu.t_s, "sensor", f"accelerometer ignored: {imu.accel_m_s2} m/s^2")
+        self._rejected_in_a_row = 0
+        self._tick_s = self._blind_s = None
+        self._journal.counters["steps"] += 1
+        held = memory.take(self._setpoints.in_force(imu.t_s))
+        self._supervisor.saw_imu(held.dt_s)
+        self._fallback.update(
+            held.dt_s,
+            held.gyro_rad_s,
+            held.accel_m_s2 if held.accel_fresh else None,
+            held.range_m if held.range_fresh else None,
+            self._thrust_m_s2,
+        )
+        action = self._step_network(imu.t_s, held)
+        self._supervise(imu.t_s, 0.0, held)
+        return self._command(imu.t_s, held.dt_s, action)
+
+    def _step_network(self, t_s: float, held: Held[float]) -> Vec4[float] | None:
+        """The network's action, or None where it is not finite; then its state starts anew."""
+        with np.errstate(all="ignore"):  # judged below; a warning must not become an exception in flight
+            self._observation = np.array(assemble(held), dtype=np.float32)
+            output, hidden = self._network.step(self._observation, self._hidden, held.dt_s)
+            a, b, c, d = output.tolist()
+            finite = math.isfinite(a + b + c + d) and math.isfinite(hidden.sum())
+        if not finite:
+            self._hidden = self._network.initial_state()
+            self._supervisor.saw_bad_output(t_s)
+            self._journal.count(
+                "bad_output", t_s, "network", "output or state is not finite; the state starts anew"
+            )
+            return None
+        self._hidden = hidden
+        return a, b, c, d
+
+    def _supervise(self, now_s: float, imu_age_s: float, held: Held[float] | None) -> None:
+        memory = self._memory
+        if self._clock_jumped and memory.flow_t_s is not None and memory.range_t_s is not None:
+            self._clock_jumped = False
+        start_s = memory.start_t_s
+        readings = Readings(
+            t_s=now_s,
+            since_start_s=0.0 if start_s is None else now_s - start_s,
+            imu_age_s=imu_age_s,
+            flow_age_s=None if memory.flow_t_s is None else now_s - memory.flow_t_s,
+            range_age_s=None if memory.range_t_s is None else now_s - memory.range_t_s,
+            setpoint_age_s=self._setpoints.age_s(now_s),
+            setpoint_timeout_s=self._setpoints.timeout_s,
+            tilt_rad=self._fallback.tilt_rad,
+            height_m=self._fallback.height_m(memory.range_m) if held is not None else 0.0,
+            rejected_in_a_row=self._rejected_in_a_row,
+            clock_jumped=self._clock_jumped,
+        )
+        before = self.state
+        for state, cause in self._supervisor.update(readings):
+            reason = cause.name or "data are good" if cause else "data are good"
+            self._journal.note(now_s, "state", f"{before.value} -> {state.value}: {reason}")
+            before = state
+            if state in (State.DEGRADED, State.LAND):
+                self._fallback.start()
+
+    def _command(self, t_s: float, dt_s: float, action: Vec4[float] | None) -> Command | None:
+        state = self.state
+        if state is State.ACTIVE and action is not None:
+            thrust, rates = from_action(self._command_limits, action)
+            return self._issue(clamped(t_s, thrust, rates, self._command_limits))
+        if state is State.KILLED:
+            return self._issue(Command(t_s, 0.0, (0.0, 0.0, 0.0)))
+        if state in COMMANDING:
+            self._journal.counters["fallback_commands"] += 1
+            return self._issue(self._fallback.level(t_s, dt_s, self._command_limits))
+        return None
+
+    def _issue(self, command: Command) -> Command:
+        self._journal.counters["commands"] += 1
+        self._thrust_m_s2 = command.thrust_m_s2
+        self._journal.write(command)
+        return command
+
+    def _start_clock(self, now_s: float, *, jumped: bool) -> None:
+        self._setpoints.restart_clock(now_s)
+        if not jumped:
+            return
+        self._clock_jumped = True
+        self._fallback.restart_clock()
+        self._supervisor.restart_clock()
+        self._journal.count("clock_jumps", now_s, "clock", f"the IMU's clock moved to {now_s:.3f} s; ages start anew")
+
+    def _reject(self, kind: str, t_s: float, error: LiquidPilotError) -> None:
+        self._rejected_in_a_row += 1
+        self._journal.count(f"rejected_{kind}", t_s, "rejected", str(error))

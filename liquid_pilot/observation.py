@@ -1,0 +1,149 @@
+"""What the network sees, declared once.
+
+`OBS_FIELDS` is the only place where the layout is written: widths, slices, gymnasium space, bundle
+manifest, documentation and the assembly itself are derived from it. `assemble` is called by the
+trainer, both simulation engines and the onboard controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic
+
+from liquid_pilot.ops import S, Vec2, Vec3
+
+GRAVITY_M_S2: Final = 9.81
+INITIAL_RANGE_M: Final = 1.0  # held before the first return
+INITIAL_AGE_S: Final = 10.0  # age of a sensor that has not spoken yet, and the largest age
+AGE_SCALE_S: Final = 0.1  # an age enters as age / (age + AGE_SCALE_S), which has no ceiling to hit
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Generic[S]):
+    """The newest accepted value of every sensor at one IMU event, with freshness (0 or 1) and age.
+
+    `flow_rate_rad_s` is rotation-compensated: (v_x/d, v_y/d). `dt_s` is the time since the
+    network's previous step. Fresh = arrived since the previous step.
+    """
+
+    dt_s: S
+    gyro_rad_s: Vec3[S]
+    accel_m_s2: Vec3[S]
+    accel_fresh: S
+    accel_age_s: S
+    flow_rate_rad_s: Vec2[S]
+    flow_quality: S
+    flow_fresh: S
+    flow_age_s: S
+    range_m: S
+    range_fresh: S
+    range_age_s: S
+    setpoint_velocity_m_s: Vec2[S]
+    setpoint_height_m: S
+    setpoint_yaw_rate_rad_s: S
+
+
+@dataclass(frozen=True, slots=True)
+class ObsField:
+    """One named part of the observation: `(read(held) - offset) / scale`, component by component."""
+
+    name: str
+    width: int
+    unit: str
+    offset: tuple[float, ...]
+    scale: float
+    meaning: str
+    read: Callable[[Held[Any]], tuple[Any, ...]]
+
+
+def _squashed(age_s: Any) -> Any:
+    return age_s / (age_s + AGE_SCALE_S)
+
+
+OBS_FIELDS: Final[tuple[ObsField, ...]] = (
+    ObsField("gyro_rad_s", 3, "rad/s", (0.0,) * 3, 3.0, "body rates, newest", lambda h: h.gyro_rad_s),
+    ObsField(
+        "accel_m_s2", 3, "m/s^2", (0.0, 0.0, GRAVITY_M_S2), 5.0, "specific force, newest", lambda h: h.accel_m_s2
+    ),
+    ObsField(
+        "flow_rate_rad_s", 2, "rad/s", (0.0,) * 2, 1.0, "rotation-compensated flow, held", lambda h: h.flow_rate_rad_s
+    ),
+    ObsField("flow_quality", 1, "1", (0.0,), 1.0, "quality of the held flow, 0..1", lambda h: (h.flow_quality,)),
+    ObsField("range_m", 1, "m", (1.0,), 1.0, "distance along body -z, held", lambda h: (h.range_m,)),
+    ObsField(
+        "height_error_m",
+        1,
+        "m",
+        (0.0,),
+        0.5,
+        "commanded height minus held range",
+        lambda h: (h.setpoint_height_m - h.range_m,),
+    ),
+    ObsField(
+        "setpoint_velocity_m_s",
+        2,
+        "m/s",
+        (0.0,) * 2,
+        1.0,
+        "commanded velocity, heading frame",
+        lambda h: h.setpoint_velocity_m_s,
+    ),
+    ObsField(
+        "setpoint_yaw_rate_rad_s",
+        1,
+        "rad/s",
+        (0.0,),
+        1.0,
+        "commanded yaw rate",
+        lambda h: (h.setpoint_yaw_rate_rad_s,),
+    ),
+    ObsField(
+        "fresh",
+        3,
+        "1",
+        (0.0,) * 3,
+        1.0,
+        "accelerometer, flow, range: 1 if new since the previous step",
+        lambda h: (h.accel_fresh, h.flow_fresh, h.range_fresh),
+    ),
+    ObsField(
+        "age",
+        3,
+        "1",
+        (0.0,) * 3,
+        1.0,
+        f"accelerometer, flow, range: age / (age + {AGE_SCALE_S} s)",
+        lambda h: (_squashed(h.accel_age_s), _squashed(h.flow_age_s), _squashed(h.range_age_s)),
+    ),
+    ObsField("dt_s", 1, "s", (0.0,), 0.02, "time since the previous step", lambda h: (h.dt_s,)),
+)
+
+
+def _slices() -> dict[str, slice]:
+    slices, start = {}, 0
+    for field in OBS_FIELDS:
+        slices[field.name] = slice(start, start + field.width)
+        start += field.width
+    return slices
+
+
+OBS_SLICES: Final[dict[str, slice]] = _slices()
+OBS_DIM: Final[int] = sum(field.width for field in OBS_FIELDS)
+
+
+def assemble(held: Held[S]) -> tuple[S, ...]:
+    """The network's input: OBS_DIM scaled scalars in the order of `OBS_FIELDS`."""
+    return tuple(
+        (value - offset) * (1.0 / field.scale)
+        for field in OBS_FIELDS
+        for value, offset in zip(field.read(held), field.offset, strict=True)
+    )
+
+
+def layout_manifest() -> list[dict[str, Any]]:
+    """The layout as plain data, for bundles and documents; a bundle must match it exactly."""
+    return [
+        {"name": f.name, "width": f.width, "unit": f.unit, "offset": list(f.offset), "scale": f.scale}
+        for f in OBS_FIELDS
+    ]

@@ -1,0 +1,240 @@
+"""Schema 1 of a policy file's metadata: what every field is, and the check of each.
+
+A policy file is one safetensors file. Its header holds one metadata string, `liquid_pilot`: a JSON
+object with exactly these fields.
+
+schema: 1. name: of the policy; task: it was trained for; version: of the project that wrote it.
+cell: {form, inputs, units, outputs, backbone_layers, backbone_units, time_unit_s} (`CellSpec`).
+wiring: "full". observation: `layout_manifest()`, in order.
+command_limits: {thrust_m_s2: [lowest, highest], rates_rad_s: [roll, pitch, yaw]} (`CommandLimits`).
+trained_rates_hz: {imu, flow, range}, each [lowest, highest] that training drew.
+sensor_limits_s: {imu, flow, range}: age after which a sensor counts as silent.
+setpoint_limits: {speed_m_s, height_m: [lowest, highest], yaw_rate_rad_s} that training drew, so far as to be flown.
+airframe: name of the nominal one. training: {config, seed, commit, minutes} and anything else that is JSON.
+sha256: over all tensors and all other fields (`liquid_pilot.bundle.digest`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+from liquid_pilot.cells import CellSpec
+from liquid_pilot.command import CommandLimits
+from liquid_pilot.errors import BundleError, ConfigError
+from liquid_pilot.observation import GRAVITY_M_S2, OBS_DIM, layout_manifest
+
+SCHEMA: Final = 1
+ACTIONS: Final = 4
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+SENSORS: Final = ("imu", "flow", "range")
+FIX: Final = "export the policy again with this version"
+
+Check = Callable[[str, Any], None]  # (dotted path of the field, value) -> None, or BundleError
+
+
+def refuse(field: str, found: object, allowed: str) -> BundleError:
+    """The error for one field: what was found, what is allowed and the fix."""
+    text = repr(found)
+    text = text if len(text) <= 120 else text[:117] + "..."
+    return BundleError(f"metadata field {field!r} is {text}; allowed is {allowed}; {FIX}")
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and abs(value) < 1e12
+
+
+def number(low: float, high: float) -> Check:
+    """A finite number from low to high."""
+
+    def check(field: str, value: Any) -> None:
+        if not _is_number(value) or not low <= value <= high:
+            raise refuse(field, value, f"a number from {low:g} to {high:g}")
+
+    return check
+
+
+def numbers(count: int, low: float, high: float) -> Check:
+    """A list of `count` finite numbers, each from low to high."""
+
+    def check(field: str, value: Any) -> None:
+        right = isinstance(value, list) and len(value) == count
+        if not right or not all(_is_number(item) and low <= item <= high for item in value):
+            raise refuse(field, value, f"a list of {count} numbers from {low:g} to {high:g}")
+
+    return check
+
+
+def span(low: float, high: float) -> Check:
+    """[lowest, highest], rising or equal, within low to high."""
+    both = numbers(2, low, high)
+
+    def check(field: str, value: Any) -> None:
+        both(field, value)
+        if value[0] > value[1]:
+            raise refuse(field, value, "[lowest, highest]")
+
+    return check
+
+
+def whole(field: str, value: Any) -> None:
+    """An integer."""
+    if type(value) is not int:
+        raise refuse(field, value, "a whole number")
+
+
+def text(field: str, value: Any) -> None:
+    """A string of at most 1000 characters."""
+    if not isinstance(value, str) or len(value) > 1000:
+        raise refuse(field, value, "a text of at most 1000 characters")
+
+
+def name(field: str, value: Any) -> None:
+    """A short name that is safe in paths and terminals."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise refuse(field, value, "a name of 1 to 64 letters, digits, '.', '_' and '-'")
+
+
+def anything(field: str, value: Any) -> None:
+    """Any JSON object."""
+    if not isinstance(value, dict):
+        raise refuse(field, value, "a JSON object")
+
+
+def exactly(allowed: Any, words: str) -> Check:
+    """One value only, of one type only."""
+
+    def check(field: str, value: Any) -> None:
+        if type(value) is not type(allowed) or value != allowed:
+            raise refuse(field, value, words)
+
+    return check
+
+
+def record(fields: dict[str, Check], *, more: bool = False) -> Check:
+    """An object with exactly these fields; with `more`, others may stand beside them."""
+
+    def check(field: str, value: Any) -> None:
+        if not isinstance(value, dict):
+            raise refuse(field, value, f"an object with the fields {sorted(fields)}")
+        missing, extra = sorted(set(fields) - set(value)), sorted(set(value) - set(fields))
+        if missing or (extra and not more):
+            where = f"metadata field {field!r}" if field else "metadata"
+            raise BundleError(f"{where}: missing {missing}, not known {extra}; allowed is {sorted(fields)}; {FIX}")
+        for key, inner in fields.items():
+            inner(f"{field}.{key}" if field else key, value[key])
+
+    return check
+
+
+def _cell(field: str, value: Any) -> None:
+    spec = cell_spec(value)
+    if (spec.inputs, spec.outputs) != (OBS_DIM, ACTIONS):
+        raise refuse(field, value, f"{OBS_DIM} inputs (the observation) and {ACTIONS} outputs (thrust and rates)")
+
+
+def _observation(field: str, value: Any) -> None:
+    """The layout of the running code, field by field and in order."""
+    allowed = layout_manifest()
+    if not isinstance(value, list):
+        raise refuse(field, value, "a list of observation fields")
+    for k, wanted in enumerate(allowed):
+        if k >= len(value) or canonical_json(value[k]) != canonical_json(wanted):
+            raise refuse(f"{field}[{k}]", value[k] if k < len(value) else "missing", f"{wanted}")
+    if len(value) != len(allowed):
+        raise refuse(f"{field}[{len(allowed)}]", value[len(allowed)], f"nothing: the layout has {len(allowed)} fields")
+
+
+def _command_limits(field: str, value: Any) -> None:
+    record({"thrust_m_s2": span(0.0, 200.0), "rates_rad_s": numbers(3, 0.01, 60.0)})(field, value)
+    low, high = value["thrust_m_s2"]
+    if not low < GRAVITY_M_S2 < high:
+        raise refuse(f"{field}.thrust_m_s2", [low, high], f"a span around {GRAVITY_M_S2} m/s^2, to carry the weight")
+
+
+_RATE: Final = span(0.1, 10000.0)
+_AGE: Final = number(0.001, 60.0)
+_METADATA: Final = record(
+    {
+        "schema": exactly(SCHEMA, f"{SCHEMA}, the schema that this version reads"),
+        "name": name,
+        "task": name,
+        "version": text,
+        "cell": _cell,
+        "wiring": exactly("full", "'full'"),
+        "observation": _observation,
+        "command_limits": _command_limits,
+        "trained_rates_hz": record({sensor: _RATE for sensor in SENSORS}),
+        "sensor_limits_s": record({sensor: _AGE for sensor in SENSORS}),
+        "setpoint_limits": record(
+            {"speed_m_s": number(0.0, 100.0), "height_m": span(0.0, 1000.0), "yaw_rate_rad_s": number(0.0, 60.0)}
+        ),
+        "airframe": name,
+        "training": record({"config": anything, "seed": whole, "commit": text, "minutes": number(0.0, 1e7)}, more=True),
+        "sha256": text,
+    }
+)
+
+
+def check_metadata(metadata: Any) -> None:
+    """Raise `BundleError` unless the metadata is what this version reads, field by field."""
+    if isinstance(metadata, dict) and metadata.get("schema") != SCHEMA:
+        raise BundleError(
+            f"the policy has schema {metadata.get('schema')!r}; this version reads schema {SCHEMA}; {FIX}, "
+            "or use the version that wrote it"
+        )
+    _METADATA("", metadata)
+
+
+def cell_spec(value: Any) -> CellSpec:
+    """The `CellSpec` of the metadata field `cell`. Raises `BundleError`."""
+    try:
+        return CellSpec(**value)
+    except (TypeError, ConfigError) as error:
+        raise refuse("cell", value, f"what CellSpec takes ({error})") from error
+
+
+def cell_field(spec: CellSpec) -> dict[str, Any]:
+    """The metadata field `cell` of a spec."""
+    return asdict(spec)
+
+
+def command_limits(value: dict[str, Any]) -> CommandLimits:
+    """`CommandLimits` of a checked metadata field `command_limits`."""
+    low, high = (float(x) for x in value["thrust_m_s2"])
+    roll, pitch, yaw = (float(x) for x in value["rates_rad_s"])
+    return CommandLimits((low, high), (roll, pitch, yaw))
+
+
+def canonical_json(value: Any) -> str:
+    """One text for equal values: sorted keys, no spaces, ASCII. Raises `BundleError` for what is not JSON."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BundleError(
+            f"metadata is not JSON ({error}); allowed are finite numbers, texts, lists, objects with text keys; "
+            "convert the value before exporting"
+        ) from error
+
+
+def parse_json(data: str | bytes) -> Any:
+    """JSON as the standard means it: no NaN, no infinity, no key twice. Raises `BundleError`."""
+    try:
+        parsed = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"the header is not JSON ({error}); the file is damaged; copy it again") from error
+    return parsed
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key stands twice")
+    return table
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is not a JSON number")

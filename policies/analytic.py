@@ -1,0 +1,249 @@
+"""Analytic-gradient training: back-propagation through the differentiable world.
+
+Every update flies one chunk of a few seconds from raw sensors, at one IMU rate or at mixed intervals, and
+descends the gradient of its cost through physics, sensors and network. Lanes go on where the last chunk
+ended (truncated BPTT), so that the network also learns minutes-old states; lanes that crashed, or grew old,
+are launched anew from the hand.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.airframe import Airframe, load_airframe
+from envs.batched_quad import BatchedQuad
+from envs.batched_state import BatchedState, choose, detach
+from envs.conditions import Conditions, Fault
+from envs.flights import draw_flights
+from envs.scoring import summarise
+from liquid_pilot.command import DEFAULT_LIMITS, from_action
+from liquid_pilot.errors import TrainingError
+from policies.batched_evaluation import evaluate_network
+from policies.cost import CostWeights, hover_cost
+from policies.curriculum import Curriculum, Lesson, lesson
+from policies.network import PolicyNetwork, hover_spec
+
+FAILED_FLIGHT_M_S = 2.0  # a failed flight counts as this speed error in the validation score
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that decides a run; saved beside its results."""
+
+    task: str = "hover"
+    cell: str = "decay"
+    seed: int = 0
+    updates: int = 800
+    batch: int = 256
+    learning_rate: float = 4e-3
+    time_unit_s: float = 0.015
+    substep_s: float = 0.005
+    clip_norm: float = 0.5
+    average_decay: float = 0.98
+    relaunch_chance: float = 0.25
+    oldest_s: float = 15.0
+    early_s: float = 0.6
+    early_weight: float = 0.3
+    validate_every: int = 100
+    validation_flights: int = 96
+    validation_s: float = 8.0
+    airframe: str = "cf2x"
+    curriculum: Curriculum = field(default_factory=Curriculum)
+    cost: CostWeights = field(default_factory=CostWeights)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One row of the learning curve. Validation figures are NaN between validations."""
+
+    update: int
+    elapsed_s: float
+    loss: float
+    gradient_norm: float
+    imu_hz: float
+    horizon_s: float
+    success_rate: float = math.nan
+    speed_error_median_m_s: float = math.nan
+    height_error_median_m: float = math.nan
+    score: float = math.nan
+
+
+@dataclass(slots=True)
+class Carry:
+    """What one update hands to the next."""
+
+    world: BatchedState
+    h: Tensor
+    action: Tensor
+
+
+class AnalyticTrainer:
+    """State of one run. `update()` does one step; `policies.checkpoint` saves and restores it."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        if config.task != "hover":
+            raise TrainingError(f"unknown task {config.task!r}; choose one of: hover")
+        self.config = config
+        self.airframe: Airframe = load_airframe(config.airframe)
+        self.network = PolicyNetwork(hover_spec(config.cell, config.time_unit_s), config.seed)
+        self.averaged = PolicyNetwork(self.network.spec, config.seed)
+        self.best = PolicyNetwork(self.network.spec, config.seed)
+        self.best_score = math.inf
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.rng = np.random.default_rng([config.seed, 1])
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.carry: Carry | None = None
+        self.done = 0
+        self.elapsed_s = 0.0
+
+    def update(self, share: float) -> Progress:
+        """One gradient step at `share` (0 to 1) of the run."""
+        started = time.perf_counter()
+        now = lesson(self.config.curriculum, share, self.rng)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * learning_rate_shape(share)
+        loss = self._fly(now)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm))
+        if math.isfinite(norm):
+            self.optimizer.step()
+        else:
+            self.carry = None  # the lanes that made it are dropped; the weights are untouched
+        self._average()
+        self.done += 1
+        self.elapsed_s += time.perf_counter() - started
+        return Progress(
+            self.done, self.elapsed_s, float(loss.detach()), norm, now.steps / now.horizon_s, now.horizon_s
+        )
+
+    def _average(self) -> None:
+        decay = min(self.config.average_decay, (self.done + 1) / (self.done + 10))
+        with torch.no_grad():
+            for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(value, 1.0 - decay)
+
+    def _fly(self, now: Lesson) -> Tensor:
+        """Fly one chunk and return its mean cost per second of flight; keeps the carry for the next."""
+        config = self.config
+        world = BatchedQuad(self.airframe, now.conditions, self.generator, substep_s=config.substep_s)
+        carry = self._launch(world, now.conditions)
+        state, h, previous = carry.world, carry.h, carry.action
+        total, weight = torch.zeros(()), torch.zeros(())
+        for _ in range(now.steps):
+            action, h = self.network.step(world.observe(state), h, state.dt_s)
+            command = from_action(DEFAULT_LIMITS, (action[:, 0], action[:, 1], action[:, 2], action[:, 3]))
+            state = world.step(state, command, world.intervals(state))
+            since = state.t_s - state.release_s
+            share = torch.where(since < config.early_s, config.early_weight, 1.0) * (since > 0)
+            share = (share * state.dt_s).to(action.dtype)
+            total = total + (hover_cost(config.cost, state, action, previous) * share).sum()
+            weight = weight + share.sum()
+            previous = action
+        self.carry = Carry(detach(state), h.detach(), previous.detach())
+        return total / torch.clamp(weight, min=1e-3)
+
+    def _launch(self, world: BatchedQuad, conditions: Conditions) -> Carry:
+        """The lanes of this chunk: fresh ones where a lane is lost, old or drawn for a relaunch."""
+        config = self.config
+        flights = draw_flights(self.airframe, conditions, config.batch, self.rng, horizon_s=6.0)
+        moving = self.rng.random(config.batch) >= config.curriculum.hover_chance
+        flights = replace(
+            flights,
+            setpoint_velocity_m_s=flights.setpoint_velocity_m_s * moving[:, None],
+            setpoint_yaw_rate_rad_s=flights.setpoint_yaw_rate_rad_s * moving,
+        )
+        fresh_world = world.reset(flights)
+        h, action = self.network.initial_state(config.batch), torch.zeros(config.batch, 4)
+        if self.carry is None:
+            return Carry(fresh_world, h, action)
+        old = self.carry
+        body = old.world.body
+        z, q = body.position_m[2], body.attitude_wxyz
+        upright = 1.0 - 2.0 * (q[1] ** 2 + q[2] ** 2)
+        age = old.world.t_s - old.world.release_s
+        drawn = torch.as_tensor(self.rng.random(config.batch) < config.relaunch_chance)
+        keep = (z > 0.1) & (z < 4.0) & (upright > 0.2) & (age < config.oldest_s) & ~drawn
+        keep &= torch.isfinite(old.h).all(dim=1)
+        merged = choose(keep, old.world, fresh_world)
+        merged.constants["imu_hz"] = fresh_world.constants["imu_hz"]
+        return Carry(merged, torch.where(keep[:, None], old.h, h), torch.where(keep[:, None], old.action, action))
+
+    def validate(self, progress: Progress) -> Progress:
+        """Closed-loop score of the averaged weights at three conditions; keeps the best weights."""
+        config = self.config
+        summaries = []
+        for number, conditions in enumerate(VALIDATION):
+            scores = evaluate_network(
+                self.averaged, self.airframe, conditions, config.validation_flights, 10_000 + number,
+                config.validation_s, substep_s=config.substep_s,
+            )
+            summaries.append((summarise(scores), scores))
+        capped = [
+            min(s.speed_error_m_s, FAILED_FLIGHT_M_S) + min(s.height_error_m, FAILED_FLIGHT_M_S)
+            for _, scores in summaries
+            for s in scores
+        ]
+        score = float(np.mean(capped))
+        if score < self.best_score:
+            self.best_score = score
+            self.best.load_state_dict(self.averaged.state_dict())
+
+        def mean(key: str) -> float:
+            return float(np.mean([FAILED_FLIGHT_M_S if s[key] is None else s[key] for s, _ in summaries]))
+
+        return replace(
+            progress,
+            success_rate=mean("success_rate"),
+            speed_error_median_m_s=mean("speed_error_median_m_s"),
+            height_error_median_m=mean("height_error_median_m"),
+            score=score,
+        )
+
+
+VALIDATION = (
+    Conditions(imu_hz=(50.0, 50.0)),
+    Conditions(imu_hz=(200.0, 200.0), flow_hz=(25.0, 25.0)),
+    Conditions(imu_hz=(100.0, 100.0), flow_dropout=(0.3, 0.3), faults=(Fault("flow", 5.5, 6.5),)),
+)
+
+
+def learning_rate_shape(share: float) -> float:
+    """Warm-up over the first hundredth, then a cosine to 2 %."""
+    warm = min(1.0, (share + 1e-3) / 0.01)
+    return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share))))
+
+
+def train(
+    trainer: AnalyticTrainer,
+    on_progress: Callable[[Progress], None],
+    on_checkpoint: Callable[[], None],
+    budget_s: float | None = None,
+) -> None:
+    """Run to the end of the configuration, or of the budget in seconds (the schedule shrinks to fit).
+
+    Validates and checkpoints every `validate_every` updates and at the end.
+    """
+    config, started, began_at = trainer.config, time.perf_counter(), trainer.done
+
+    def share_done() -> float:
+        counted = trainer.done / config.updates
+        if budget_s is None:
+            return counted
+        return max((time.perf_counter() - started) / budget_s, counted if began_at else 0.0)
+
+    while share_done() < 1.0 and trainer.done < config.updates:
+        progress = trainer.update(share_done())
+        if trainer.done % config.validate_every == 0:
+            progress = trainer.validate(progress)
+            on_checkpoint()
+        on_progress(progress)
+    on_progress(trainer.validate(Progress(trainer.done, trainer.elapsed_s, math.nan, math.nan, math.nan, math.nan)))
+    on_checkpoint()

@@ -1,0 +1,75 @@
+"""From a trained network to the policy file that flies, with a self-test recorded by the trainer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from envs.airframe import Airframe
+from envs.batched_quad import BatchedQuad
+from envs.conditions import MIXED_IMU_HZ, Conditions
+from envs.flights import draw_flights
+from liquid_pilot.bundle import SelfTest, make_bundle, save_bundle
+from liquid_pilot.command import DEFAULT_LIMITS, from_action
+from liquid_pilot.observation import OBS_DIM
+from policies.analytic import AnalyticTrainer
+from policies.curriculum import TRAINED_FLOW_HZ, TRAINED_HEIGHT_M, TRAINED_IMU_HZ, TRAINED_RANGE_HZ
+from policies.network import PolicyNetwork
+
+SELFTEST_STEPS = 128
+SENSOR_LIMITS_S = {"imu": 0.1, "flow": 2.0, "range": 2.0}
+
+
+def record_selftest(network: PolicyNetwork, airframe: Airframe, seed: int = 0) -> SelfTest:
+    """One simulated flight at mixed intervals, from the first event (dt = 0) on, as the trainer computes it."""
+    conditions = Conditions(imu_hz=MIXED_IMU_HZ, imu_mixed=True)
+    world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(seed))
+    state = world.reset(draw_flights(airframe, conditions, 1, np.random.default_rng(seed)))
+    h = network.initial_state(1)
+    x = np.zeros((SELFTEST_STEPS, OBS_DIM), np.float32)
+    dt_s = np.zeros(SELFTEST_STEPS, np.float32)
+    actions = np.zeros((SELFTEST_STEPS, network.spec.outputs), np.float32)
+    hidden = np.zeros((SELFTEST_STEPS, network.spec.units), np.float32)
+    with torch.no_grad():
+        for k in range(SELFTEST_STEPS):
+            observation, dt = world.observe(state), state.dt_s.float()
+            action, h = network.step(observation, h, dt)
+            x[k], dt_s[k], actions[k], hidden[k] = observation[0], dt[0], action[0], h[0]
+            command = from_action(DEFAULT_LIMITS, (action[:, 0], action[:, 1], action[:, 2], action[:, 3]))
+            state = world.step(state, command, world.intervals(state))
+    return SelfTest(x, dt_s, actions, hidden)
+
+
+def export_policy(trainer: AnalyticTrainer, path: Path, name: str, commit: str) -> Path:
+    """Write the best weights of a run as a policy file. Raises `BundleError` if its self-test fails."""
+    config, network = trainer.config, trainer.best
+    speed, yaw = config.curriculum.setpoint_speed_m_s, config.curriculum.setpoint_yaw_rate_rad_s
+    bundle = make_bundle(
+        name,
+        config.task,
+        network.spec,
+        network.weights(),
+        DEFAULT_LIMITS,
+        record_selftest(network, trainer.airframe, config.seed),
+        trained_rates_hz={
+            "imu": list(TRAINED_IMU_HZ),
+            "flow": list(TRAINED_FLOW_HZ),
+            "range": list(TRAINED_RANGE_HZ),
+        },
+        sensor_limits_s=SENSOR_LIMITS_S,
+        setpoint_limits={"speed_m_s": speed, "height_m": list(TRAINED_HEIGHT_M), "yaw_rate_rad_s": yaw},
+        airframe=trainer.airframe.name,
+        training={
+            "config": asdict(config),
+            "seed": config.seed,
+            "commit": commit,
+            "minutes": round(trainer.elapsed_s / 60.0, 2),
+            "updates": trainer.done,
+            "validation_score": None if math.isinf(trainer.best_score) else round(trainer.best_score, 5),
+        },
+    )
+    return save_bundle(path, bundle)

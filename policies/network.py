@@ -1,0 +1,106 @@
+"""The policy network: backbone, liquid cell, linear readout, tanh. One step, and sequences of steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from liquid_pilot.bundle import Bundle
+from liquid_pilot.cells import CellSpec
+from liquid_pilot.errors import ConfigError
+from liquid_pilot.observation import OBS_DIM
+from policies.cells import Decay, lecun_tanh, make_cell
+
+READOUT_GAIN = 0.3  # a small first readout: an untrained policy asks for hover thrust and no rotation
+
+
+class PolicyNetwork(nn.Module):
+    """x (B, inputs), h (B, units), dt_s (B,) -> action (B, outputs) in (-1, 1), h' (B, units).
+
+    The state of a memoryless network (`mlp`) is (B, 0).
+    """
+
+    def __init__(self, spec: CellSpec, seed: int = 0) -> None:
+        super().__init__()
+        self.spec = spec
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            width = spec.inputs + (0 if spec.form == "mlp" else spec.units)
+            layers = []
+            for _ in range(spec.backbone_layers):
+                layers.append(nn.Linear(width, spec.backbone_units))
+                width = spec.backbone_units
+            self.backbone = nn.ModuleList(layers)
+            self.cell = None if spec.form == "mlp" else make_cell(spec, width)
+            self.readout = nn.Linear(width if self.cell is None else spec.units, spec.outputs)
+        with torch.no_grad():
+            self.readout.weight.mul_(READOUT_GAIN)
+            self.readout.bias.zero_()
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Zeros, (B, units)."""
+        return torch.zeros((batch, self.spec.units), dtype=self.readout.weight.dtype)
+
+    def features(self, x: Tensor, h: Tensor) -> Tensor:
+        """Backbone output of [x; h]."""
+        z = x if self.cell is None else torch.cat([x, h], dim=1)
+        for layer in self.backbone:
+            z = lecun_tanh(layer(z))
+        return z
+
+    def step(self, x: Tensor, h: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """One event. dt_s: (B,) seconds since the previous one. Raises `ConfigError` on wrong shapes."""
+        if x.ndim != 2 or h.shape != (x.shape[0], self.spec.units) or dt_s.shape != (x.shape[0],):
+            raise ConfigError(
+                f"step got x {tuple(x.shape)}, h {tuple(h.shape)}, dt_s {tuple(dt_s.shape)}; "
+                f"give (B, {self.spec.inputs}), (B, {self.spec.units}), (B,)"
+            )
+        z = self.features(x, h)
+        if self.cell is not None:
+            h = self.cell(z, h, (dt_s / self.spec.time_unit_s).to(z.dtype)[:, None])
+            z = h
+        return torch.tanh(self.readout(z)), h
+
+    def forward(self, x: Tensor, dt_s: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """A sequence. x: (B, T, inputs), dt_s: (B, T) -> actions (B, T, outputs), last state (B, units)."""
+        if x.ndim != 3 or dt_s.shape != x.shape[:2]:
+            raise ConfigError(
+                f"forward got x {tuple(x.shape)} and dt_s {tuple(dt_s.shape)}; give (B, T, {self.spec.inputs}) and (B, T)"
+            )
+        h = self.initial_state(x.shape[0]) if h is None else h
+        actions = []
+        for t in range(x.shape[1]):
+            action, h = self.step(x[:, t], h, dt_s[:, t])
+            actions.append(action)
+        return torch.stack(actions, dim=1), h
+
+    def time_constants_s(self, x: Tensor, h: Tensor) -> Tensor:
+        """Time constant of each neuron, (B, units); (B, 0) for cells that have none."""
+        if not isinstance(self.cell, Decay):
+            return x.new_zeros((x.shape[0], 0))
+        return self.cell.time_constant(self.features(x, h)) * self.spec.time_unit_s
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Weights by their bundle names, float32."""
+        return {
+            name.removeprefix("cell."): value.detach().to(torch.float32).numpy().copy()
+            for name, value in self.state_dict().items()
+        }
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> PolicyNetwork:
+        """The network of a policy file, ready to step."""
+        network = cls(bundle.spec)
+        own = network.state_dict()
+        state = {name: torch.from_numpy(bundle.weights[name.removeprefix("cell.")].copy()) for name in own}
+        network.load_state_dict(state)
+        return network
+
+
+def hover_spec(form: str, time_unit_s: float = 0.015) -> CellSpec:
+    """The shipped sizes: 19 neurons on a backbone of 32, and a memoryless MLP of as many parameters."""
+    if form == "mlp":
+        return CellSpec("mlp", OBS_DIM, 0, 4, 2, 40, time_unit_s)
+    return CellSpec(form, OBS_DIM, 19, 4, 1, 32, time_unit_s)

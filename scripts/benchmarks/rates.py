@@ -1,0 +1,107 @@
+"""The rate sweep: one policy or several, at IMU and flow rates from slow to fast, and with flow lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from liquid_pilot.errors import ConfigError
+from scripts.console import OUT, progress_bar
+from scripts.evaluation import Case, evaluate, policy_sha256
+from scripts.flying import FlightPool
+from scripts.pictures.rates import draw_rates
+from scripts.tables import score_table
+
+FLOW_HZ: Final = 40.0
+IMU_HZ: Final = "100"
+# What makes a cell the same cell: everything that its figures depend on.
+_IDENTITY: Final = ("policy_sha256", "policy_name", "flights", "seed", "engine", "duration_s", "wind_m_s", "airframe")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One condition of the sweep. group: the panel of the picture; label: its tick there."""
+
+    group: str
+    label: str
+    imu_hz: str = IMU_HZ
+    flow_hz: float = FLOW_HZ
+    dropout: tuple[str, ...] = ()
+    fault: tuple[str, ...] = ()
+
+    def case(self, base: Case) -> Case:
+        """The base case under this condition."""
+        return replace(base, imu_hz=self.imu_hz, flow_hz=self.flow_hz, dropout=self.dropout, fault=self.fault)
+
+
+SWEEP: Final = (
+    *(Point("imu", hz, imu_hz=hz) for hz in ("25", "50", "100", "200", "400", "mixed")),
+    *(Point("flow", str(hz), flow_hz=float(hz)) for hz in (5, 10, 20, 50, 100)),
+    Point("loss", "30 %\ndropped", dropout=("flow:0.3",)),
+    Point("loss", "silent for\n1 s", fault=("flow:off@6s+1s",)),
+)
+
+
+def sweep(bases: Sequence[Case], folder: Path, workers: int | None, points: Sequence[Point] = SWEEP) -> list[Any]:
+    """Fly every base case (one per policy) at every point; returns the cells.
+
+    Cells that `rates.json` in the folder already holds, for the same tensors, flights, seed and conditions,
+    are not flown again; the file is written after every cell.
+    """
+    for base in bases:
+        base.check()
+    path = folder / "rates.json"
+    known = read_cells(path)
+    cells: list[dict[str, Any]] = []
+    with FlightPool(workers) as pool, progress_bar() as progress:
+        whole = progress.add_task("rate sweep", total=len(bases) * len(points))
+        for base in bases:
+            sha256 = policy_sha256(base.policy)
+            for point in points:
+                marks = _marks(base, sha256) | {"group": point.group, "label": point.label}
+                cell = next((old for old in known if all(old.get(key) == marks[key] for key in marks)), None)
+                if cell is None:
+                    cell = evaluate(point.case(base), pool, progress) | marks
+                    known.append(cell)
+                    _write(path, known)
+                cells.append(cell)
+                progress.advance(whole)
+    return cells
+
+
+def _marks(base: Case, sha256: str) -> dict[str, Any]:
+    """What a stored cell must have in common with a wanted one; a policy without a file goes by name."""
+    values = (
+        sha256, "" if sha256 else base.policy, base.flights, base.seed, base.engine, base.seconds, base.wind,
+        base.airframe,
+    )  # fmt: skip
+    return dict(zip(_IDENTITY, values, strict=True))
+
+
+def read_cells(path: Path) -> list[dict[str, Any]]:
+    """Cells of an earlier sweep; none where there is no file. Raises `ConfigError` for a broken one."""
+    if not path.is_file():
+        return []
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not the result of a rate sweep ({error}); delete it or give another --out") from error
+    if not isinstance(cells, list):
+        raise ConfigError(f"{path} holds no list of cells; delete it or give another --out")
+    return cells
+
+
+def _write(path: Path, cells: Sequence[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".json.part")
+    unfinished.write_text(json.dumps({"cells": cells}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)  # an interrupted sweep leaves the last whole file
+
+
+def present(cells: Sequence[dict[str, Any]], folder: Path) -> Path:
+    """Print the cells as a table and draw them; returns the picture."""
+    OUT.print(score_table("rate sweep", cells))
+    return draw_rates(cells, folder / "rates.png", "Success and speed error against sensor rates")

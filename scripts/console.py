@@ -1,0 +1,45 @@
+"""What every script shares at the terminal: consoles, progress bars, errors in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Remaining
+
+from liquid_pilot.errors import LiquidPilotError
+
+OUT: Final = Console()  # results
+ERR: Final = Console(stderr=True)  # progress and errors, so that results can be piped
+
+EXIT_BAD_INPUT: Final = 2
+
+
+def progress_bar() -> Progress:
+    """A progress bar on stderr: what, bar, count, time spent and time left."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        Remaining(),
+        console=ERR,
+        transient=True,
+    )
+
+
+def exit_code(main: Callable[[], None]) -> int:
+    """Run a script. 0 = done; 2 = bad input, said in one line on stderr; 130 = interrupted."""
+    try:
+        main()
+    except LiquidPilotError as error:
+        ERR.print(f"error: {' '.join(str(error).split())}", markup=False, highlight=False, soft_wrap=True)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        ERR.print("interrupted")
+        return 130
+    return 0

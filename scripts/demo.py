@@ -1,0 +1,147 @@
+"""The whole road in a few minutes: train, score, export, fly the exported file, draw, report.
+
+Training gets a short budget here, so its policy is worse than the shipped one, which had longer; both are
+flown, beside a controller that is told the true state.
+
+Examples:
+  python -m scripts.demo
+  python -m scripts.demo --budget-s 300 --flights 100 --out runs/demo-long
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import tyro
+from rich.rule import Rule
+
+from liquid_pilot.bundle import load_bundle
+from scripts.console import OUT, exit_code, progress_bar
+from scripts.evaluate import write_json
+from scripts.evaluation import Case, evaluate
+from scripts.flying import GEOMETRIC, FlightPool, fly_one
+from scripts.pictures.flight import draw_flight
+from scripts.pictures.report import Paragraph, Picture, Section, Table, write_report
+from scripts.tables import HEADER, cells, condition, failures, number, score_table
+
+OUTAGE: Final = "flow:off@6s+1s"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the demo flies and where it writes."""
+
+    out: Path = Path("runs/demo")
+    """Folder of pictures, tables and report."""
+    budget_s: float = 120.0
+    """Seconds of training."""
+    flights: int = 40
+    """Flights of each row of the table."""
+    shipped: str = "hover"
+    """The policy that is flown beside the new one: shipped name or path."""
+    seed: int = 0
+    """Seed of training and flights."""
+    workers: int | None = None
+    """Parallel processes for the flights; as many as processors if not given."""
+
+
+def train(options: Options) -> Path:
+    """Train on the short budget; returns the exported policy."""
+    from scripts import train as trainer  # torch only once it is needed
+
+    OUT.print(Rule(f"1. Training a 19-neuron policy for {options.budget_s:g} s (a short budget)", align="left"))
+    wanted = trainer.Options(
+        task="hover", out=options.out / "train", seed=options.seed, budget_s=options.budget_s
+    )
+    return trainer.run(wanted, OUT)
+
+
+def score(options: Options, policies: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Rows of the table: every policy at IMU 100 Hz and at mixed intervals."""
+    OUT.print(Rule(f"2. {options.flights} flights a row in PyBullet, from hand launches", align="left"))
+    rows = []
+    with FlightPool(options.workers) as pool, progress_bar() as progress:
+        for imu_hz in ("100", "mixed"):
+            for name, policy in policies.items():
+                case = Case(policy=policy, flights=options.flights, imu_hz=imu_hz, seed=options.seed)
+                rows.append(evaluate(case, pool, progress) | {"policy": name})
+    OUT.print(score_table("hover, 15 s flights, wind to 1 m/s, every drone different", rows))
+    write_json(options.out / "scores.json", {"cells": rows})
+    return rows
+
+
+def outage(options: Options, policies: Mapping[str, str]) -> list[Section]:
+    """Fly each exported file once in the onboard controller, flow silent for a second, and draw it."""
+    OUT.print(Rule("3. One flight of each exported file, optical flow silent from 6 to 7 s", align="left"))
+    sections = []
+    for name, policy in policies.items():
+        job = Case(policy=policy, flights=1, fault=(OUTAGE,), seed=options.seed).job()
+        trace = fly_one(job, 0)
+        stem = name.split()[0]
+        pictures = draw_flight(trace, options.out / f"flight_{stem}.png", f"Policy {name}: one flight, flow lost for 1 s")
+        alts = ("path, height, velocity, tilt, commands, sensor arrivals", "state and time constant of each neuron")
+        blocks = [Picture(path, f"{name}: {alt}") for path, alt in zip(pictures, alts, strict=False)]
+        sections.append(Section(f"One flight: {name}", blocks))
+    return sections
+
+
+def write_up(options: Options, rows: Sequence[dict[str, Any]], flights: Sequence[Section], seconds: float) -> Path:
+    """The report: curve, table, flights."""
+    bundle = load_bundle(str(options.out / "train" / "policy.safetensors"))
+    about = (
+        f"A liquid network of {bundle.spec.units} neurons ({bundle.parameters:,} parameters) flies a quadrotor from gyro, "
+        "accelerometer, downward optical flow and range finder alone. Every flight starts tilted in a hand and is thrown; "
+        "mass, motors, biases, delays and wind differ from flight to flight."
+    )
+    honest = (
+        f"The curve is a short run of {options.budget_s:g} s on this machine. The shipped policy was trained longer by the "
+        "same command; the geometric controller is told the true state and shows what is possible."
+    )
+    table = Table(
+        ("policy", "conditions", *HEADER),
+        [[row["policy"], condition(row), *cells(row)] for row in rows],
+        "Errors are each flight's mean from 5 s after the release on; a failed flight counts as infinite. "
+        f"Seed {options.seed}.",
+    )
+    sections = [
+        Section("What this is", [Paragraph(about)]),
+        Section("Learning", [Picture(options.out / "train" / "learning_curve.png", "learning curve"), Paragraph(honest)]),
+        Section("Scores", [table]),
+        *flights,
+        Section("Cost", [Paragraph(f"This page took {seconds:.0f} s from training to report.")]),
+    ]
+    return write_report(options.out / "report.html", "Liquid Pilot: demo", sections)
+
+
+def run(options: Options) -> None:
+    """Train, score, fly, report."""
+    start = time.perf_counter()
+    load_bundle(options.shipped)  # say now, not after the training, that it cannot be flown
+    options.out.mkdir(parents=True, exist_ok=True)
+    short = str(train(options))
+    networks = {"shipped": options.shipped, f"new ({options.budget_s:g} s of training)": short}
+    rows = score(options, networks | {"geometric (told the truth)": GEOMETRIC})
+    flights = outage(options, networks)
+    report = write_up(options, rows, flights, time.perf_counter() - start)
+    shipped = next(row for row in rows if row["policy"] == "shipped")
+    OUT.print(Rule(f"done in {time.perf_counter() - start:.0f} s", align="left"))
+    OUT.print(
+        f"The shipped policy at IMU 100 Hz: {shipped['success_rate']:.1%} of {shipped['flights']} flights still up, median "
+        f"speed error {number(shipped['speed_error_median_m_s'])} m/s, failures: {failures(shipped)}."
+    )
+    OUT.print(f"Report: {report}   pictures: {options.out}/*.png", soft_wrap=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m scripts.demo`. Returns the exit code."""
+    options = tyro.cli(Options, prog="python -m scripts.demo", args=argv, description=__doc__)
+    return exit_code(lambda: run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""One cell of a table: a policy, its conditions, and the figures it scores. Used by all scripts that score."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final
+
+import tyro
+from rich.progress import Progress
+
+from envs.airframe import load_airframe
+from envs.conditions import Conditions, parse_dropout, parse_fault, parse_imu_hz
+from envs.scoring import FlightScore, summarise
+from liquid_pilot.bundle import load_bundle
+from liquid_pilot.errors import ConfigError, unknown_name
+from scripts.flying import GEOMETRIC, FlightPool, Job
+
+TASKS: Final = ("hover",)
+ENGINES: Final = ("pybullet", "batched")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is flown, and under which conditions."""
+
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    """A shipped policy ("hover"), the path of a .safetensors file, or "geometric": a controller that is told
+    the true state, the upper row of every table."""
+    task: str = "hover"
+    """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height."""
+    flights: int = 500
+    """How many flights. All of them count; a failed flight has an infinite error."""
+    imu_hz: str = "100"
+    """IMU rate in Hz, or "mixed": every interval drawn anew between 1/400 and 1/25 s."""
+    flow_hz: float = 40.0
+    """Rate of the optical flow sensor in Hz."""
+    range_hz: float = 30.0
+    """Rate of the range finder in Hz."""
+    dropout: tuple[str, ...] = ()
+    """Share of samples that are lost, as SENSOR:SHARE: flow:0.3 range:0.1."""
+    fault: tuple[str, ...] = ()
+    """Silent sensors, as SENSOR:off@START[+DURATION] after the release: flow:off@6s+1s. Sensors: flow, range,
+    accel, imu."""
+    wind: float = 1.0
+    """Strongest mean wind in m/s; gusts come on top."""
+    airframe: str = "cf2x"
+    """Shipped airframe or path of a TOML file. Every flight's drone is drawn around it (20 %)."""
+    engine: str = "pybullet"
+    """pybullet: rigid body in PyBullet, through the onboard controller and its supervisor. batched: the network
+    alone in the training world, much faster."""
+    seconds: float = 15.0
+    """Length of a flight after the release, in seconds."""
+    seed: int = 0
+    """Seed of all flights. The same seed is the same flights, whatever the policy or the number of workers."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` for names that do not exist and numbers that make no sense."""
+        if self.task not in TASKS:
+            raise ConfigError(unknown_name("task", self.task, list(TASKS)))
+        if self.engine not in ENGINES:
+            raise ConfigError(unknown_name("engine", self.engine, list(ENGINES)))
+        if self.engine == "batched" and self.policy == GEOMETRIC:
+            raise ConfigError("the geometric controller is no network and flies in PyBullet only; use --engine pybullet")
+        if not 1.0 <= self.seconds <= 3600.0:
+            raise ConfigError(f"seconds is {self.seconds:g}; a flight may last 1 to 3600 s")
+
+    def conditions(self) -> Conditions:
+        """The conditions of the flights. Raises `ConfigError`."""
+        imu_hz, mixed = parse_imu_hz(self.imu_hz)
+        conditions = Conditions(
+            imu_hz=imu_hz,
+            imu_mixed=mixed,
+            flow_hz=(self.flow_hz, self.flow_hz),
+            range_hz=(self.range_hz, self.range_hz),
+            wind_m_s=(0.0, self.wind),
+            faults=tuple(parse_fault(text) for text in self.fault),
+        )
+        for sensor, share in (parse_dropout(text) for text in self.dropout):
+            if sensor == "flow":
+                conditions = replace(conditions, flow_dropout=(share, share))
+            else:
+                conditions = replace(conditions, range_dropout=(share, share))
+        return conditions
+
+    def job(self) -> Job:
+        """The flights of this case."""
+        return Job(self.policy, self.airframe, self.conditions(), self.flights, self.seed, self.seconds)
+
+
+def policy_sha256(policy: str) -> str:
+    """Hash over the policy's tensors; empty for the geometric controller. Proves the file on the way."""
+    return "" if policy == GEOMETRIC else str(load_bundle(policy).metadata["sha256"])
+
+
+def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]:
+    """Fly the case and return its row: flat keys, ready for JSON. Raises `LiquidPilotError`."""
+    case.check()
+    job, sha256, start = case.job(), policy_sha256(case.policy), time.perf_counter()
+    load_airframe(case.airframe)  # refuse a bad name here, not in a worker
+    task = progress.add_task(describe(case), total=case.flights)
+    if case.engine == "batched":
+        scores = _batched(case, job)
+        progress.update(task, completed=case.flights)
+    else:
+        scores = pool.score(job, lambda: progress.advance(task))
+    progress.remove_task(task)
+    row = _condition(case, job.conditions) | {"policy_sha256": sha256} | _figures(scores)
+    return row | {"workers": pool.workers, "wall_s": round(time.perf_counter() - start, 3)}
+
+
+def describe(case: Case) -> str:
+    """Short text of a case, for progress bars."""
+    extra = "".join(f", {text}" for text in (*case.dropout, *case.fault))
+    return f"{case.policy}: IMU {case.imu_hz} Hz, flow {case.flow_hz:g} Hz{extra}"
+
+
+def _batched(case: Case, job: Job) -> list[FlightScore]:
+    import torch
+
+    from policies.batched_evaluation import evaluate_batched  # torch only where it is asked for
+
+    torch.set_num_threads(1)
+    airframe = load_airframe(case.airframe)
+    bundle = load_bundle(case.policy)
+    return evaluate_batched(bundle, airframe, job.conditions, case.flights, case.seed, case.seconds)
+
+
+def _condition(case: Case, conditions: Conditions) -> dict[str, Any]:
+    return {
+        "policy": case.policy,
+        "task": case.task,
+        "engine": case.engine,
+        "airframe": case.airframe,
+        "imu_hz": "mixed" if conditions.imu_mixed else conditions.imu_hz[0],
+        "flow_hz": case.flow_hz,
+        "range_hz": case.range_hz,
+        "flow_dropout": conditions.flow_dropout[0],
+        "range_dropout": conditions.range_dropout[0],
+        "faults": " ".join(case.fault),
+        "wind_m_s": case.wind,
+        "duration_s": case.seconds,
+        "seed": case.seed,
+    }
+
+
+def _figures(scores: list[FlightScore]) -> dict[str, Any]:
+    summary = dict(summarise(scores))
+    reasons: Any = summary.pop("reasons")
+    return summary | {f"failed_{reason.replace(' ', '_')}": count for reason, count in reasons.items()}

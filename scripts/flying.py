@@ -1,0 +1,151 @@
+"""Flies many flights in PyBullet, in parallel processes, with results that do not depend on how many.
+
+Flight i of a seed is row i of `draw_flights` under that seed, flown with a noise generator of its own
+(`[seed, i, 1]`). Policies travel to the workers by name or path and are loaded, and proved, there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+
+from envs.airframe import Airframe, load_airframe
+from envs.conditions import Conditions
+from envs.flights import Flights, draw_flights
+from envs.scoring import FlightScore, score_hover
+from envs.trace import FlightTrace
+from liquid_pilot import Controller
+from liquid_pilot.errors import ConfigError, MissingExtraError
+from policies.experts.geometric import GeometricController
+
+GEOMETRIC: Final = "geometric"  # the expert that sees the true state, by the name it has on command lines
+_ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Flights of one policy under one set of conditions. policy: shipped name, path, or `geometric`."""
+
+    policy: str
+    airframe: str
+    conditions: Conditions
+    flights: int
+    seed: int = 0
+    duration_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.flights < 1:
+            raise ConfigError(f"flights is {self.flights}; fly at least one")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; give a whole number from 0 on")
+
+
+def import_pybullet() -> None:
+    """Import PyBullet without the line about its build time that it would write to stderr in every process."""
+    if "pybullet" in sys.modules:
+        return
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import pybullet  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("PyBullet is not installed; run `make setup`, or pip install pybullet") from error
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
+@lru_cache(maxsize=2)
+def _drawn(job: Job) -> tuple[Airframe, Flights]:
+    airframe = load_airframe(job.airframe)
+    rng = np.random.default_rng([job.seed])
+    return airframe, draw_flights(airframe, job.conditions, job.flights, rng, job.duration_s)
+
+
+@lru_cache(maxsize=2)
+def _controller(policy: str) -> Controller:
+    return Controller.load(policy)
+
+
+def fly_one(job: Job, index: int) -> FlightTrace:
+    """Flight `index` of the job, in this process."""
+    import_pybullet()
+    from envs.rollout import fly, fly_privileged  # here, so that --help and errors need no simulator
+
+    airframe, flights = _drawn(job)
+    row, rng = flights.rows(slice(index, index + 1)), np.random.default_rng([job.seed, index, 1])
+    if job.policy == GEOMETRIC:
+        return fly_privileged(GeometricController(), airframe, row, job.conditions, rng, job.duration_s)
+    controller = _controller(job.policy)
+    controller.reset()
+    return fly(controller, airframe, row, job.conditions, rng, job.duration_s)
+
+
+def score_one(job: Job, index: int) -> FlightScore:
+    """Score of flight `index`; the trace stays in the process that flew it."""
+    return score_hover(fly_one(job, index), job.duration_s)
+
+
+class FlightPool:
+    """Worker processes for many jobs, one thread each; use it in a `with`. One worker = this process."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = (os.cpu_count() or 1) if workers is None else workers
+        if self.workers < 1:
+            raise ConfigError(f"workers is {self.workers}; give at least one")
+        self._executor: ProcessPoolExecutor | None = None
+        self._environment: dict[str, str | None] = {}
+
+    def __enter__(self) -> FlightPool:
+        if self.workers > 1:
+            self._environment = {name: os.environ.get(name) for name in _ONE_THREAD}
+            os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # workers read it when they start
+            context = multiprocessing.get_context("spawn")  # fork would copy threads of torch and PyBullet
+            self._executor = ProcessPoolExecutor(self.workers, mp_context=context)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+            self._executor = None
+        for name, old in self._environment.items():
+            if old is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = old
+
+    def score(self, job: Job, on_done: Callable[[], None] = lambda: None) -> list[FlightScore]:
+        """Scores of all flights of the job, in order. on_done is called after each flight."""
+        if self._executor is None:
+            scores = []
+            for index in range(job.flights):
+                scores.append(score_one(job, index))
+                on_done()
+            return scores
+        futures = [self._executor.submit(score_one, job, index) for index in range(job.flights)]
+        return _gather(futures, on_done)
+
+
+def _gather(futures: Sequence[Future[FlightScore]], on_done: Callable[[], None]) -> list[FlightScore]:
+    try:
+        for future in as_completed(futures):
+            future.result()
+            on_done()
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+    return [future.result() for future in futures]

@@ -1,0 +1,181 @@
+"""Train a policy by analytic gradients through the differentiable world.
+
+The result is one file, `policy.safetensors`, which `scripts.evaluate` scores and the onboard controller
+flies. Beside it: the resolved configuration, the learning curve (CSV, PNG, TensorBoard) and a checkpoint
+from which `--resume` continues.
+
+Examples:
+  python -m scripts.train hover                          # the shipped policy, about half an hour
+  python -m scripts.train hover --cell default --seed 3  # the published CfC form
+  python -m scripts.train hover --budget-s 120 --out runs/quick
+  tensorboard --logdir runs/hover                        # watch it learn
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from liquid_pilot.errors import LiquidPilotError, TrainingError
+from policies import analytic
+from policies.analytic import AnalyticTrainer, TrainConfig, train
+from policies.checkpoint import load_checkpoint, save_checkpoint
+from policies.export import export_policy
+from scripts.pictures.curves import draw_learning_curve
+
+DEFAULTS = TrainConfig()
+COLUMNS = [field.name for field in fields(analytic.Progress)]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a policy by analytic gradients; see the examples at the top of `scripts/train.py`."""
+
+    task: Annotated[Literal["hover"], tyro.conf.Positional]
+    """What to learn: hover = recover from a throw, then hold velocity and height."""
+    cell: Literal["decay", "default", "no_gate", "pure", "mlp"] = "decay"
+    """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. mlp: a
+    memoryless network of as many parameters, the baseline that should lose."""
+    out: Path | None = None
+    """Folder of the run; runs/TASK or runs/TASK-CELL if not given."""
+    seed: int = 0
+    """Seed of weights, flights and noise."""
+    updates: int = DEFAULTS.updates
+    """Gradient steps."""
+    batch: int = DEFAULTS.batch
+    """Drones flown at once."""
+    learning_rate: float = DEFAULTS.learning_rate
+    """Largest learning rate of the schedule."""
+    time_unit_s: float = DEFAULTS.time_unit_s
+    """Unit in which the cell sees elapsed time; about the middle of the IMU intervals."""
+    resume: bool = False
+    """Continue from the last checkpoint in the folder."""
+    budget_s: float | None = None
+    """Stop after this many seconds; schedule and curriculum shrink to fit."""
+    threads: int = 1
+    """Threads of torch. One is usually fastest at these sizes."""
+
+
+def git_commit() -> str:
+    """Commit of the working copy, or "unknown" outside one."""
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"
+
+
+class RunLog:
+    """Progress rows to CSV and TensorBoard; a resumed run keeps the rows up to its checkpoint."""
+
+    def __init__(self, folder: Path, done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = folder / "progress.csv"
+        kept = [row for row in read_rows(self.path) if int(row["update"]) <= done] if done else []
+        self._file = self.path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, COLUMNS)
+        self._writer.writeheader()
+        self._writer.writerows(kept)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done)  # type: ignore[no-untyped-call]
+
+    def add(self, row: analytic.Progress) -> None:
+        """One update."""
+        self._writer.writerow(asdict(row))
+        self._file.flush()
+        for name, value in asdict(row).items():
+            if name != "update" and not math.isnan(value):
+                self._board.add_scalar(name, value, row.update)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Write out what is left."""
+        self._file.close()
+        self._board.close()  # type: ignore[no-untyped-call]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a progress CSV; none if it is not there."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _show(bar: Progress, task: Any, total: int, budget_s: float | None) -> Callable[[analytic.Progress], None]:
+    def show(row: analytic.Progress) -> None:
+        if not math.isnan(row.score):
+            bar.console.print(
+                f"update {row.update:5d}  {row.elapsed_s:6.0f} s  up {row.success_rate:6.1%}  "
+                f"speed error {row.speed_error_median_m_s:.3f} m/s  height error {row.height_error_median_m:.3f} m"
+            )
+        done = row.elapsed_s / budget_s * total if budget_s else row.update
+        bar.update(task, completed=min(done, total), loss=f"loss {row.loss:.3f}")
+
+    return show
+
+
+def run(options: Options, console: Console) -> Path:
+    """Train as the options say; returns the policy file."""
+    torch.set_num_threads(options.threads)
+    config = TrainConfig(
+        task=options.task, cell=options.cell, seed=options.seed, updates=options.updates, batch=options.batch,
+        learning_rate=options.learning_rate, time_unit_s=options.time_unit_s,
+    )
+    name = options.task if options.cell == "decay" else f"{options.task}-{options.cell}"
+    folder = options.out or Path("runs") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.safetensors"
+    if options.resume and not checkpoint.is_file():
+        raise TrainingError(f"there is no checkpoint in {folder}; start without --resume, or give the run's --out")
+    trainer = load_checkpoint(checkpoint, config) if options.resume else AnalyticTrainer(config)
+    (folder / "config.json").write_text(json.dumps({**asdict(config), "budget_s": options.budget_s}, indent=2))
+    console.print(
+        f"training [bold]{name}[/bold] into {folder}: {sum(p.numel() for p in trainer.network.parameters())} parameters"
+        + (f", resumed after update {trainer.done}" if options.resume else "")
+    )
+    log = RunLog(folder, trainer.done)
+    policy = folder / "policy.safetensors"
+
+    def keep() -> None:
+        save_checkpoint(checkpoint, trainer)
+        export_policy(trainer, policy, name, git_commit())
+        draw_learning_curve(log.path, folder / "learning_curve.png")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("training", total=config.updates, completed=trainer.done, loss="")
+        show = _show(bar, task, config.updates, options.budget_s)
+
+        def on_progress(row: analytic.Progress) -> None:
+            log.add(row)
+            show(row)
+
+        train(trainer, on_progress, keep, options.budget_s)
+    log.close()
+    console.print(f"wrote {policy}, learning_curve.png, progress.csv and config.json in {folder}")
+    return policy
+
+
+def main() -> None:
+    """Entry point of `python -m scripts.train`."""
+    options = tyro.cli(Options, description=__doc__)
+    try:
+        run(options, Console())
+    except LiquidPilotError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
