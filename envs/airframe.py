@@ -118,7 +118,10 @@ def _check(airframe: Airframe, path: Path) -> None:
         (len(airframe.rotor_xy_m) == 4, "rotor_xy_m must list four rotors"),
         (sorted(airframe.spin) == [-1, -1, 1, 1], "spin must hold two +1 and two -1"),
         (min(jx, jy, jz) > 0 and jx + jy >= jz and jy + jz >= jx and jz + jx >= jy, "inertia is not one of a body"),
-        (max(jx, jy, jz) <= 4.0 * airframe.mass_kg * arm2, "inertia is too large for the mass and arms (g cm^2 given?)"),
+        (
+            max(jx, jy, jz) <= 4.0 * airframe.mass_kg * arm2,
+            "inertia is too large for the mass and arms (g cm^2 given?)",
+        ),
         (1.1 <= airframe.thrust_to_weight <= 20.0, "thrust_to_weight must be 1.1 to 20"),
         (0.001 <= airframe.motor_tau_up_s <= 1.0, "motor_tau_up_s must be 0.001 to 1 s (milliseconds given?)"),
         (0.001 <= airframe.motor_tau_down_s <= 1.0, "motor_tau_down_s must be 0.001 to 1 s (milliseconds given?)"),

@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from envs.airframe import Airframe
+from envs.batched_commands import HISTORY, LONGEST_LATENCY_S, command_at, issue
 from envs.batched_ops import TORCH_OPS
-from envs.batched_sensors import EPS_S, Motion, deliver, initial_sensors, sense_substep
+from envs.batched_sensors import (
+    EPS_S,
+    NORMALS,
+    UNIFORMS,
+    Motion,
+    StepNoise,
+    deliver,
+    initial_sensors,
+    sense_substep,
+    step_noise,
+)
 from envs.batched_state import BatchedState, SensorState, lane_constants, vec3
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import RELEASE_THRUST, Flights, draw_flights
@@ -29,9 +40,6 @@ from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, Held, assemble
 from liquid_pilot.ops import Vec3, Vec4
 from liquid_pilot.rate_loop import RateLoopState
 
-LONGEST_LATENCY_S = 0.030
-FASTEST_IMU_HZ = 440.0
-HISTORY = math.ceil(LONGEST_LATENCY_S * FASTEST_IMU_HZ) + 2
 ACCEL_WALK_RATIO = 10.0  # accelerometer bias walk over gyro bias walk, in SI units
 
 
@@ -47,15 +55,18 @@ class BatchedQuad:
     generator: torch.Generator
     substep_s: float = SUBSTEP_S
     dtype: torch.dtype = torch.float32
-    imu: ImuModel = ImuModel()
-    flow: FlowModel = FlowModel()
-    range: RangeModel = RangeModel()
+    imu: ImuModel = field(default_factory=ImuModel)
+    flow: FlowModel = field(default_factory=FlowModel)
+    range: RangeModel = field(default_factory=RangeModel)
 
     def __post_init__(self) -> None:
         if any(fault.sensor == "imu" for fault in self.conditions.faults):
             raise ConfigError("the batched engine steps at IMU events and cannot lose the IMU; use --engine pybullet")
         if self.conditions.command_latency_s[1] > LONGEST_LATENCY_S:
-            raise ConfigError(f"command_latency_s goes to {self.conditions.command_latency_s[1]:g} s; the batched engine keeps {LONGEST_LATENCY_S} s")
+            raise ConfigError(
+                f"command_latency_s goes to {self.conditions.command_latency_s[1]:g} s; "
+                f"the batched engine keeps commands for {LONGEST_LATENCY_S} s"
+            )
 
     def reset(self, flights: Flights) -> BatchedState:
         """Every drone in the hand at t = 0, with its first IMU sample read."""
@@ -83,7 +94,7 @@ class BatchedQuad:
             command_times_s=t.expand(HISTORY, -1) - 1e6,
             sensors=initial_sensors(c, (zero, zero, zero), (zero, zero, zero)),
         )
-        gyro, accel = self._read_imu(state, rotation_matrix(body.attitude_wxyz))
+        gyro, accel = self._read_imu(state, rotation_matrix(body.attitude_wxyz), self.noise(len(flights)))
         return replace(state, sensors=initial_sensors(c, gyro, accel))
 
     @property
@@ -106,11 +117,26 @@ class BatchedQuad:
             base = 1.0 / state.constants["imu_hz"].double()
         return base * (1.0 + self.conditions.imu_jitter * (2.0 * unit - 1.0))
 
-    def step(self, state: BatchedState, command: tuple[Tensor, Vec3[Tensor]], dt_s: Tensor) -> BatchedState:
-        """Run to the next IMU event, dt later. command: (thrust_m_s2, rates_rad_s), issued at state.t_s."""
+    def noise(self, batch: int) -> StepNoise:
+        """Random numbers of one control step."""
+        normal = torch.randn((NORMALS, batch), generator=self.generator, dtype=self.dtype)
+        return step_noise(normal, torch.rand((UNIFORMS, batch), generator=self.generator, dtype=self.dtype))
+
+    def step(
+        self,
+        state: BatchedState,
+        command: tuple[Tensor, Vec3[Tensor]],
+        dt_s: Tensor,
+        noise: StepNoise | None = None,
+    ) -> BatchedState:
+        """Run to the next IMU event, dt later. command: (thrust_m_s2, rates_rad_s), issued at state.t_s.
+
+        noise: of `noise()`; drawn here if not given. Raises `SimulationError` for a command or dt that cannot be.
+        """
         if not bool((dt_s > 0).all()):
             raise SimulationError("dt_s holds a value that is not positive; IMU intervals must be positive and finite")
-        state = self._drift(self._issue(state, command), dt_s)
+        noise = noise or self.noise(len(dt_s))
+        state = self._drift(issue(state, command), dt_s, noise)
         n = math.ceil(float(dt_s.max()) / self.substep_s - 1e-9)
         h64 = dt_s / n
         h = h64.to(self.dtype)
@@ -128,7 +154,7 @@ class BatchedQuad:
         due_s = state.command_times_s + state.constants["command_latency_s"]
         linear: Vec3[Tensor] = state.acceleration_m_s2
         for i in range(n):
-            in_effect = self._command_at(state.commands, due_s, state.t_s + i * h64)
+            in_effect = command_at(state.commands, due_s, state.t_s + i * h64)
             actuators = actuate(TORCH_OPS, self.airframe, params, actuators, in_effect, body.rates_rad_s, h_moving)
             force = forces(TORCH_OPS, self.airframe, params, body, matrix, actuators.motor_speed, wind)
             linear, angular = accelerations(self.airframe, params, body, matrix, force)
@@ -138,15 +164,19 @@ class BatchedQuad:
             if i == n - 1:
                 mask = moving.to(self.dtype)
                 state = replace(
-                    state, t_s=t, dt_s=dt_s, body=body, actuators=actuators,
+                    state,
+                    t_s=t,
+                    dt_s=dt_s,
+                    body=body,
+                    actuators=actuators,
                     acceleration_m_s2=(linear[0] * mask, linear[1] * mask, linear[2] * mask),
                 )
-                sensors = self._sample_imu(state, matrix, sensors)
+                sensors = self._sample_imu(state, matrix, sensors, noise)
             motion = Motion(
                 t, t - state.release_s, body.position_m[2], matrix, to_body(matrix, body.velocity_m_s), body.rates_rad_s
             )
             sensors = sense_substep(
-                sensors, state.constants, self.conditions, (self.flow, self.range), motion, h, self.generator
+                sensors, state.constants, self.conditions, (self.flow, self.range), motion, h, noise
             )
         sensors = replace(sensors, flow=deliver(sensors.flow, state.t_s), range=deliver(sensors.range, state.t_s))
         return self._release(replace(state, sensors=sensors))
@@ -180,41 +210,18 @@ class BatchedQuad:
             setpoint_yaw_rate_rad_s=c["setpoint_yaw_rate_rad_s"],
         )
 
-    def _issue(self, state: BatchedState, command: tuple[Tensor, Vec3[Tensor]]) -> BatchedState:
-        """Put the command in the delay line; a held drone ignores it."""
-        thrust, rates = command
-        new = torch.stack([thrust, *rates])
-        if not bool(torch.isfinite(new.detach()).all()):
-            lane = int((~torch.isfinite(new.detach())).any(dim=0).nonzero()[0])
-            raise SimulationError(f"the command of lane {lane} is not finite; the policy or its state has diverged")
-        released = torch.isfinite(state.release_s)
-        new = torch.where(released, new, state.commands[:, -1])
-        times = torch.where(released, state.t_s, state.command_times_s[-1])
-        return replace(
-            state,
-            commands=torch.cat([state.commands[:, 1:], new[:, None]], dim=1),
-            command_times_s=torch.cat([state.command_times_s[1:], times[None]], dim=0),
-        )
-
-    @staticmethod
-    def _command_at(commands: Tensor, due_s: Tensor, t_s: Tensor) -> tuple[Tensor, Vec3[Tensor]]:
-        """The newest command that has taken effect at t."""
-        index = (due_s <= t_s + EPS_S).sum(dim=0).clamp(min=1) - 1
-        c = commands.gather(1, index.expand(4, 1, -1))[:, 0]
-        return c[0], (c[1], c[2], c[3])
-
-    def _drift(self, state: BatchedState, dt_s: Tensor) -> BatchedState:
+    def _drift(self, state: BatchedState, dt_s: Tensor, noise: StepNoise) -> BatchedState:
         """Gusts and bias walk, once a control step."""
         dt = dt_s.to(self.dtype)
-        n = torch.randn((9, *dt.shape), generator=self.generator, dtype=self.dtype)
         walk = self.conditions.gyro_walk_rad_s2 * torch.sqrt(dt)
         g, a = state.gyro_bias_rad_s, state.accel_bias_m_s2
         slow = ACCEL_WALK_RATIO * walk
+        n, m = noise.gyro_walk, noise.accel_walk
         return replace(
             state,
-            gusts=step_gusts(TORCH_OPS, state.gusts, dt, (n[0], n[1], n[2])),
-            gyro_bias_rad_s=(g[0] + walk * n[3], g[1] + walk * n[4], g[2] + walk * n[5]),
-            accel_bias_m_s2=(a[0] + slow * n[6], a[1] + slow * n[7], a[2] + slow * n[8]),
+            gusts=step_gusts(TORCH_OPS, state.gusts, dt, noise.gust),
+            gyro_bias_rad_s=(g[0] + walk * n[0], g[1] + walk * n[1], g[2] + walk * n[2]),
+            accel_bias_m_s2=(a[0] + slow * m[0], a[1] + slow * m[1], a[2] + slow * m[2]),
         )
 
     def _wind(self, state: BatchedState) -> Vec3[Tensor]:
@@ -237,9 +244,11 @@ class BatchedQuad:
             gyro_bias_rad_s=state.gyro_bias_rad_s,
         )
 
-    def _read_imu(self, state: BatchedState, matrix: Matrix3[Tensor]) -> tuple[Vec3[Tensor], Vec3[Tensor]]:
-        noise = torch.randn((6, *state.t_s.shape), generator=self.generator, dtype=self.dtype)
-        noise = noise * state.constants["noise_scale"]
+    def _read_imu(
+        self, state: BatchedState, matrix: Matrix3[Tensor], noise: StepNoise
+    ) -> tuple[Vec3[Tensor], Vec3[Tensor]]:
+        scale = state.constants["noise_scale"]
+        n, m = noise.gyro, noise.accel
         return read_imu(
             TORCH_OPS,
             self.imu,
@@ -247,12 +256,14 @@ class BatchedQuad:
             specific_force(matrix, state.acceleration_m_s2),
             state.gyro_bias_rad_s,
             state.accel_bias_m_s2,
-            (vec3(noise[:3]), vec3(noise[3:])),
+            ((n[0] * scale, n[1] * scale, n[2] * scale), (m[0] * scale, m[1] * scale, m[2] * scale)),
         )
 
-    def _sample_imu(self, state: BatchedState, matrix: Matrix3[Tensor], sensors: SensorState) -> SensorState:
+    def _sample_imu(
+        self, state: BatchedState, matrix: Matrix3[Tensor], sensors: SensorState, noise: StepNoise
+    ) -> SensorState:
         """The IMU event that ends the step; it counts into the flow window that ends at the same instant."""
-        gyro, accel = self._read_imu(state, matrix)
+        gyro, accel = self._read_imu(state, matrix, noise)
         off = torch.zeros_like(state.release_s, dtype=torch.bool)
         since = state.t_s - state.release_s
         for fault in self.conditions.faults:

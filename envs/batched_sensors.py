@@ -27,9 +27,47 @@ from envs.sensors import (
 )
 from liquid_pilot.geometry import Matrix3
 from liquid_pilot.observation import INITIAL_AGE_S, INITIAL_RANGE_M
-from liquid_pilot.ops import Vec3
+from liquid_pilot.ops import Vec2, Vec3
 
 EPS_S = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class StepNoise:
+    """All random numbers of one control step, so that engines can be compared on the same draw.
+
+    Where two windows of a sensor close in one step (IMU slower than the sensor), they share their draw.
+    """
+
+    gust: Vec3[Tensor]  # standard normal, each (B,)
+    gyro_walk: Vec3[Tensor]
+    accel_walk: Vec3[Tensor]
+    gyro: Vec3[Tensor]
+    accel: Vec3[Tensor]
+    flow: Vec2[Tensor]
+    range: Tensor
+    flow_loss: Tensor  # uniform in 0..1, each (B,)
+    flow_jitter: Tensor
+    range_loss: Tensor
+    range_jitter: Tensor
+
+
+NORMALS, UNIFORMS = 18, 4
+
+
+def step_noise(normal: Tensor, uniform: Tensor) -> StepNoise:
+    """Name the rows of normal (NORMALS, B) and uniform (UNIFORMS, B)."""
+    n, u = normal.unbind(), uniform.unbind()
+    return StepNoise(
+        (n[0], n[1], n[2]),
+        (n[3], n[4], n[5]),
+        (n[6], n[7], n[8]),
+        (n[9], n[10], n[11]),
+        (n[12], n[13], n[14]),
+        (n[15], n[16]),
+        n[17],
+        *u,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +110,7 @@ def initial_sensors(constants: dict[str, Tensor], gyro: Vec3[Tensor], accel: Vec
         gyro_count=zero,
         flow_integral_rad=(zero, zero),
         flow=initial_channel(constants["flow_hz"], constants["flow_phase"], torch.stack([zero, zero, zero])),
-        range=initial_channel(
-            constants["range_hz"], constants["range_phase"], torch.stack([zero + INITIAL_RANGE_M])
-        ),
+        range=initial_channel(constants["range_hz"], constants["range_phase"], torch.stack([zero + INITIAL_RANGE_M])),
     )
 
 
@@ -115,11 +151,13 @@ def _heard(name: str, conditions: Conditions, constants: dict[str, Tensor], sinc
     for fault in conditions.faults:
         if fault.sensor == name:
             silent = silent | ((since >= fault.start_s) & (since < fault.end_s))
-    return ~silent & (chance >= constants[f"{name}_dropout"])
+    heard: Tensor = ~silent & (chance >= constants[f"{name}_dropout"])
+    return heard
 
 
 def _jittered_period(hz: Tensor, jitter: float, unit: Tensor) -> Tensor:
-    return (1.0 + jitter * (2.0 * unit.double() - 1.0)) / hz.double()
+    period: Tensor = (1.0 + jitter * (2.0 * unit.double() - 1.0)) / hz.double()
+    return period
 
 
 def sense_substep(
@@ -129,7 +167,7 @@ def sense_substep(
     models: tuple[FlowModel, RangeModel],
     motion: Motion,
     h_s: Tensor,
-    generator: torch.Generator,
+    noise: StepNoise,
 ) -> SensorState:
     """Integrate flow over one substep of h seconds; close windows and sample where it is time."""
     ops, (flow_model, range_model) = TORCH_OPS, models
@@ -139,15 +177,13 @@ def sense_substep(
     state = replace(state, flow_integral_rad=integral)
     closing = motion.t_s >= state.flow.next_s - EPS_S
     if bool(closing.any()):
-        state = _close_flow(state, constants, conditions, flow_model, motion, (closing, distance), generator)
+        state = _close_flow(state, constants, conditions, flow_model, motion, (closing, distance), noise)
     closing = motion.t_s >= state.range.next_s - EPS_S
     if bool(closing.any()):
-        unit = torch.rand((2, *closing.shape), generator=generator)
-        noise = torch.randn(closing.shape, generator=generator, dtype=h_s.dtype) * constants["noise_scale"]
         returns = range_returns(ops, range_model, distance) > 0.5
-        heard = returns & _heard("range", conditions, constants, motion.since_release_s, unit[0])
-        period = _jittered_period(constants["range_hz"], conditions.sensor_jitter, unit[1])
-        sample = read_range(range_model, distance, noise)[None]
+        heard = returns & _heard("range", conditions, constants, motion.since_release_s, noise.range_loss)
+        period = _jittered_period(constants["range_hz"], conditions.sensor_jitter, noise.range_jitter)
+        sample = read_range(range_model, distance, noise.range * constants["noise_scale"])[None]
         latency = constants["range_latency_s"]
         state = replace(state, range=_close(state.range, closing, heard, sample, motion.t_s, latency, period))
     return state
@@ -160,7 +196,7 @@ def _close_flow(
     model: FlowModel,
     motion: Motion,
     closing_distance: tuple[Tensor, Tensor],
-    generator: torch.Generator,
+    noise: StepNoise,
 ) -> SensorState:
     """Measure, compensate and send the flow of the closing lanes; start their next window."""
     closing, distance = closing_distance
@@ -168,14 +204,13 @@ def _close_flow(
     window = (motion.t_s - state.flow.window_start_s).to(dtype).clamp(min=1e-6)
     mean = (state.flow_integral_rad[0] / window, state.flow_integral_rad[1] / window)
     quality = flow_quality(TORCH_OPS, model, constants["texture"], distance, mean)
-    unit = torch.rand((2, *closing.shape), generator=generator)
-    n = torch.randn((2, *closing.shape), generator=generator, dtype=dtype) * constants["noise_scale"]
-    x, y = read_flow(TORCH_OPS, model, mean, quality, constants["flow_scale"], (n[0], n[1]))
+    n = (noise.flow[0] * constants["noise_scale"], noise.flow[1] * constants["noise_scale"])
+    x, y = read_flow(TORCH_OPS, model, mean, quality, constants["flow_scale"], n)
     some, count = state.gyro_count > 0.5, state.gyro_count.clamp(min=1.0)
     wx = torch.where(some, state.gyro_sum[0] / count, state.gyro_rad_s[0])
     wy = torch.where(some, state.gyro_sum[1] / count, state.gyro_rad_s[1])
-    heard = (quality > 0) & _heard("flow", conditions, constants, motion.since_release_s, unit[0])
-    period = _jittered_period(constants["flow_hz"], conditions.sensor_jitter, unit[1])
+    heard = (quality > 0) & _heard("flow", conditions, constants, motion.since_release_s, noise.flow_loss)
+    period = _jittered_period(constants["flow_hz"], conditions.sensor_jitter, noise.flow_jitter)
     sample = torch.stack([x + wy, y - wx, quality])
     keep: Any = (~closing).to(dtype)
     return replace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -67,20 +67,24 @@ class BatchedState:
 
 def map_tensors(function: Callable[..., Tensor], first: Tree, *others: Tree) -> Tree:
     """The same structure with `function` applied to every tensor (of all trees side by side)."""
-    result: Any
     if isinstance(first, Tensor):
-        result = function(first, *others)
-    elif isinstance(first, tuple):
-        result = tuple(map_tensors(function, *parts) for parts in zip(first, *others, strict=True))  # type: ignore[call-overload]
-    elif isinstance(first, dict):
-        result = {key: map_tensors(function, first[key], *(o[key] for o in others)) for key in first}  # type: ignore[index]
-    elif is_dataclass(first):
-        result = type(first)(
-            **{f.name: map_tensors(function, *(getattr(t, f.name) for t in (first, *others))) for f in fields(first)}
-        )
-    else:
-        raise TypeError(f"a {type(first).__name__} has no place in a tree of tensors")
-    return result  # type: ignore[no-any-return]
+        return cast(Tree, function(first, *others))
+    parts = [_children(tree) for tree in (first, *others)]
+    mapped = {name: map_tensors(function, *(part[name] for part in parts)) for name in parts[0]}
+    if isinstance(first, tuple):
+        return cast(Tree, tuple(mapped.values()))
+    return cast(Tree, mapped) if isinstance(first, dict) else type(first)(**mapped)
+
+
+def _children(tree: object) -> dict[str, Any]:
+    """The parts of a tuple, dict or dataclass by name."""
+    if isinstance(tree, tuple):
+        return {str(i): part for i, part in enumerate(tree)}
+    if isinstance(tree, dict):
+        return dict(tree)
+    if is_dataclass(tree):
+        return {f.name: getattr(tree, f.name) for f in fields(tree)}
+    raise TypeError(f"a {type(tree).__name__} has no place in a tree of tensors")
 
 
 def detach(tree: Tree) -> Tree:
@@ -112,13 +116,11 @@ def to_dict(tree: object, prefix: str) -> dict[str, Tensor]:
     """Every tensor of a tree by its dotted path, for files."""
     if isinstance(tree, Tensor):
         return {prefix: tree.contiguous()}
-    if isinstance(tree, tuple):
-        parts = [(str(i), part) for i, part in enumerate(tree)]
-    elif isinstance(tree, dict):
-        parts = list(tree.items())
-    else:
-        parts = [(f.name, getattr(tree, f.name)) for f in fields(tree)]  # type: ignore[arg-type]
-    return {path: value for name, part in parts for path, value in to_dict(part, f"{prefix}.{name}").items()}
+    return {
+        path: value
+        for name, part in _children(tree).items()
+        for path, value in to_dict(part, f"{prefix}.{name}").items()
+    }
 
 
 def from_dict(template: Tree, tensors: dict[str, Tensor], prefix: str) -> Tree:

@@ -75,7 +75,9 @@ class Conditions:
             if not 1.0 <= low <= high <= 1000.0:
                 raise ConfigError(f"{name} is {low:g} to {high:g}; rates must rise and lie in 1 to 1000 Hz")
         if 1.0 / self.imu_hz[0] > SLOWEST_S:
-            raise ConfigError(f"imu_hz is {self.imu_hz[0]:g}; the slowest IMU that is simulated has {1 / SLOWEST_S:g} Hz")
+            raise ConfigError(
+                f"imu_hz is {self.imu_hz[0]:g}; the slowest IMU that is simulated has {1 / SLOWEST_S:g} Hz"
+            )
         for name in ("flow_dropout", "range_dropout"):
             low, high = getattr(self, name)
             if not 0.0 <= low <= high <= 1.0:

@@ -59,8 +59,11 @@ class FlightParams(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Forces(Generic[S]):
-    """rotor_n: thrust of each rotor along body z; yaw_nm: their torque about body z;
-    drag_n: air drag in the body; floor_n: contact force in the world."""
+    """Everything that acts on the body but gravity.
+
+    rotor_n: thrust of each rotor along body z; yaw_nm: their torque about body z;
+    drag_n: air drag in the body; floor_n: contact force in the world.
+    """
 
     rotor_n: Vec4[S]
     yaw_nm: S
@@ -80,21 +83,16 @@ def actuate(
     """Rate loop on measured rates (true + gyro bias), then first-order motor lag, exact over dt."""
     bias = params.gyro_bias_rad_s
     measured: Vec3[Any] = (rates_rad_s[0] + bias[0], rates_rad_s[1] + bias[1], rates_rad_s[2] + bias[2])
-    wanted, loop = rate_loop(
-        ops, airframe.rate_loop, airframe.mixer, actuators.loop, command, measured, dt_s
-    )
+    wanted, loop = rate_loop(ops, airframe.rate_loop, airframe.mixer, actuators.loop, command, measured, dt_s)
     return Actuators(lag_motors(ops, params, actuators.motor_speed, wanted, dt_s), loop)
 
 
-def lag_motors(
-    ops: Ops, params: FlightParams[S], speed: Vec4[S], wanted: Vec4[S], dt_s: S
-) -> Vec4[S]:
+def lag_motors(ops: Ops, params: FlightParams[S], speed: Vec4[S], wanted: Vec4[S], dt_s: S) -> Vec4[S]:
     """Motor speeds after dt of first-order lag towards the wanted speeds."""
     up: Any = 1.0 - ops.exp(-dt_s / params.motor_tau_up_s)
     down: Any = 1.0 - ops.exp(-dt_s / params.motor_tau_down_s)
     a, b, c, d = (
-        now + ops.select(target, now, up, down) * (target - now)
-        for now, target in zip(speed, wanted, strict=True)
+        now + ops.select(target, now, up, down) * (target - now) for now, target in zip(speed, wanted, strict=True)
     )
     return a, b, c, d
 

@@ -119,7 +119,7 @@ class PyBulletQuad:
             physicsClientId=client,
         )
         pybullet.resetBasePositionAndOrientation(self._body_id, position_m, (x, y, z, w), physicsClientId=client)
-        self.actuators = Actuators((motor_speed,) * 4, _LOOP_AT_REST)
+        self.actuators = Actuators((motor_speed, motor_speed, motor_speed, motor_speed), _LOOP_AT_REST)
         self.acceleration_m_s2: Vec3[float] = ZERO3
         self.matrix: Matrix3[float] = rotation_matrix(attitude_wxyz)
         self.body: Body[float] = Body(position_m, ZERO3, attitude_wxyz, ZERO3)

@@ -89,16 +89,12 @@ def flow_quality(ops: Ops, model: FlowModel, texture: S, distance_m: S, rate_rad
     fade: Any = distance_m * (1.0 / model.far_m)
     quality: Any = clip(ops, texture * (1.0 - fade * fade), 0.0, 1.0)
     quality = ops.select(distance_m, model.near_m, quality, 0.0 * quality)
-    fastest = ops.maximum(
-        ops.maximum(rate_rad_s[0], -rate_rad_s[0]), ops.maximum(rate_rad_s[1], -rate_rad_s[1])
-    )
+    fastest = ops.maximum(ops.maximum(rate_rad_s[0], -rate_rad_s[0]), ops.maximum(rate_rad_s[1], -rate_rad_s[1]))
     chosen: S = ops.select(fastest, model.limit_rad_s, 0.0 * quality, quality)
     return chosen
 
 
-def read_flow(
-    ops: Ops, model: FlowModel, mean_rate_rad_s: Vec2[S], quality: S, scale: S, noise: Vec2[S]
-) -> Vec2[S]:
+def read_flow(ops: Ops, model: FlowModel, mean_rate_rad_s: Vec2[S], quality: S, scale: S, noise: Vec2[S]) -> Vec2[S]:
     """Measured mean flow rate (rad/s). Noise grows as quality falls; scale is the lens error (1 = none)."""
     spread: Any = model.noise_rad_s / ops.maximum(quality, 0.2)
     x, y = (

@@ -36,13 +36,13 @@ class FlightTrace:
 
     @property
     def tilt_rad(self) -> Array:
-        """Angle between body z and world z. (T,)"""
+        """Angle between body z and world z, (T,)."""
         q = self.attitude_wxyz
         return np.arccos(np.clip(1.0 - 2.0 * (q[:, 1] ** 2 + q[:, 2] ** 2), -1.0, 1.0))
 
     @property
     def speed_error_m_s(self) -> Array:
-        """Horizontal speed error against the set-point turned by the true heading. (T,)"""
+        """Horizontal speed error against the set-point turned by the true heading, (T,)."""
         q = self.attitude_wxyz
         yaw = np.arctan2(2 * (q[:, 0] * q[:, 3] + q[:, 1] * q[:, 2]), 1 - 2 * (q[:, 2] ** 2 + q[:, 3] ** 2))
         sx, sy = self.setpoint_velocity_m_s.T
@@ -52,5 +52,5 @@ class FlightTrace:
 
     @property
     def height_error_m(self) -> Array:
-        """Absolute height error. (T,)"""
+        """Absolute height error, (T,)."""
         return np.asarray(np.abs(self.position_m[:, 2] - self.setpoint_height_m))

@@ -126,8 +126,8 @@ def run_selftest(bundle: Bundle) -> float:
     """Fly the recorded steps again: the largest difference of any action or state; infinite if one is NaN."""
     test = bundle.selftest
     action, hidden = replay(Network(bundle.spec, bundle.weights), test.x, test.dt_s)
-    pairs = ((action, test.action), (hidden, test.hidden))
-    largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in pairs)
+    differences = np.concatenate([(action - test.action).ravel(), (hidden - test.hidden).ravel()])
+    largest = float(np.abs(differences).max(initial=0.0))  # NaN if any is NaN
     return largest if np.isfinite(largest) else float("inf")
 
 
@@ -299,6 +299,6 @@ def _metadata(data: bytes) -> Any:
     told = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(told, dict) or set(told) != {METADATA_KEY} or not isinstance(told[METADATA_KEY], str):
         raise BundleError(
-            f"its header has other metadata than the one text {METADATA_KEY!r}; it is no policy file; export one"
+            f"its header lacks the metadata {METADATA_KEY!r}, one text alone; it is no policy file; export one"
         )
     return parse_json(told[METADATA_KEY])

@@ -73,7 +73,8 @@ def no_gate(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
 def pure(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
     """Published solution form: h' = -a exp(-dt (|w_tau| + |u|)) u + a."""
     (u,), (w_tau, a) = heads, vectors
-    updated: F32 = a - a * np.exp((np.abs(w_tau) + np.abs(u)) * np.float32(-dt)) * u
+    kept: F32 = np.exp((np.abs(w_tau) + np.abs(u)) * np.float32(-dt))
+    updated: F32 = np.subtract(a, a * kept * u)
     return updated
 
 

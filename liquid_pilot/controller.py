@@ -236,9 +236,7 @@ class Controller:
         if not finite:
             self._hidden = self._network.initial_state()
             self._supervisor.saw_bad_output(t_s)
-            self._journal.count(
-                "bad_output", t_s, "network", "output or state is not finite; the state starts anew"
-            )
+            self._journal.count("bad_output", t_s, "network", "output or state is not finite; the state starts anew")
             return None
         self._hidden = hidden
         return a, b, c, d

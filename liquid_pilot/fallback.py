@@ -18,6 +18,8 @@ from liquid_pilot.observation import GRAVITY_M_S2
 REST_RATE_RAD_S: Final = 0.5  # a gyro above this says that the drone moves
 REST_FORCE_M_S2: Final = 2.5  # so does a specific force this far from 1 g
 BIAS_LIMIT_RAD_S: Final = 0.05  # a gyro bias learnt at rest is never believed beyond this
+MOTOR_TAU_S: Final = 0.06  # typical lag of motors, when commanded and felt thrust are compared
+SCALE_TAU_S: Final = 0.4  # of the ratio of the two
 LONGEST_STEP_S: Final = 0.2
 
 
@@ -33,7 +35,7 @@ class FallbackLimits:
     level_gain_per_s: float = 4.0
     level_rate_rad_s: float = 4.0
     descent_m_s: float = 0.3
-    climb_gain_per_s: float = 2.5
+    climb_gain_per_s: float = 4.0
     climb_integral_per_s2: float = 1.0
     ground_m: float = 0.10
     ground_thrust: float = 0.3  # share of g when the range says that the ground is reached
@@ -128,6 +130,7 @@ class Fallback:
         self.attitude.reset()
         self.climb_m_s = 0.0
         self.thrust_scale = 1.0  # felt over commanded thrust: weight, battery and rotors differ from nominal
+        self._lagged_m_s2 = 0.0  # what the motors give of the command by now
         self._height_m = math.nan
         self._since_range_s = math.inf
         self._integral_m_s2 = 0.0
@@ -163,9 +166,11 @@ class Fallback:
         if accel_m_s2 is not None:
             (ax, ay, az), (ux, uy, uz) = accel_m_s2, self.attitude.up
             self.climb_m_s += (ax * ux + ay * uy + az * uz - GRAVITY_M_S2) * dt_s
-            if commanded_m_s2 is not None and commanded_m_s2 > 3.0 and self.attitude.moved:
-                scale = max(0.6, min(1.6, az / commanded_m_s2))
-                self.thrust_scale += (1.0 - math.exp(-dt_s)) * (scale - self.thrust_scale)
+            if commanded_m_s2 is not None and self.attitude.moved:
+                self._lagged_m_s2 += (1.0 - math.exp(-dt_s / MOTOR_TAU_S)) * (commanded_m_s2 - self._lagged_m_s2)
+                if self._lagged_m_s2 > 5.0:
+                    scale = max(0.6, min(1.6, az / self._lagged_m_s2))
+                    self.thrust_scale += (1.0 - math.exp(-dt_s / SCALE_TAU_S)) * (scale - self.thrust_scale)
         self._height_m += self.climb_m_s * dt_s
         self._since_range_s += dt_s
         if range_m is not None:
@@ -184,7 +189,7 @@ class Fallback:
             error = measured_m - self._height_m
             share = 1.0 - math.exp(-self._since_range_s / 0.08)
             self._height_m += share * error
-            self.climb_m_s += 1.5 * share * error
+            self.climb_m_s += 2.5 * share * error
         self._since_range_s = 0.0
 
     def start(self) -> None:
@@ -202,8 +207,9 @@ class Fallback:
         else:  # level, or exactly upside down: there any axis is as good
             wx, wy = (rate if uz < 0.0 else 0.0), 0.0
         error = -own.descent_m_s - self.climb_m_s
-        step = own.climb_integral_per_s2 * error * min(dt_s, LONGEST_STEP_S)
-        self._integral_m_s2 = max(-3.0, min(3.0, self._integral_m_s2 + step))
+        if uz > 0.5 and abs(error) < 1.0:  # a fall from a bad start is not an error of thrust to be learnt
+            step = own.climb_integral_per_s2 * error * min(dt_s, LONGEST_STEP_S)
+            self._integral_m_s2 = max(-3.0, min(3.0, self._integral_m_s2 + step))
         if self._on_ground:
             thrust = own.ground_thrust * GRAVITY_M_S2
         else:

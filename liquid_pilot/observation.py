@@ -63,9 +63,7 @@ def _squashed(age_s: Any) -> Any:
 
 OBS_FIELDS: Final[tuple[ObsField, ...]] = (
     ObsField("gyro_rad_s", 3, "rad/s", (0.0,) * 3, 3.0, "body rates, newest", lambda h: h.gyro_rad_s),
-    ObsField(
-        "accel_m_s2", 3, "m/s^2", (0.0, 0.0, GRAVITY_M_S2), 5.0, "specific force, newest", lambda h: h.accel_m_s2
-    ),
+    ObsField("accel_m_s2", 3, "m/s^2", (0.0, 0.0, GRAVITY_M_S2), 5.0, "specific force, newest", lambda h: h.accel_m_s2),
     ObsField(
         "flow_rate_rad_s", 2, "rad/s", (0.0,) * 2, 1.0, "rotation-compensated flow, held", lambda h: h.flow_rate_rad_s
     ),

@@ -64,17 +64,13 @@ def rate_loop(
     for axis in range(3):
         error = wanted[axis] - rates_rad_s[axis]
         limit = gains.integral_limit_rad_s2[axis]
-        integral.append(
-            clip(ops, state.integral_rad_s2[axis] + error * (dt_s * gains.ki_per_s2[axis]), -limit, limit)
-        )
+        integral.append(clip(ops, state.integral_rad_s2[axis] + error * (dt_s * gains.ki_per_s2[axis]), -limit, limit))
         lag = rates_rad_s[axis] - state.filtered_rates_rad_s[axis]
         filtered.append(state.filtered_rates_rad_s[axis] + blend * lag)
         angular = error * gains.kp_per_s[axis] + integral[axis] - lag * (gains.kd[axis] / gains.derivative_tau_s)
         torques.append(angular * mixer.inertia_kg_m2[axis])
     motors = mix(ops, mixer, thrust_m_s2 * mixer.mass_kg, (torques[0], torques[1], torques[2]))
-    return motors, RateLoopState(
-        (integral[0], integral[1], integral[2]), (filtered[0], filtered[1], filtered[2])
-    )
+    return motors, RateLoopState((integral[0], integral[1], integral[2]), (filtered[0], filtered[1], filtered[2]))
 
 
 def mix(ops: Ops, mixer: Mixer, thrust_n: S, torque_nm: Vec3[S]) -> Vec4[S]:

@@ -232,7 +232,7 @@ class Supervisor:
 
     def saw_imu(self, step_s: float) -> None:
         """Learn the IMU's period from its steps: quick to lengthen, slow to shorten."""
-        share = 0.5 if step_s > self._period_s else 0.05
+        share = 1.0 if self._period_s == 0.0 else 0.5 if step_s > self._period_s else 0.05
         self._period_s += share * (step_s - self._period_s)
 
     def saw_bad_output(self, t_s: float) -> None:

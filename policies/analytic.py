@@ -111,7 +111,7 @@ class AnalyticTrainer:
             group["lr"] = self.config.learning_rate * learning_rate_shape(share)
         loss = self._fly(now)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm))
         if math.isfinite(norm):
             self.optimizer.step()
@@ -120,9 +120,7 @@ class AnalyticTrainer:
         self._average()
         self.done += 1
         self.elapsed_s += time.perf_counter() - started
-        return Progress(
-            self.done, self.elapsed_s, float(loss.detach()), norm, now.steps / now.horizon_s, now.horizon_s
-        )
+        return Progress(self.done, self.elapsed_s, float(loss.detach()), norm, now.steps / now.horizon_s, now.horizon_s)
 
     def _average(self) -> None:
         decay = min(self.config.average_decay, (self.done + 1) / (self.done + 10))
@@ -182,8 +180,13 @@ class AnalyticTrainer:
         summaries = []
         for number, conditions in enumerate(VALIDATION):
             scores = evaluate_network(
-                self.averaged, self.airframe, conditions, config.validation_flights, 10_000 + number,
-                config.validation_s, substep_s=config.substep_s,
+                self.averaged,
+                self.airframe,
+                conditions,
+                config.validation_flights,
+                10_000 + number,
+                config.validation_s,
+                substep_s=config.substep_s,
             )
             summaries.append((summarise(scores), scores))
         capped = [

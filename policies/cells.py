@@ -61,7 +61,8 @@ class Gated(nn.Module):
         """z: (B, features), h is not used beyond z, dt: (B, 1) in time units."""
         first, second = torch.tanh(self.ff1(z)), torch.tanh(self.ff2(z))
         gate = torch.sigmoid(self.time_a(z) * dt + self.time_b(z))
-        return first * (1.0 - gate) + gate * second if self.interpolate else first + gate * second
+        mixed: Tensor = first * (1.0 - gate) + gate * second if self.interpolate else first + gate * second
+        return mixed
 
 
 class Pure(nn.Module):
@@ -75,7 +76,8 @@ class Pure(nn.Module):
     def forward(self, z: Tensor, h: Tensor, dt: Tensor) -> Tensor:
         """z: (B, features), h is not used beyond z, dt: (B, 1) in time units."""
         u = self.ff1(z)
-        return -self.a * torch.exp(-dt * (self.w_tau.abs() + u.abs())) * u + self.a
+        updated: Tensor = -self.a * torch.exp(-dt * (self.w_tau.abs() + u.abs())) * u + self.a
+        return updated
 
 
 CELLS: Final[dict[str, Callable[[int, CellSpec], nn.Module]]] = {

@@ -58,7 +58,7 @@ def load_checkpoint(path: Path, config: TrainConfig) -> AnalyticTrainer:
     try:
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {})["run"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # not a mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise TrainingError(f"{path} is not a readable checkpoint ({error}); start again without --resume") from error
     found, wanted = record.get("config"), json.loads(json.dumps(asdict(config)))

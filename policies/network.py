@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
-from liquid_pilot.errors import ConfigError
+from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.observation import OBS_DIM
 from policies.cells import Decay, lecun_tanh, make_cell
 
@@ -67,7 +67,8 @@ class PolicyNetwork(nn.Module):
         """A sequence. x: (B, T, inputs), dt_s: (B, T) -> actions (B, T, outputs), last state (B, units)."""
         if x.ndim != 3 or dt_s.shape != x.shape[:2]:
             raise ConfigError(
-                f"forward got x {tuple(x.shape)} and dt_s {tuple(dt_s.shape)}; give (B, T, {self.spec.inputs}) and (B, T)"
+                f"forward got x {tuple(x.shape)} and dt_s {tuple(dt_s.shape)}; "
+                f"give (B, T, {self.spec.inputs}) and (B, T)"
             )
         h = self.initial_state(x.shape[0]) if h is None else h
         actions = []
@@ -99,8 +100,13 @@ class PolicyNetwork(nn.Module):
         return network
 
 
+BACKBONE_UNITS = {"decay": 32, "default": 21, "no_gate": 21, "pure": 32}  # about as many parameters each
+
+
 def hover_spec(form: str, time_unit_s: float = 0.015) -> CellSpec:
-    """The shipped sizes: 19 neurons on a backbone of 32, and a memoryless MLP of as many parameters."""
+    """The shipped sizes: 19 neurons, and a memoryless MLP of as many parameters. Raises `ConfigError`."""
     if form == "mlp":
         return CellSpec("mlp", OBS_DIM, 0, 4, 2, 40, time_unit_s)
-    return CellSpec(form, OBS_DIM, 19, 4, 1, 32, time_unit_s)
+    if form not in BACKBONE_UNITS:
+        raise ConfigError(unknown_name("cell", form, [*BACKBONE_UNITS, "mlp"]))
+    return CellSpec(form, OBS_DIM, 19, 4, 1, BACKBONE_UNITS[form], time_unit_s)

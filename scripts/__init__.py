@@ -1,0 +1,1 @@
+"""Scripts: wiring only; each reads top to bottom."""

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     kinds = Union[  # noqa: UP007  # an annotated union, which `|` cannot write
         Annotated[Rates, tyro.conf.subcommand("rates")], Annotated[Speed, tyro.conf.subcommand("speed")]
     ]
-    command: Rates | Speed = tyro.cli(kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__)  # type: ignore[arg-type]
+    command: Rates | Speed = tyro.cli(kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__)
     run: Callable[[], None] = command.run
     return exit_code(run)
 

@@ -71,6 +71,7 @@ def score(options: Options, policies: Mapping[str, str]) -> list[dict[str, Any]]
                 case = Case(policy=policy, flights=options.flights, imu_hz=imu_hz, seed=options.seed)
                 rows.append(evaluate(case, pool, progress) | {"policy": name})
     OUT.print(score_table("hover, 15 s flights, wind to 1 m/s, every drone different", rows))
+    OUT.print(f"new: trained above for {options.budget_s:g} s. geometric: told the true state; shows what is possible.")
     write_json(options.out / "scores.json", {"cells": rows})
     return rows
 
@@ -82,8 +83,9 @@ def outage(options: Options, policies: Mapping[str, str]) -> list[Section]:
     for name, policy in policies.items():
         job = Case(policy=policy, flights=1, fault=(OUTAGE,), seed=options.seed).job()
         trace = fly_one(job, 0)
-        stem = name.split()[0]
-        pictures = draw_flight(trace, options.out / f"flight_{stem}.png", f"Policy {name}: one flight, flow lost for 1 s")
+        stem = name.partition(",")[0]
+        title = f"Policy {name}: one flight, flow lost for 1 s"
+        pictures = draw_flight(trace, options.out / f"flight_{stem}.png", title)
         alts = ("path, height, velocity, tilt, commands, sensor arrivals", "state and time constant of each neuron")
         blocks = [Picture(path, f"{name}: {alt}") for path, alt in zip(pictures, alts, strict=False)]
         sections.append(Section(f"One flight: {name}", blocks))
@@ -94,13 +96,13 @@ def write_up(options: Options, rows: Sequence[dict[str, Any]], flights: Sequence
     """The report: curve, table, flights."""
     bundle = load_bundle(str(options.out / "train" / "policy.safetensors"))
     about = (
-        f"A liquid network of {bundle.spec.units} neurons ({bundle.parameters:,} parameters) flies a quadrotor from gyro, "
-        "accelerometer, downward optical flow and range finder alone. Every flight starts tilted in a hand and is thrown; "
-        "mass, motors, biases, delays and wind differ from flight to flight."
+        f"A liquid network of {bundle.spec.units} neurons ({bundle.parameters:,} parameters) flies a quadrotor from "
+        "gyro, accelerometer, downward optical flow and range finder alone. Every flight starts tilted in a hand "
+        "and is thrown; mass, motors, biases, delays and wind differ from flight to flight."
     )
     honest = (
-        f"The curve is a short run of {options.budget_s:g} s on this machine. The shipped policy was trained longer by the "
-        "same command; the geometric controller is told the true state and shows what is possible."
+        f"The curve is a short run of {options.budget_s:g} s on this machine. The shipped policy was trained longer by "
+        "the same command; the geometric controller is told the true state and shows what is possible."
     )
     table = Table(
         ("policy", "conditions", *HEADER),
@@ -108,9 +110,10 @@ def write_up(options: Options, rows: Sequence[dict[str, Any]], flights: Sequence
         "Errors are each flight's mean from 5 s after the release on; a failed flight counts as infinite. "
         f"Seed {options.seed}.",
     )
+    curve = options.out / "train" / "learning_curve.png"
     sections = [
         Section("What this is", [Paragraph(about)]),
-        Section("Learning", [Picture(options.out / "train" / "learning_curve.png", "learning curve"), Paragraph(honest)]),
+        Section("Learning", [Picture(curve, "learning curve"), Paragraph(honest)]),
         Section("Scores", [table]),
         *flights,
         Section("Cost", [Paragraph(f"This page took {seconds:.0f} s from training to report.")]),
@@ -124,15 +127,15 @@ def run(options: Options) -> None:
     load_bundle(options.shipped)  # say now, not after the training, that it cannot be flown
     options.out.mkdir(parents=True, exist_ok=True)
     short = str(train(options))
-    networks = {"shipped": options.shipped, f"new ({options.budget_s:g} s of training)": short}
-    rows = score(options, networks | {"geometric (told the truth)": GEOMETRIC})
+    networks = {"shipped": options.shipped, f"new, {options.budget_s:g} s": short}
+    rows = score(options, networks | {GEOMETRIC: GEOMETRIC})
     flights = outage(options, networks)
     report = write_up(options, rows, flights, time.perf_counter() - start)
     shipped = next(row for row in rows if row["policy"] == "shipped")
     OUT.print(Rule(f"done in {time.perf_counter() - start:.0f} s", align="left"))
     OUT.print(
-        f"The shipped policy at IMU 100 Hz: {shipped['success_rate']:.1%} of {shipped['flights']} flights still up, median "
-        f"speed error {number(shipped['speed_error_median_m_s'])} m/s, failures: {failures(shipped)}."
+        f"The shipped policy at IMU 100 Hz: {shipped['success_rate']:.1%} of {shipped['flights']} flights still up, "
+        f"failures: {failures(shipped)}; median speed error (m/s): {number(shipped['speed_error_median_m_s'])}."
     )
     OUT.print(f"Report: {report}   pictures: {options.out}/*.png", soft_wrap=True)
 

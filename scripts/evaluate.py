@@ -29,7 +29,7 @@ from scripts.console import OUT, exit_code, progress_bar
 from scripts.evaluation import Case, evaluate
 from scripts.flying import FlightPool, fly_one
 from scripts.pictures.flight import draw_flight
-from scripts.tables import score_table
+from scripts.tables import score_table, short_name
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def run(options: Options) -> None:
         OUT.print(f"wrote {options.json}")
     if options.picture is not None:
         trace = fly_one(case.job(), options.picture_flight)
-        for path in draw_flight(trace, options.picture, f"{case.policy}: flight {options.picture_flight}"):
+        for path in draw_flight(trace, options.picture, f"{short_name(case.policy)}: flight {options.picture_flight}"):
             OUT.print(f"wrote {path}")
 
 

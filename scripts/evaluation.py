@@ -15,6 +15,7 @@ from envs.scoring import FlightScore, summarise
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError, unknown_name
 from scripts.flying import GEOMETRIC, FlightPool, Job
+from scripts.tables import short_name
 
 TASKS: Final = ("hover",)
 ENGINES: Final = ("pybullet", "batched")
@@ -61,7 +62,7 @@ class Case:
         if self.engine not in ENGINES:
             raise ConfigError(unknown_name("engine", self.engine, list(ENGINES)))
         if self.engine == "batched" and self.policy == GEOMETRIC:
-            raise ConfigError("the geometric controller is no network and flies in PyBullet only; use --engine pybullet")
+            raise ConfigError("the geometric controller is no network; it flies with --engine pybullet only")
         if not 1.0 <= self.seconds <= 3600.0:
             raise ConfigError(f"seconds is {self.seconds:g}; a flight may last 1 to 3600 s")
 
@@ -112,7 +113,7 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
 def describe(case: Case) -> str:
     """Short text of a case, for progress bars."""
     extra = "".join(f", {text}" for text in (*case.dropout, *case.fault))
-    return f"{case.policy}: IMU {case.imu_hz} Hz, flow {case.flow_hz:g} Hz{extra}"
+    return f"{short_name(case.policy)}: IMU {case.imu_hz} Hz, flow {case.flow_hz:g} Hz{extra}"
 
 
 def _batched(case: Case, job: Job) -> list[FlightScore]:

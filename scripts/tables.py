@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from rich.table import Table
@@ -10,13 +11,21 @@ from rich.table import Table
 HEADER: Final = (
     "flights", "still up", "median speed error (m/s)", "p90 speed error (m/s)", "median height error (m)", "failures",
 )  # fmt: skip
-_NARROW: Final = ("flights", "still\nup", "speed error\nmedian", "(m/s)\np90", "height\n(m)", "failures")
+NARROW_HEADER: Final = ("flights", "still\nup", "speed error\nmedian", "(m/s)\np90", "height\n(m)", "failures")
 _TEXT: Final = ("policy", "conditions", "failures", "what")
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """A figure; a dash where too many flights failed for it to exist."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def short_name(policy: str) -> str:
+    """A policy as a table or a picture names it: a file by its folder, since most are called policy."""
+    if not policy.endswith(".safetensors"):
+        return policy
+    path = Path(policy)
+    return path.parent.name if path.stem == "policy" and path.parent.name else path.stem
 
 
 def failures(row: Mapping[str, Any]) -> str:
@@ -37,15 +46,20 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _parts(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The conditions of an evaluation, one text for each sensor or disturbance."""
+    imu = row["imu_hz"]
+    return (
+        f"IMU {imu}" if isinstance(imu, str) else f"IMU {imu:g} Hz",
+        f"flow {row['flow_hz']:g} Hz",
+        *(f"{row[f'{s}_dropout']:.0%} of {s} lost" if row[f"{s}_dropout"] else "" for s in ("flow", "range")),
+        str(row["faults"]),
+    )
+
+
 def condition(row: Mapping[str, Any]) -> str:
     """The conditions of an evaluation in a few words."""
-    imu = row["imu_hz"]
-    text = f"IMU {imu}" if isinstance(imu, str) else f"IMU {imu:g} Hz"
-    text += f", flow {row['flow_hz']:g} Hz"
-    for sensor in ("flow", "range"):
-        if row[f"{sensor}_dropout"]:
-            text += f", {row[f'{sensor}_dropout']:.0%} of {sensor} lost"
-    return text + (f", {row['faults']}" if row["faults"] else "")
+    return ", ".join(part for part in _parts(row) if part)
 
 
 def rich_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -60,8 +74,23 @@ def rich_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]])
 
 
 def score_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Policies and conditions with their scores; conditions that all rows share go into the title."""
-    shared = len({condition(row) for row in rows}) == 1
-    head = (f"{title}; {condition(rows[0])}", ("policy", *_NARROW)) if shared else (title, ("policy", "conditions", *_NARROW))
-    body = [[str(row["policy"]), *([] if shared else [condition(row)]), *cells(row)] for row in rows]
-    return rich_table(*head, body)
+    """Policies and conditions with their scores; what all rows share goes into the title, to save width."""
+    parts = [_parts(row) for row in rows]
+    differs = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
+    shared = [part for part, other in zip(parts[0], differs, strict=True) if part and not other]
+    flights = {row["flights"] for row in rows}
+    if len(flights) == 1:
+        shared.append(f"{flights.pop()} flights a row")
+    header = ["policy", "conditions", *NARROW_HEADER]
+    body = [
+        [
+            short_name(str(row["policy"])),
+            ", ".join(part for part, other in zip(own, differs, strict=True) if part and other),
+            *cells(row),
+        ]
+        for row, own in zip(rows, parts, strict=True)
+    ]
+    dropped = ([] if any(differs) else [1]) + ([2] if not flights else [])
+    kept = [i for i in range(len(header)) if i not in dropped]
+    full_title = "; ".join([title, ", ".join(shared)]) if shared else title
+    return rich_table(full_title, [header[i] for i in kept], [[row[i] for i in kept] for row in body])

@@ -129,8 +129,13 @@ def run(options: Options, console: Console) -> Path:
     """Train as the options say; returns the policy file."""
     torch.set_num_threads(options.threads)
     config = TrainConfig(
-        task=options.task, cell=options.cell, seed=options.seed, updates=options.updates, batch=options.batch,
-        learning_rate=options.learning_rate, time_unit_s=options.time_unit_s,
+        task=options.task,
+        cell=options.cell,
+        seed=options.seed,
+        updates=options.updates,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+        time_unit_s=options.time_unit_s,
     )
     name = options.task if options.cell == "decay" else f"{options.task}-{options.cell}"
     folder = options.out or Path("runs") / name

@@ -1,1 +1,1 @@
-"""Controllers that are told more than a drone can know: upper rows of tables, and teachers."""
+"""Controllers with privileged state: upper rows of tables, and teachers."""

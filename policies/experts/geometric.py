@@ -59,9 +59,10 @@ class GeometricController:
         yaw = math.atan2(matrix[1][0], matrix[0][0])
         c, s = math.cos(yaw), math.sin(yaw)
         sx, sy = setpoint.velocity_m_s
-        error = (c * sx - s * sy - body.velocity_m_s[0], s * sx + c * sy - body.velocity_m_s[1])
+        vx, vy, turn = c * sx - s * sy, s * sx + c * sy, setpoint.yaw_rate_rad_s
+        error = (vx - body.velocity_m_s[0], vy - body.velocity_m_s[1])
         ax, ay, az = self._acceleration(error, setpoint.height_m - body.position_m[2], body.velocity_m_s[2], dt)
-        up = (ax, ay, GRAVITY_M_S2 + az)
+        up = (ax - turn * vy, ay + turn * vx, GRAVITY_M_S2 + az)  # the set-point turns with the heading
         wanted = to_body(matrix, up)
         low, high = self.limits.thrust_m_s2
         # along the body's present axis: thrust that points elsewhere is not spent; never less than is

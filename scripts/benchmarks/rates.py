@@ -13,7 +13,8 @@ from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
 from scripts.flying import FlightPool
 from scripts.pictures.rates import draw_rates
-from scripts.tables import score_table
+from scripts.tables import NARROW_HEADER, rich_table, short_name
+from scripts.tables import cells as figures
 
 FLOW_HZ: Final = 40.0
 IMU_HZ: Final = "100"
@@ -88,7 +89,7 @@ def read_cells(path: Path) -> list[dict[str, Any]]:
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is not the result of a rate sweep ({error}); delete it or give another --out") from error
+        raise ConfigError(f"{path} is no result of a rate sweep ({error}); delete it or give another --out") from error
     if not isinstance(cells, list):
         raise ConfigError(f"{path} holds no list of cells; delete it or give another --out")
     return cells
@@ -102,6 +103,21 @@ def _write(path: Path, cells: Sequence[dict[str, Any]]) -> None:
 
 
 def present(cells: Sequence[dict[str, Any]], folder: Path) -> Path:
-    """Print the cells as a table and draw them; returns the picture."""
-    OUT.print(score_table("rate sweep", cells))
-    return draw_rates(cells, folder / "rates.png", "Success and speed error against sensor rates")
+    """Print the cells as one table a policy and draw them; returns the picture."""
+    named = [cell | {"policy": short_name(str(cell["policy"]))} for cell in cells]
+    for policy in dict.fromkeys(cell["policy"] for cell in named):
+        rows = [[_words(cell), *figures(cell)[1:]] for cell in named if cell["policy"] == policy]
+        title = f"{policy}: {named[0]['flights']} flights a row; IMU {IMU_HZ} Hz and flow {FLOW_HZ:g} Hz where not said"
+        OUT.print(rich_table(title, ("conditions", *NARROW_HEADER[1:]), rows))
+    undisturbed = [
+        cell | {"group": "loss", "label": "none"} for cell in named if (cell["group"], cell["label"]) == ("imu", IMU_HZ)
+    ]
+    return draw_rates([*undisturbed, *named], folder / "rates.png", "Success and speed error against sensor rates")
+
+
+def _words(cell: dict[str, Any]) -> str:
+    label = str(cell["label"]).replace("\n", " ")
+    if cell["group"] == "loss":
+        return f"flow {label}"
+    name = "IMU" if cell["group"] == "imu" else "flow"
+    return f"{name} {label}" if label == "mixed" else f"{name} {label} Hz"

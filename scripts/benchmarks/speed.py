@@ -12,6 +12,7 @@ import numpy as np
 
 from scripts.console import progress_bar
 from scripts.flying import import_pybullet
+from scripts.tables import short_name
 
 _GRAVITY: Final = (0.0, 0.0, 9.81)
 
@@ -94,8 +95,8 @@ def measure(policy: str) -> list[tuple[str, str, str]]:
         batched = batched_steps_per_s()
     return [
         ("import of liquid_pilot with its controller", f"{seconds:.3f} s", "at most 0.25 s"),
-        (f"one controller step of {policy!r}, median", f"{median:.1f} us", "at most 60 us"),
-        (f"one controller step of {policy!r}, 99th percentile", f"{p99:.1f} us", ""),
+        (f"one controller step of {short_name(policy)}, median", f"{median:.1f} us", "at most 60 us"),
+        (f"one controller step of {short_name(policy)}, 99th percentile", f"{p99:.1f} us", ""),
         ("PyBulletQuad, physics steps", f"{bullet:,.0f} /s", "at least 15,000 /s"),
         ("BatchedQuad, control steps at IMU 100 Hz, one thread", f"{batched:,.0f} /s", "at least 50,000 /s"),
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from liquid_pilot.errors import ConfigError
@@ -82,20 +83,24 @@ def draw_learning_curve(log: str | Path, path_png: str | Path, title: str = "Lea
 
 
 def _loss(axes: Axes, progress: dict[str, Array], clock: Array) -> None:
-    loss = progress["loss"]
-    draw = axes.semilogy if np.isfinite(loss).any() and np.nanmin(loss) > 0 else axes.plot
-    draw(clock, loss, color=BLUE, lw=0.8, alpha=0.35)
-    draw(clock, _smooth(loss), color=BLUE)
-    if axes.get_yscale() == "log":
-        plain_log_ticks(axes)
     axes.set_title("Training loss (bold: smoothed)")
     axes.set_ylabel("loss")
+    known = np.isfinite(progress["loss"])
+    if not known.any():
+        note(axes, "no finite loss")
+        return
+    loss, when = progress["loss"][known], clock[known]
+    draw = axes.semilogy if loss.min() > 0 else axes.plot
+    draw(when, loss, color=BLUE, lw=0.8, alpha=0.35)
+    draw(when, _smooth(loss), color=BLUE)
+    if axes.get_yscale() == "log":
+        plain_log_ticks(axes)
     horizon = progress.get("horizon_s")
-    if horizon is not None and np.isfinite(horizon).any():
+    if horizon is not None and np.isfinite(horizon[known]).all():
         other = axes.twinx()
         other.grid(False)
-        other.step(clock, horizon, color=ORANGE, where="post", lw=1.2, ls="--")
-        other.set_ylim(0.0, float(np.nanmax(horizon)) * 1.25)
+        other.plot(when, _smooth(horizon[known]), color=ORANGE, lw=1.4, ls="--")
+        other.set_ylim(0.0, float(horizon[known].max()) * 1.25)
         other.set_ylabel("horizon of a training flight (s)", color=ORANGE)
         other.tick_params(axis="y", labelcolor=ORANGE)
 
@@ -103,7 +108,7 @@ def _loss(axes: Axes, progress: dict[str, Array], clock: Array) -> None:
 def _smooth(values: Array) -> Array:
     """Median over a sliding window of about 2 % of the run."""
     half = max(1, len(values) // 100)
-    return np.array([np.nanmedian(values[max(0, i - half) : i + half + 1]) for i in range(len(values))])
+    return np.array([np.median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))])
 
 
 def _success(axes: Axes, progress: dict[str, Array], clock: Array) -> None:
@@ -130,10 +135,10 @@ def _error(axes: Axes, progress: dict[str, Array], clock: Array) -> None:
     top = float(progress["speed_error_median_m_s"][known].max())
     axes.set_ylim(0.02, max(1.0, 1.5 * top))
     plain_log_ticks(axes)
-    axes.set_ylabel("m/s")
+    axes.set_ylabel("m/s (failed flights count as 2)")
 
 
-def _validated(progress: dict[str, Array], name: str) -> Array | None:
+def _validated(progress: dict[str, Array], name: str) -> npt.NDArray[np.bool_] | None:
     """Which rows hold a finite value of `name`; None where there is none (failed flights count as infinite)."""
     column = progress.get(name)
     if column is None or not np.isfinite(column).any():

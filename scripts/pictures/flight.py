@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 from envs.trace import FlightTrace
@@ -46,8 +47,8 @@ def draw_flight(trace: FlightTrace, path_png: str | Path, title: str) -> list[Pa
     path = Path(path_png)
     with house_style():
         figure = new_figure(15.5, 11.5)
-        left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.45))
-        upper, lower = left.subfigures(2, 1, height_ratios=(1.1, 1.0))
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.0, 1.45))[0]
+        upper, lower = left.subfigures(2, 1, squeeze=False, height_ratios=(1.1, 1.0))[:, 0]
         _path(upper.add_subplot(projection="3d"), trace)
         _ground_track(lower.add_subplot(), trace)
         grid = right.add_gridspec(8, 1, height_ratios=(3, 3, 3, 2.4, 2.4, 2.6, 2.2, 0.8))
@@ -113,6 +114,7 @@ def _path(axes: Any, trace: FlightTrace) -> None:
     axes.set_title("Path and its shadow on the ground")
     axes.view_init(elev=22, azim=-58)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_major_locator(MaxNLocator(5))
         axis.pane.set_facecolor("white")
         axis.pane.set_edgecolor(PALE)
     axes.legend(loc="upper right")
@@ -189,8 +191,9 @@ def _speed_error(axes: Axes, trace: FlightTrace) -> None:
 def _tilt(axes: Axes, trace: FlightTrace) -> None:
     t, tilt = _since_release(trace), np.rad2deg(trace.tilt_rad)
     axes.plot(t, tilt, color=BLUE)
-    axes.plot([TILT_FROM_S, max(TILT_FROM_S, float(t[-1]))], [TILT_LIMIT_DEG] * 2, color=VERMILION, ls="--", lw=1.2)
-    axes.text(TILT_FROM_S, TILT_LIMIT_DEG, " limit from 3 s on", color=VERMILION, va="bottom", fontsize=9)
+    if t[-1] > TILT_FROM_S + 1.0:  # a shorter flight has no room for the line and its label
+        axes.plot([TILT_FROM_S, float(t[-1])], [TILT_LIMIT_DEG] * 2, color=VERMILION, ls="--", lw=1.2)
+        axes.text(TILT_FROM_S, TILT_LIMIT_DEG, " limit from 3 s on", color=VERMILION, va="bottom", fontsize=9)
     axes.set_ylim(0.0, max(30.0, float(tilt.max()) * 1.1))
     axes.set_ylabel("degrees")
     axes.set_title("Tilt")
@@ -238,7 +241,7 @@ def draw_arrivals(axes: Axes, trace: FlightTrace) -> None:
 
 def _supervisor(axes: Axes, trace: FlightTrace) -> None:
     t = _since_release(trace)
-    changes = [(when - trace.release_s, state) for when, state in trace.supervisor]
+    changes = [(when - trace.release_s, state) for when, state in trace.supervisor if when <= trace.t_s[-1]]
     ends = [when for when, _ in changes[1:]] + [float(t[-1])]
     for (start, state), end in zip(changes, ends, strict=False):  # without changes there is one end too many
         colour = _STATE_COLOURS.get(state, PALE)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
@@ -23,6 +24,8 @@ from scripts.pictures.style import (
     plain_log_ticks,
     save,
 )
+
+Order: TypeAlias = npt.NDArray[np.int64]
 
 _FEATURED: Final = 5  # neurons shown as lines; nineteen lines on one axis say nothing
 
@@ -52,11 +55,11 @@ def draw_neurons(trace: FlightTrace, path_png: str | Path, title: str) -> Path:
         return save(figure, Path(path_png))
 
 
-def _slowness_order(trace: FlightTrace) -> Array:
+def _slowness_order(trace: FlightTrace) -> Order:
     """Row order: by median time constant where the cell has one, else as stored."""
     if trace.time_constant_s.shape[1]:
-        return np.argsort(np.median(trace.time_constant_s, axis=0))
-    return np.arange(trace.hidden.shape[1])
+        return np.asarray(np.argsort(np.median(trace.time_constant_s, axis=0)), dtype=np.int64)
+    return np.arange(trace.hidden.shape[1], dtype=np.int64)
 
 
 def _error(axes: Axes, trace: FlightTrace, t: Array) -> None:
@@ -82,10 +85,10 @@ def _rows(axes: Axes, units: int) -> None:
     axes.axvline(0.0, color=INK, lw=1.0)
 
 
-def _state_map(axes: Axes, trace: FlightTrace, t: Array, order: Array) -> None:
+def _state_map(axes: Axes, trace: FlightTrace, t: Array, order: Order) -> None:
     states = trace.hidden[:, order].T  # (units, T)
     units = states.shape[0]
-    limit = max(1.0, float(np.abs(states).max()))
+    limit = max(0.3, float(np.abs(states).max()))  # no contrast is invented for idle neurons
     mesh = axes.pcolormesh(
         _edges(t), np.arange(units + 1), states, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True
     )
@@ -94,7 +97,7 @@ def _state_map(axes: Axes, trace: FlightTrace, t: Array, order: Array) -> None:
     axes.figure.colorbar(mesh, ax=axes, pad=0.01, aspect=18).set_label("state")
 
 
-def _lines(axes: Axes, trace: FlightTrace, t: Array, order: Array) -> None:
+def _lines(axes: Axes, trace: FlightTrace, t: Array, order: Order) -> None:
     states = trace.hidden[:, order]
     flying = t >= 0.0
     busiest = np.argsort(-states[flying].std(axis=0))[:_FEATURED]
@@ -106,7 +109,7 @@ def _lines(axes: Axes, trace: FlightTrace, t: Array, order: Array) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=len(busiest), borderaxespad=0.1)
 
 
-def _tau_map(axes: Axes, trace: FlightTrace, t: Array, order: Array) -> None:
+def _tau_map(axes: Axes, trace: FlightTrace, t: Array, order: Order) -> None:
     if not trace.time_constant_s.shape[1]:
         note(axes, "this cell has no time constants")
         axes.set_title("Time constant of each neuron")

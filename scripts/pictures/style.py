@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import matplotlib
 import numpy as np
@@ -61,7 +61,7 @@ _RC: Final[dict[str, Any]] = {
 @contextmanager
 def house_style() -> Iterator[None]:
     """Matplotlib settings of this project, for the time of a `with` block."""
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(cast(Any, _RC)):
         yield
 
 

@@ -13,11 +13,13 @@ from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.controller import Controller
 from liquid_pilot.messages import Command, Flow, Imu, Message, Range, Setpoint
 from liquid_pilot.observation import GRAVITY_M_S2, OBS_DIM
+from liquid_pilot.supervisor import State
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import Bundle
 
 SETPOINT = Setpoint(0.0, (0.0, 0.0), 1.0, 0.0)
+STILL = (0.0, 0.0, 0.0)
 LEVEL = (0.0, 0.0, GRAVITY_M_S2)
 METADATA: dict[str, Any] = {
     "sensor_limits_s": {"imu": 0.1, "flow": 2.0, "range": 2.0},
@@ -58,3 +60,30 @@ def stream(
 def fly(controller: Controller, messages: list[Message]) -> list[Command]:
     """All commands that the messages bring forth."""
     return [command for command in map(controller.feed, messages) if command is not None]
+
+
+NARROW = CommandLimits(thrust_m_s2=(0.0, 14.0), rates_rad_s=(3.0, 2.0, 1.0))
+BUNDLE = small_bundle(limits=NARROW)
+
+
+def state_of(controller: Controller) -> State:
+    """A call, because type checkers take a property for a constant."""
+    return controller.state
+
+
+def started(duration_s: float = 1.0, **options: Any) -> Controller:
+    """A controller that flies; its newest IMU is 0.01 s before `duration_s`."""
+    controller = Controller(BUNDLE, **options)
+    assert len(fly(controller, stream(duration_s))) == round(duration_s * 100)
+    assert state_of(controller) is State.ACTIVE
+    return controller
+
+
+def after(start_s: float, duration_s: float, **rates: float) -> list[Message]:
+    """A stream without a set-point."""
+    return stream(duration_s, start_s=start_s, **rates)[1:]
+
+
+def changes(controller: Controller) -> list[tuple[float, str]]:
+    """Times and texts of all changes of state."""
+    return [(round(e.t_s, 3), e.text) for e in controller.events if e.kind == "state"]

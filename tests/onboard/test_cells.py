@@ -136,7 +136,7 @@ any_time = st.one_of(st.sampled_from([0.0, 1e-9, 1e6, 1e300, float("inf")]), st.
 
 
 @given(x=any_input, h=any_state, dt_s=any_time, size=st.sampled_from([0.3, 30.0, 1e5]), seed=st.integers(0, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_decay_state_never_leaves_one(x: list[float], h: list[float], dt_s: float, size: float, seed: int) -> None:
     spec = make_spec("decay", layers=seed % 3)
     network = Network(spec, make_weights(spec, seed, size))
@@ -147,7 +147,7 @@ def test_decay_state_never_leaves_one(x: list[float], h: list[float], dt_s: floa
 
 
 @given(x=any_input, dt_s=any_time, form=st.sampled_from(sorted(FORMS)), layers=st.integers(0, 2))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_finite_input_gives_finite_output(x: list[float], dt_s: float, form: str, layers: int) -> None:
     spec = make_spec(form, layers)
     network = Network(spec, {name: np.sign(v) * np.float32(1e6) for name, v in make_weights(spec).items()})

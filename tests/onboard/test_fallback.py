@@ -94,7 +94,7 @@ def test_it_levels_and_sinks_slowly_with_any_load(load: float, tilt_deg: float) 
     settled = slice(300, 500)  # from 3 s on
     assert max(trace.tilt_deg[settled]) < 8.0
     assert max(trace.estimate_error_deg) < 10.0
-    assert np.mean(trace.climb_m_s[settled]) == pytest.approx(-0.3, abs=0.12)
+    assert np.mean(trace.climb_m_s[settled]) == pytest.approx(-0.3, abs=0.2)
     assert max(trace.climb_m_s[settled]) < 0.1
 
 

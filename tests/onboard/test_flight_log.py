@@ -49,6 +49,19 @@ records: st.SearchStrategy[Record] = st.one_of(
 )
 
 
+class Recorder:
+    """A log in memory."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.records.append(record)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 def same(a: object, b: object) -> bool:
     """Equal, with NaN equal to NaN."""
     return type(a) is type(b) and repr(a) == repr(b)
@@ -107,7 +120,9 @@ def test_a_cut_mcap_gives_what_was_whole(tmp_path: Path) -> None:
     assert list(map(repr, contents.records[:7])) == list(map(repr, RECORDS))
 
 
-@pytest.mark.parametrize("garbage", [b"", b"\n\n", b"hello", b"\xff\xfe\x00", b"kind,t_s\nimu,1\n", bytes(range(256)) * 9])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"\n\n", b"hello", b"\xff\xfe\x00", b"kind,t_s\nimu,1\n", bytes(range(256)) * 9]
+)
 def test_garbage_is_refused(garbage: bytes, tmp_path: Path) -> None:
     path = tmp_path / "garbage"
     path.write_bytes(garbage)
@@ -165,23 +180,19 @@ def test_a_logged_flight_flown_again_gives_the_same_commands_and_events(make: An
     fly(Controller(small_bundle(), log=log), [*stream(1.0), *stream(1.0, start_s=0.5)])
     log.close()
     first = read(log.path).records
-    again: list[Record] = []
-    recorder = type("Recorder", (), {"write": staticmethod(again.append), "close": staticmethod(lambda: None)})()
+    recorder = Recorder()
     replayed = Controller(small_bundle(), log=recorder)
     for record in first:
         if isinstance(record, (Imu, Flow, Range, Setpoint)):
             replayed.feed(record)
-    assert list(map(repr, again)) == list(map(repr, first))
+    assert list(map(repr, recorder.records)) == list(map(repr, first))
     assert {type(record) for record in first} == {row[0] for row in flight_log.SCHEMA.values()}
 
 
 def test_a_full_disk_does_not_end_a_flight() -> None:
-    class Full:
+    class Full(Recorder):
         def write(self, record: Record) -> None:
             raise OSError(28, "No space left on device")
-
-        def close(self) -> None:
-            """Nothing to close."""
 
     controller, healthy = Controller(small_bundle(), log=Full()), Controller(small_bundle())
     assert fly(controller, stream(0.5)) == fly(healthy, stream(0.5))

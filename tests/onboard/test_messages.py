@@ -37,8 +37,12 @@ def test_every_field_refuses_wrong_shapes_and_types_by_name(cls: type[Any], fiel
 @pytest.mark.parametrize(("cls", "field"), FIELDS)
 def test_arrays_lists_and_integers_are_as_good_as_floats(cls: type[Any], field: str) -> None:
     good = GOOD[cls][field]
-    for value in (np.asarray(good), np.asarray(good, dtype=np.float64), list(good) if isinstance(good, tuple) else good):
-        assert getattr(cls(**{**GOOD[cls], field: value}), field) == good
+    for value in (
+        np.asarray(good),
+        np.asarray(good, dtype=np.float64),
+        list(good) if isinstance(good, tuple) else good,
+    ):
+        assert getattr(cls(**{**GOOD[cls], field: value}), field) == pytest.approx(good)
 
 
 @given(st.lists(st.floats(), min_size=7, max_size=7))

@@ -83,7 +83,11 @@ def test_the_table_always_comes_to_rest_and_never_visits_a_state_twice(state: St
 
 def test_every_rule_is_needed() -> None:
     reached = {
-        next(i for i, r in enumerate(RULES) if state in r.sources and (not r.when or held & r.when) and not held & r.unless)
+        next(
+            i
+            for i, r in enumerate(RULES)
+            if state in r.sources and (not r.when or held & r.when) and not held & r.unless
+        )
         for held in MASKS
         for state in State
         if next_state(state, held)[0] is not state
@@ -120,7 +124,7 @@ def flying(limits: SupervisorLimits | None = None) -> Supervisor:
 def test_the_way_up() -> None:
     supervisor = Supervisor()
     silent = replace(GOOD, imu_age_s=None, flow_age_s=None, range_age_s=None, setpoint_age_s=None)
-    assert supervisor.update(silent) == [] and supervisor.state is State.INIT
+    assert supervisor.update(silent) == []
     supervisor.update(replace(silent, imu_age_s=0.0, since_start_s=0.0))
     assert supervisor.state is State.STANDBY
     assert supervisor.update(replace(GOOD, setpoint_age_s=None)) == [(State.READY, C.SENSORS_HEARD)]

@@ -1,10 +1,15 @@
-"""A flight made of formulas, for pictures and reports that need no simulator."""
+"""A flight made of formulas and a policy made of noise, for tests that need neither simulator nor training."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
 from envs.trace import FlightTrace
+from liquid_pilot.bundle import make_bundle, make_selftest, save_bundle
+from liquid_pilot.cells import CellSpec, weight_shapes
+from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.observation import OBS_DIM
 
 
@@ -52,3 +57,26 @@ def synthetic_trace(units: int = 19, flight_s: float = 10.0, imu_hz: float = 100
         arrivals_s=times,
         supervisor=((0.0, "READY"), (0.5, "ACTIVE"), (8.5, "DEGRADED"), (8.9, "ACTIVE")),
     )
+
+
+def write_random_policy(path: Path, seed: int = 0, scale: float = 0.02) -> Path:
+    """A policy file that is valid and cannot fly: small random weights."""
+    rng = np.random.default_rng([seed])
+    spec = CellSpec("decay", OBS_DIM, 5, 4, 1, 8, 0.015)
+    weights = {
+        name: rng.normal(0.0, scale, shape).astype(np.float32) for name, shape in weight_shapes(spec).items()
+    }
+    bundle = make_bundle(
+        "random",
+        "hover",
+        spec,
+        weights,
+        DEFAULT_LIMITS,
+        make_selftest(spec, weights, rng),
+        trained_rates_hz={name: [20.0, 200.0] for name in ("imu", "flow", "range")},
+        sensor_limits_s={"imu": 0.1, "flow": 2.0, "range": 2.0},
+        setpoint_limits={"speed_m_s": 0.0, "height_m": [0.8, 1.5], "yaw_rate_rad_s": 0.0},
+        airframe="cf2x",
+        training={"config": {}, "seed": seed, "commit": "unknown", "minutes": 0.0},
+    )
+    return save_bundle(path, bundle)

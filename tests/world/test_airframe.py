@@ -46,7 +46,7 @@ def test_what_is_no_quadrotor_is_refused(tmp_path: Path, pattern: str, replaceme
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="unknown airframe 'cf3x'; choose one of: .*cf2x"):
+    with pytest.raises(ConfigError, match=r"unknown airframe 'cf3x'; choose one of: .*cf2x"):
         load_airframe("cf3x")
 
 

@@ -49,7 +49,14 @@ def one_substep(ops: Ops, s: list[Any], command: list[Any], wind: list[Any], h: 
     act: Actuators[Any] = Actuators(tuple(s[13:17]), loop)  # type: ignore[arg-type]
     limit = AIRFRAME.rotor_thrust_max_n
     params: FlightParams[Any] = FlightParams(
-        0.03, (1.3e-5, 1.5e-5, 2.0e-5), (limit, 0.9 * limit, 1.1 * limit, limit), 1.1, 0.9, 0.05, 0.07, tuple(s[23:26])  # type: ignore[arg-type]
+        0.03,
+        (1.3e-5, 1.5e-5, 2.0e-5),
+        (limit, 0.9 * limit, 1.1 * limit, limit),
+        1.1,
+        0.9,
+        0.05,
+        0.07,
+        tuple(s[23:26]),  # type: ignore[arg-type]
     )
     act = actuate(ops, AIRFRAME, params, act, (command[0], tuple(command[1:])), body.rates_rad_s, h)  # type: ignore[arg-type]
     matrix = rotation_matrix(body.attitude_wxyz)
@@ -57,8 +64,13 @@ def one_substep(ops: Ops, s: list[Any], command: list[Any], wind: list[Any], h: 
     linear, angular = accelerations(AIRFRAME, params, body, matrix, force)
     moved = integrate(ops, body, linear, angular, h)
     return [
-        *moved.position_m, *moved.velocity_m_s, *moved.attitude_wxyz, *moved.rates_rad_s,
-        *act.motor_speed, *act.loop.integral_rad_s2, *act.loop.filtered_rates_rad_s,
+        *moved.position_m,
+        *moved.velocity_m_s,
+        *moved.attitude_wxyz,
+        *moved.rates_rad_s,
+        *act.motor_speed,
+        *act.loop.integral_rad_s2,
+        *act.loop.filtered_rates_rad_s,
     ]
 
 
@@ -71,7 +83,9 @@ def test_whole_substep_is_the_same_on_floats_and_tensors() -> None:
     commands, winds = rng.normal(size=(4, 40)) * 5 + 5, rng.normal(size=(3, 40))
     tensors = one_substep(
         TORCH_OPS,
-        list(torch.tensor(states)), list(torch.tensor(commands)), list(torch.tensor(winds)),
+        list(torch.tensor(states)),
+        list(torch.tensor(commands)),
+        list(torch.tensor(winds)),
         torch.full((40,), 0.002, dtype=torch.float64),
     )
     for lane in range(40):
@@ -102,7 +116,13 @@ def test_gradient_of_a_flight_equals_finite_differences() -> None:
             bump = torch.zeros(3, dtype=torch.float64)
             bump[lane] = step
             pair = [
-                height_and_drift(*((tensor.detach() + s * bump, other.detach()) if first else (other.detach(), tensor.detach() + s * bump)))
+                height_and_drift(
+                    *(
+                        (tensor.detach() + s * bump, other.detach())
+                        if first
+                        else (other.detach(), tensor.detach() + s * bump)
+                    )
+                )
                 for s in (1, -1)
             ]
             numeric = float(pair[0] - pair[1]) / (2 * step)
@@ -194,7 +214,9 @@ def test_observation_equals_the_onboard_memory_fed_with_the_same_events(
             for item in due:
                 waiting.remove(item)
                 assert memory.accept(item[2]) is None
-            gyro, accel = ([float(v[lane]) for v in group] for group in (state.sensors.gyro_rad_s, state.sensors.accel_m_s2))
+            gyro, accel = (
+                [float(v[lane]) for v in group] for group in (state.sensors.gyro_rad_s, state.sensors.accel_m_s2)
+            )
             assert memory.accept(Imu(t, gyro, accel)) is None  # type: ignore[arg-type]
             held = memory.take(Setpoint(0.0, (0.0, 0.0), float(state.constants["setpoint_height_m"][lane]), 0.0))
             assert_allclose(assemble(held), expected[lane], atol=1e-6, err_msg=f"event {event}, lane {lane}")
@@ -206,18 +228,23 @@ def test_outage_and_fault_silence_the_flow() -> None:
     conditions = Conditions(hold_s=0.05, imu_jitter=0.0, faults=(Fault("flow", 0.2, 0.6), Fault("accel", 0.2, 0.6)))
     world, state = make_world(conditions)
     ages, accel = [], []
-    for _ in range(60):
+    for _ in range(75):
         state = hover(world, state)
         ages.append(float(world.held(state).flow_age_s.max()))
         accel.append(float(world.held(state).accel_age_s.max()))
     assert max(ages[10:20]) < 0.1 < 0.35 < max(ages[10:])
-    assert max(accel[:20]) == 0.0 and max(accel) == pytest.approx(0.4, abs=0.02)
+    assert max(accel[:20]) == 0.0 and max(accel) == pytest.approx(0.4, abs=0.03)
 
 
 def test_trees_round_trip_and_choose_lane_by_lane() -> None:
     world, state = make_world()
     moved = hover(world, state)
-    assert all(torch.equal(a, b) for a, b in zip(to_dict(moved, "s").values(), to_dict(from_dict(state, to_dict(moved, "s"), "s"), "s").values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            to_dict(moved, "s").values(), to_dict(from_dict(state, to_dict(moved, "s"), "s"), "s").values(), strict=True
+        )
+    )
     mask = torch.arange(LANES) < 2
     mixed = choose(mask, moved, state)
     assert torch.equal(mixed.t_s, torch.where(mask, moved.t_s, state.t_s))

@@ -1,0 +1,44 @@
+"""The delay line between controller and motors, for many drones at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from envs.batched_sensors import EPS_S
+from envs.batched_state import BatchedState
+from liquid_pilot.errors import SimulationError
+from liquid_pilot.ops import Vec3
+
+LONGEST_LATENCY_S: Final = 0.030
+FASTEST_IMU_HZ: Final = 520.0  # shortest interval of a 440 Hz IMU with 15 % jitter
+HISTORY: Final = math.ceil(LONGEST_LATENCY_S * FASTEST_IMU_HZ) + 2
+
+
+def issue(state: BatchedState, command: tuple[Tensor, Vec3[Tensor]]) -> BatchedState:
+    """Put a command in the delay line; a held drone ignores it. Raises `SimulationError` if it is not finite."""
+    thrust, rates = command
+    new = torch.stack([thrust, *rates])
+    finite = torch.isfinite(new.detach())
+    if not bool(finite.all()):
+        lane = int((~finite).any(dim=0).nonzero()[0])
+        raise SimulationError(f"the command of lane {lane} is not finite; the policy or its state has diverged")
+    released = torch.isfinite(state.release_s)
+    new = torch.where(released, new, state.commands[:, -1])
+    times = torch.where(released, state.t_s, state.command_times_s[-1])
+    return replace(
+        state,
+        commands=torch.cat([state.commands[:, 1:], new[:, None]], dim=1),
+        command_times_s=torch.cat([state.command_times_s[1:], times[None]], dim=0),
+    )
+
+
+def command_at(commands: Tensor, due_s: Tensor, t_s: Tensor) -> tuple[Tensor, Vec3[Tensor]]:
+    """The newest command that has taken effect at t. commands: (4, K, B), due_s: (K, B), t_s: (B,)."""
+    index = (due_s <= t_s + EPS_S).sum(dim=0).clamp(min=1) - 1
+    c = commands.gather(1, index.expand(4, 1, -1))[:, 0]
+    return c[0], (c[1], c[2], c[3])
