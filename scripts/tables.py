@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,13 @@ def short_name(policy: str) -> str:
         return policy
     path = Path(policy)
     return path.parent.name if path.stem == "policy" and path.parent.name else path.stem
+
+
+def short_names(policies: Iterable[str]) -> dict[str, str]:
+    """`short_name` of each policy, or all of it where two would get the same."""
+    names = {policy: short_name(policy) for policy in policies}
+    taken = Counter(names.values())
+    return {policy: name if taken[name] == 1 else policy for policy, name in names.items()}
 
 
 def failures(row: Mapping[str, Any]) -> str:
@@ -81,10 +89,11 @@ def score_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     flights = {row["flights"] for row in rows}
     if len(flights) == 1:
         shared.append(f"{flights.pop()} flights a row")
+    names = short_names(str(row["policy"]) for row in rows)
     header = ["policy", "conditions", *NARROW_HEADER]
     body = [
         [
-            short_name(str(row["policy"])),
+            names[str(row["policy"])],
             ", ".join(part for part, other in zip(own, differs, strict=True) if part and other),
             *cells(row),
         ]

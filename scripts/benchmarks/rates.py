@@ -13,7 +13,7 @@ from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
 from scripts.flying import FlightPool
 from scripts.pictures.rates import draw_rates
-from scripts.tables import NARROW_HEADER, rich_table, short_name
+from scripts.tables import NARROW_HEADER, rich_table, short_names
 from scripts.tables import cells as figures
 
 FLOW_HZ: Final = 40.0
@@ -104,7 +104,8 @@ def _write(path: Path, cells: Sequence[dict[str, Any]]) -> None:
 
 def present(cells: Sequence[dict[str, Any]], folder: Path) -> Path:
     """Print the cells as one table a policy and draw them; returns the picture."""
-    named = [cell | {"policy": short_name(str(cell["policy"]))} for cell in cells]
+    names = short_names(str(cell["policy"]) for cell in cells)
+    named = [cell | {"policy": names[str(cell["policy"])]} for cell in cells]
     for policy in dict.fromkeys(cell["policy"] for cell in named):
         rows = [[_words(cell), *figures(cell)[1:]] for cell in named if cell["policy"] == policy]
         title = f"{policy}: {named[0]['flights']} flights a row; IMU {IMU_HZ} Hz and flow {FLOW_HZ:g} Hz where not said"

@@ -88,7 +88,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def _finish(upper: Axes, lower: Axes) -> None:
-    upper.set_ylim(0.0, 104.0)
+    upper.set_ylim(-4.0, 104.0)
     upper.set_ylabel("flights still up (%)")
     lower.set_yscale("log")
     lower.set_ylim(0.02, _ERROR_TOP_M_S)

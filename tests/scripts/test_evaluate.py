@@ -16,7 +16,7 @@ from scripts import evaluate as script
 from scripts.benchmarks.rates import Point, read_cells, sweep
 from scripts.evaluation import Case, evaluate
 from scripts.flying import FlightPool, Job, score_one
-from scripts.tables import condition, failures, score_table, short_name
+from scripts.tables import condition, failures, score_table, short_name, short_names
 from tests.scripts.synthetic import write_random_policy
 
 SHORT = Case(policy="geometric", flights=2, seconds=1.0)
@@ -180,3 +180,5 @@ def test_tables_say_what_was_flown() -> None:
     assert [str(column.header) for column in table.columns][:2] == ["policy", "conditions"]
     assert short_name("runs/hover/policy.safetensors") == "hover"
     assert short_name("hover") == "hover"
+    two = short_names(["hover", "runs/hover/policy.safetensors", "geometric"])
+    assert len(set(two.values())) == 3 and two["geometric"] == "geometric"

@@ -253,6 +253,22 @@ def test_intervals_are_jittered_or_mixed(quad: PyBulletQuad) -> None:
     assert np.median(steps) == pytest.approx(0.01, rel=0.4)  # log-uniform: geometric mean of both ends
 
 
+def test_biases_walk_and_the_rate_loop_feels_what_the_gyro_reads(quad: PyBulletQuad) -> None:
+    conditions = Conditions(noise_scale=(0.0, 0.0), hold_s=10.0, gyro_walk_rad_s2=0.1)
+    ends = []
+    for seed in range(20):
+        launch = launched(quad, conditions, seed)
+        first = launch.first_messages()[-1]
+        for _ in range(99):
+            launch.advance()
+        last = launch.advance()[-1]
+        assert isinstance(first, Imu) and isinstance(last, Imu)
+        assert quad.params.gyro_bias_rad_s == pytest.approx(last.gyro_rad_s)  # held still: it reads its bias
+        moved = np.subtract(last.accel_m_s2, first.accel_m_s2) / 10.0
+        ends.append([*np.subtract(last.gyro_rad_s, first.gyro_rad_s), *moved])
+    assert np.std(ends) == pytest.approx(0.1, rel=0.25)  # after one second; the accelerometer walks ten times as far
+
+
 def test_a_command_that_is_not_finite_is_refused(quad: PyBulletQuad) -> None:
     launch = launched(quad, Conditions())
     with pytest.raises(SimulationError, match="not finite"):
