@@ -18,7 +18,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,11 +28,12 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from liquid_pilot.errors import LiquidPilotError, TrainingError
+from liquid_pilot.errors import TrainingError
 from policies import analytic
 from policies.analytic import AnalyticTrainer, TrainConfig, train
 from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.export import export_policy
+from scripts.console import OUT, exit_code
 from scripts.pictures.curves import draw_learning_curve
 
 DEFAULTS = TrainConfig()
@@ -88,7 +89,7 @@ class RunLog:
         self._writer = csv.DictWriter(self._file, COLUMNS)
         self._writer.writeheader()
         self._writer.writerows(kept)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done)
 
     def add(self, row: analytic.Progress) -> None:
         """One update."""
@@ -96,12 +97,12 @@ class RunLog:
         self._file.flush()
         for name, value in asdict(row).items():
             if name != "update" and not math.isnan(value):
-                self._board.add_scalar(name, value, row.update)  # type: ignore[no-untyped-call]
+                self._board.add_scalar(name, value, row.update)
 
     def close(self) -> None:
         """Write out what is left."""
         self._file.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -172,15 +173,11 @@ def run(options: Options, console: Console) -> Path:
     return policy
 
 
-def main() -> None:
-    """Entry point of `python -m scripts.train`."""
-    options = tyro.cli(Options, description=__doc__)
-    try:
-        run(options, Console())
-    except LiquidPilotError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}")
-        sys.exit(2)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m scripts.train`. Returns the exit code."""
+    options = tyro.cli(Options, prog="python -m scripts.train", args=argv, description=__doc__)
+    return exit_code(lambda: run(options, OUT))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Laws of the analytic trainer: gradients reach the weights, resume equals never stopped, export proves itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from envs.batched_state import to_dict
+from liquid_pilot.bundle import load_bundle, run_selftest
+from liquid_pilot.errors import TrainingError
+from policies.analytic import AnalyticTrainer, Progress, TrainConfig, learning_rate_shape, train
+from policies.checkpoint import load_checkpoint, save_checkpoint
+from policies.curriculum import Curriculum, lesson
+from policies.export import export_policy
+
+TINY = TrainConfig(
+    updates=4,
+    batch=6,
+    substep_s=0.01,
+    validate_every=100,
+    validation_flights=2,
+    validation_s=0.3,
+    curriculum=Curriculum(first_horizon_s=0.8, last_horizon_s=0.8, mixed_chance=1.0),  # few events, past the release
+)
+
+
+def run(trainer: AnalyticTrainer, updates: int) -> None:
+    for _ in range(updates):
+        trainer.update(0.5)
+
+
+def test_gradient_reaches_every_weight_and_descends() -> None:
+    trainer = AnalyticTrainer(replace(TINY, cell="decay"))
+    before = [p.detach().clone() for p in trainer.network.parameters()]
+    run(trainer, 2)
+    for old, new in zip(before, trainer.network.parameters(), strict=True):
+        assert torch.isfinite(new).all()
+        assert not torch.equal(old, new)
+
+
+@pytest.mark.parametrize("cell", ["decay", "mlp"])
+def test_resumed_run_gives_the_weights_of_one_that_was_never_stopped(cell: str, tmp_path: Path) -> None:
+    config = replace(TINY, cell=cell)
+    whole = AnalyticTrainer(config)
+    run(whole, 4)
+    first = AnalyticTrainer(config)
+    run(first, 2)
+    save_checkpoint(tmp_path / "c.safetensors", first)
+    second = load_checkpoint(tmp_path / "c.safetensors", config)
+    run(second, 2)
+    assert second.done == 4
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
+    assert whole.carry is not None and second.carry is not None
+    ours, theirs = to_dict(whole.carry.world, "w"), to_dict(second.carry.world, "w")
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_checkpoint_of_another_configuration_or_damaged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, AnalyticTrainer(TINY))
+    with pytest.raises(TrainingError, match="learning_rate"):
+        load_checkpoint(path, replace(TINY, learning_rate=1.0))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(TrainingError, match="without --resume"):
+        load_checkpoint(path, TINY)
+
+
+def test_exported_policy_repeats_what_the_trainer_computed(tmp_path: Path) -> None:
+    trainer = AnalyticTrainer(TINY)
+    run(trainer, 1)
+    trainer.best.load_state_dict(trainer.network.state_dict())
+    path = export_policy(trainer, tmp_path / "p.safetensors", "tiny", "unknown")
+    bundle = load_bundle(path)
+    assert run_selftest(bundle) < 1e-5
+    assert bundle.selftest.dt_s[0] == 0.0 and bundle.selftest.dt_s.max() > 0.02
+    for name, value in trainer.network.weights().items():
+        np.testing.assert_array_equal(bundle.weights[name], value)
+
+
+def test_run_to_the_end_reports_every_update_and_a_final_validation() -> None:
+    rows: list[Progress] = []
+    saves: list[int] = []
+    trainer = AnalyticTrainer(replace(TINY, updates=2, validate_every=2))
+    train(trainer, rows.append, lambda: saves.append(trainer.done))
+    assert [row.update for row in rows] == [1, 2, 2]
+    assert not math.isnan(rows[-1].score) and math.isnan(rows[0].score)
+    assert saves == [2, 2]
+
+
+def test_lessons_cover_the_rates_that_must_be_flown() -> None:
+    rng = np.random.default_rng(0)
+    lessons = [lesson(Curriculum(), 1.0, rng) for _ in range(400)]
+    fixed = [item.conditions.imu_hz[0] for item in lessons if not item.conditions.imu_mixed]
+    assert min(fixed) < 25.0 and max(fixed) > 400.0
+    assert 0.1 < sum(item.conditions.imu_mixed for item in lessons) / 400 < 0.3
+    assert all(item.steps <= Curriculum().most_steps for item in lessons)
+    assert learning_rate_shape(0.01) > 0.9 and learning_rate_shape(1.0) == pytest.approx(0.02)
+
+
+def test_unknown_task_is_refused() -> None:
+    with pytest.raises(TrainingError, match="hover"):
+        AnalyticTrainer(replace(TINY, task="land"))
