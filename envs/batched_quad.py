@@ -7,10 +7,8 @@ IMU event of every lane. Held drones stand still because their physics runs with
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +28,7 @@ from envs.batched_sensors import (
 )
 from envs.batched_state import BatchedState, SensorState, lane_constants, vec3
 from envs.conditions import SUBSTEP_S, Conditions
-from envs.flights import RELEASE_THRUST, Flights, draw_flights
+from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import FlowModel, ImuModel, RangeModel, read_imu, specific_force
 from envs.wind import gust_m_s, step_gusts
@@ -298,24 +296,3 @@ class BatchedQuad:
             rates_rad_s=vec3(torch.where(now, w, torch.stack(b.rates_rad_s))),
         )
         return replace(state, body=body, release_s=torch.where(now, state.t_s, state.release_s))
-
-
-def benchmark_steps(batch: int, seconds: float, imu_hz: float = 100.0) -> float:
-    """Control steps per second and thread without gradients, all sensors drawn, at the given IMU rate."""
-    from envs.airframe import load_airframe
-
-    airframe = load_airframe("cf2x")
-    conditions = Conditions(imu_hz=(imu_hz, imu_hz), imu_jitter=0.0)
-    world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(0))
-    state = world.reset(draw_flights(airframe, conditions, batch, np.random.default_rng(0)))
-    zero = torch.zeros(batch)
-    command = (zero + GRAVITY_M_S2, (zero, zero, zero))
-    with torch.no_grad():
-        for _ in range(3):
-            state = world.step(state, command, world.intervals(state))
-        start, steps = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            world.observe(state)
-            state = world.step(state, command, world.intervals(state))
-            steps += 1
-        return steps * batch / (time.perf_counter() - start)

@@ -176,7 +176,11 @@ def run(options: Options, console: Console) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m scripts.train`. Returns the exit code."""
     options = tyro.cli(Options, prog="python -m scripts.train", args=argv, description=__doc__)
-    return exit_code(lambda: run(options, OUT))
+
+    def train_to_file() -> None:
+        run(options, OUT)
+
+    return exit_code(train_to_file)
 
 
 if __name__ == "__main__":

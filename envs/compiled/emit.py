@@ -20,6 +20,7 @@ LANE_BYTES: Final = (16, 32, 64)
 _INFIX: Final = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _CALLS: Final = {"minimum": "v_min", "maximum": "v_max"}
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LOCAL: Final = re.compile(r"V|t[0-9]+")
 
 
 def prelude(lane_bytes: int, real: str = "float") -> str:
@@ -46,8 +47,8 @@ def emit_function(
     an input that is missing, constant or given twice, and for names that C does not take.
     """
     for word in (name, *inputs, *outputs):
-        if not _NAME.fullmatch(word):
-            raise TraceError(f"{word!r} is not a C name; use letters, digits and _")
+        if not _NAME.fullmatch(word) or _LOCAL.fullmatch(word):
+            raise TraceError(f"{word!r} cannot be a C name here; use letters, digits and _, but not t with a number")
     if set(inputs) & set(outputs) or not accumulate <= set(outputs):
         raise TraceError(f"{name}: inputs and outputs need different names, and accumulate must name outputs")
     graph = _graph_of(name, [*inputs.values(), *outputs.values()])
@@ -61,7 +62,7 @@ def emit_function(
         if index in places:
             lines.append(f"    const V t{index} = {places[index]};")
         elif node.op == "input":
-            raise TraceError(f"{name} needs the input {node.name}, which is in none of its arrays {list(inputs)}; add it")
+            raise TraceError(f"{name} needs the input {node.name}, in none of its arrays {list(inputs)}; add it")
         elif not node.is_constant:
             lines.append(f"    const V t{index} = {_formula(node)};")
     for array, values in stored.items():

@@ -74,7 +74,8 @@ class Expr:
             return repr(self.value)
         if self.op == "input":
             return self.name
-        return f"{self.op}({', '.join(a.name or (repr(a.value) if a.is_constant else f't{a.index}') for a in self.args)})"
+        shown = (arg.name or (repr(arg.value) if arg.is_constant else f"t{arg.index}") for arg in self.args)
+        return f"{self.op}({', '.join(shown)})"
 
     def __add__(self, other: Any, /) -> Expr:
         return self.graph.node("add", self, other)
@@ -189,11 +190,11 @@ class Graph:
             if value.graph is not self:
                 raise TraceError(f"{value!r} belongs to another Graph; trace one function within one Graph")
             return value
-        if isinstance(value, Real) and not isinstance(value, bool):
+        if isinstance(value, Real) and type(value) is not bool:
             return self.constant(float(value))
         shape = getattr(value, "shape", None)
         found = f"a {type(value).__name__}" + ("" if shape is None else f" of shape {tuple(shape)}")
-        raise TraceError(f"{found} met a traced number; equations see one drone's scalars: expressions and plain numbers")
+        raise TraceError(f"{found} met a traced number; equations see one drone's scalars, not vectors")
 
     def node(self, op: str, *args: Any) -> Expr:
         """The operation `op` of `ARITY` on expressions or plain numbers, folded where that is exact."""

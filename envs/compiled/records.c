@@ -1,7 +1,7 @@
 /* What a rollout is given, what one lane group remembers, and what the way back needs of the way there. */
 
 typedef struct {
-    int64_t steps, lanes, first_group, last_group, gradients, faults, scoring;
+    int64_t steps, all_substeps, lanes, first_group, last_group, gradients, faults, scoring;
     const int32_t *substeps;       /* (steps,) */
     const double *dt_s;            /* (steps, lanes) */
     const real *noise;             /* (steps, LP_NOISE, lanes) */
@@ -19,7 +19,7 @@ typedef struct {
     double *gradient;              /* (groups, NET_WEIGHTS) */
     double *ledger;                /* (LP_LEDGER, lanes), in and out, where scoring */
     int64_t *trouble;              /* (groups, 2): step and lane of the first command that is not finite, or -1 */
-    V *workspace;
+    V *workspace;                  /* `lp_workspace` vectors, 64-byte aligned */
 } Job;
 
 enum { HOLD_S, SENSOR_JITTER, GYRO_WALK, EARLY_S, EARLY_WEIGHT, DURATION_S, TILT_AFTER_S, TILT_COSINE, MEASURE_AFTER_S };
@@ -29,14 +29,14 @@ enum { FLOW_CLOSES = 1, RANGE_CLOSES = 2 };
 typedef struct {
     V body[LP_BODY]; /* physical state at the start of the substep */
     V integral[2], window, gyro_sum[3], count, gyro[3]; /* of the flow window that closed at its end */
-    Mask flow_closes, flow_sent, flow_due, range_sent, range_due;
+    VI flow_closes, flow_sent, flow_due, range_sent, range_due;
     int32_t effect[LANES] __attribute__((aligned(64))); /* number of the command in effect */
     int closes;
 } Substep;
 
 typedef struct {
     V seen[LP_SEEN], drift[LP_DRIFT], wind[3], acc[3], action[NET_OUTPUTS], share, dt, moving_real, h_both[2];
-    Mask moving, released, accel_off, flow_due, range_due;
+    VI moving, released, accel_off, flow_due, range_due;
     const V *previous;
     Substep *first;
     V net[NET_TAPE];
@@ -46,7 +46,7 @@ typedef struct {
     V constants[LP_CONSTANTS], cost_weights[LP_COST_WEIGHTS];
     V acc[3], drift[LP_DRIFT], gyro[3], accel[3], gyro_sum[3], count, integral[2];
     V h[2][NET_UNITS + 1], previous[NET_OUTPUTS];
-    Mask accel_fresh;
+    VI accel_fresh;
     Slow flow, range;
     Clock t, dt, release, accel_stamp;
     Rules flow_rules, range_rules;
@@ -54,7 +54,8 @@ typedef struct {
     int32_t effect[LANES];
     V *body;             /* current physical state, inside the newest Substep */
     V (*commands)[4];    /* LP_HISTORY of before, then one a step */
-    double (*issued)[LANES];
+    Clock *issued;
+    V (*bar_commands)[4], *delta, *gradient;
     Step *steps;
     Substep *substeps;
     V in_effect[4];
@@ -63,41 +64,40 @@ typedef struct {
 
 enum { DELAY_FLOW, DELAY_RANGE, DELAY_COMMAND, FLOW_OUT, FLOW_BACK, RANGE_OUT, RANGE_BACK };
 
-#define SIZE_IN_V(type, count) (((int64_t)sizeof(type) * (count) + (int64_t)sizeof(V) - 1) / (int64_t)sizeof(V))
+#define IN_V(bytes) (((int64_t)(bytes) + (int64_t)sizeof(V) - 1) / (int64_t)sizeof(V))
+
+/* Cut scratch memory into its parts; World comes first. Returns how many V it takes; w may be NULL to ask. */
+static int64_t lay_out(World *w, int64_t steps, int64_t substeps, int64_t gradients) {
+    int64_t size = IN_V(sizeof(World)), log = steps + LP_HISTORY;
+    int64_t records = gradients ? steps : 1, inner = gradients ? substeps + 1 : 2;
+    V *base = (V *)w;
+    if (w) w->steps = (Step *)(base + size);
+    size += IN_V(sizeof(Step) * records);
+    if (w) w->substeps = (Substep *)(base + size);
+    size += IN_V(sizeof(Substep) * inner);
+    if (w) w->commands = (V(*)[4])(base + size);
+    size += 4 * log;
+    if (w) w->issued = (Clock *)(base + size);
+    size += IN_V(sizeof(Clock) * log);
+    if (!gradients) return size;
+    if (w) w->bar_commands = (V(*)[4])(base + size);
+    size += 4 * log;
+    if (w) w->delta = base + size;
+    size += NET_BLOCK * NET_DELTA;
+    if (w) w->gradient = base + size;
+    return size + NET_WEIGHTS;
+}
 
 /* Vectors of scratch memory that one call needs. */
 int64_t lp_workspace(int64_t steps, int64_t substeps, int64_t gradients) {
-    int64_t records = gradients ? steps : 1, inner = gradients ? substeps + 1 : 2;
-    return SIZE_IN_V(World, 1) + SIZE_IN_V(Step, records) + SIZE_IN_V(Substep, inner)
-        + SIZE_IN_V(V, 4 * (steps + LP_HISTORY)) + SIZE_IN_V(double, LANES * (steps + LP_HISTORY))
-        + NET_BLOCK * (NET_DELTA + 1) + NET_WEIGHTS + 8 + 64;
-}
-
-/* Cut the workspace into its parts; World comes first. */
-static World *lay_out(const Job *job, int64_t substeps) {
-    int64_t records = job->gradients ? job->steps : 1, inner = job->gradients ? substeps + 1 : 2;
-    V *at = job->workspace;
-    World *w = (World *)at;
-    at += SIZE_IN_V(World, 1);
-    w->steps = (Step *)at;
-    at += SIZE_IN_V(Step, records);
-    w->substeps = (Substep *)at;
-    at += SIZE_IN_V(Substep, inner);
-    w->commands = (V(*)[4])at;
-    at += 4 * (job->steps + LP_HISTORY);
-    w->issued = (double(*)[LANES])at;
-    return w;
-}
-
-static V *gradient_area(const Job *job, World *w) {
-    return (V *)w->issued + SIZE_IN_V(double, LANES * (job->steps + LP_HISTORY));
+    return lay_out(NULL, steps, substeps, gradients);
 }
 
 /* Visits every remembered real and clock in the order of `envs.compiled.state`; writes them back where asked. */
 static void exchange(const Job *job, World *w, V *body, int64_t lane, int write) {
     int row = 0;
-    V accel_fresh = ones_where(w->accel_fresh), flow_fresh = ones_where(w->flow.fresh);
-    V range_fresh = ones_where(w->range.fresh);
+    V accel_fresh = one_where(w->accel_fresh), flow_fresh = one_where(w->flow.fresh);
+    V range_fresh = one_where(w->range.fresh);
     struct { V *at; int count; } parts[] = {
         {body, LP_BODY}, {w->acc, 3}, {w->drift, LP_DRIFT}, {w->gyro, 3}, {w->accel, 3}, {&accel_fresh, 1},
         {w->gyro_sum, 3}, {&w->count, 1}, {w->integral, 2}, {w->flow.pending, 3}, {w->flow.held, 3},
@@ -106,14 +106,14 @@ static void exchange(const Job *job, World *w, V *body, int64_t lane, int write)
     for (unsigned p = 0; p < sizeof parts / sizeof parts[0]; ++p)
         for (int i = 0; i < parts[p].count; ++i, ++row) {
             real *at = job->state + row * job->lanes + lane;
-            if (write) store(at, parts[p].at[i]); else parts[p].at[i] = load(at);
+            if (write) v_store(at, parts[p].at[i]); else parts[p].at[i] = v_load(at);
         }
     w->accel_fresh = accel_fresh > 0.5, w->flow.fresh = flow_fresh > 0.5, w->range.fresh = range_fresh > 0.5;
     int64_t base = write ? job->steps : 0;
     for (int j = 0; j < 4; ++j)
         for (int k = 0; k < LP_HISTORY; ++k, ++row) {
             real *at = job->state + row * job->lanes + lane;
-            if (write) store(at, w->commands[base + k][j]); else w->commands[k][j] = load(at);
+            if (write) v_store(at, w->commands[base + k][j]); else w->commands[k][j] = v_load(at);
         }
     double *clocks[] = {
         w->t, w->dt, w->release, w->accel_stamp,
@@ -126,11 +126,4 @@ static void exchange(const Job *job, World *w, V *body, int64_t lane, int write)
         double *at = job->clocks + i * job->lanes + lane;
         if (write) memcpy(at, mine, sizeof(Clock)); else memcpy(mine, at, sizeof(Clock));
     }
-}
-
-static Rules rules_of(const Job *job, int64_t lane, V hz, V dropout, int latency, int out, int sensor) {
-    const double *d = job->delays + lane;
-    return (Rules){
-        d + latency * job->lanes, d + out * job->lanes, d + (out + 1) * job->lanes, hz, dropout, sensor
-    };
 }

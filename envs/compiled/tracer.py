@@ -1,8 +1,6 @@
 """Tracing: `ops` on expressions, and structures of scalars to and from flat lists.
 
-    graph = Graph()
-    body = unflatten(template, graph.inputs("S", 13))
-    outputs = flatten(step(TraceOps(graph), body, ...))
+Say `body = unflatten(template, graph.inputs("S", 13))`, then `outputs = flatten(step(TraceOps(graph), body))`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ NCPS_MODES = {"default": "default", "no_gate": "no_gate", "pure": "pure"}
 
 
 def random_network(form: str, seed: int = 0, **sizes: Any) -> PolicyNetwork:
-    spec = CellSpec(**({"form": form, "inputs": 7, "units": 0 if form == "mlp" else 5, "outputs": 4} | sizes))
+    spec = CellSpec(form=form, inputs=7, units=0 if form == "mlp" else 5, outputs=4, **sizes)
     return PolicyNetwork(spec, seed)
 
 
@@ -82,7 +82,7 @@ def test_decay_is_the_identity_at_dt_zero_and_published_forms_are_not() -> None:
 def test_decay_two_half_steps_are_one_step_when_rates_ignore_the_state() -> None:
     network = random_network("decay", **sized("decay")).double()
     with torch.no_grad():
-        network.backbone[0].weight[:, 7:] = 0.0  # the backbone no longer sees h
+        network.get_parameter("backbone.0.weight")[:, 7:] = 0.0  # the backbone no longer sees h
     x, h = torch.randn(4, 7, dtype=torch.float64), torch.rand(4, 5, dtype=torch.float64)
     dt = torch.tensor([0.001, 0.01, 0.1, 1.0], dtype=torch.float64)
     _, whole = network.step(x, h, dt)

@@ -1,0 +1,128 @@
+/* The adjoint of one lane group through time, from the last control step to the first. */
+
+typedef struct {
+    V body[LP_BODY], gyro[3], accel[3], gyro_sum[3], integral[2];
+    V flow_pending[3], flow_held[3], range_pending, range_held;
+    V h[NET_UNITS + 1], previous[NET_OUTPUTS];
+} Adjoint;
+
+/* A delivery read backwards: what was asked of the held value is asked of the sample that replaced it. */
+static inline void undeliver(VI due, V *pending, V *held, int width) {
+    for (int j = 0; j < width; ++j) {
+        pending[j] += only(due, held[j]);
+        held[j] = only(~due, held[j]);
+    }
+}
+
+static void range_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
+    V bar = only(s->range_sent, a->range_pending);
+    a->range_pending = only(~s->range_sent, a->range_pending);
+    undeliver(s->range_due, &a->range_pending, &a->range_held, 1);
+    range_sample_vjp(s[1].body, w->constants, noise + LP_N_RANGE, &bar, a->body);
+}
+
+static void flow_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
+    V bar[3];
+    for (int j = 0; j < 3; ++j) {
+        bar[j] = only(s->flow_sent, a->flow_pending[j]);
+        a->flow_pending[j] = only(~s->flow_sent, a->flow_pending[j]);
+        a->gyro_sum[j] = only(~s->flow_closes, a->gyro_sum[j]);
+    }
+    for (int j = 0; j < 2; ++j) a->integral[j] = only(~s->flow_closes, a->integral[j]);
+    undeliver(s->flow_due, a->flow_pending, a->flow_held, 3);
+    flow_sample_vjp(
+        s[1].body, w->constants, s->integral, &s->window, s->gyro_sum, &s->count, s->gyro, noise + LP_N_FLOW, bar,
+        a->body, a->integral, a->gyro_sum, a->gyro
+    );
+}
+
+/* Backwards over the IMU event; afterwards a->gyro belongs to the event before. */
+static void imu_vjp(World *w, Adjoint *a, Step *r, V *body, const V *noise, V *bar_acc) {
+    V bar_gyro[3], bar_accel[3];
+    for (int j = 0; j < 3; ++j) {
+        bar_gyro[j] = a->gyro[j] + a->gyro_sum[j];
+        bar_accel[j] = only(~r->accel_off, a->accel[j]);
+        a->accel[j] = only(r->accel_off, a->accel[j]);
+        a->gyro[j] = (V){0};
+    }
+    imu_sample_vjp(body, r->acc, r->drift, w->constants, noise + LP_N_GYRO, bar_gyro, bar_accel, a->body, bar_acc);
+    for (int j = 0; j < 3; ++j) bar_acc[j] = only(r->moving, bar_acc[j]);
+}
+
+static void substeps_vjp(
+    const Job *job, World *w, Adjoint *a, Step *r, int64_t k, const V *noise
+) {
+    int n = job->substeps[k];
+    for (int i = n - 1; i >= 0; --i) {
+        Substep *s = r->first + i;
+        V bar_acc[3] = {{0}}, bar_body[LP_BODY], bar_command[4];
+        if (s->closes & RANGE_CLOSES) range_vjp(w, a, s, noise);
+        if (s->closes & FLOW_CLOSES) flow_vjp(w, a, s, noise);
+        if (i == n - 1) imu_vjp(w, a, r, s[1].body, noise, bar_acc);
+        V in_effect[4];
+        for (int j = 0; j < 4; ++j)
+            FOR_LANES lanes_of(&in_effect[j])[l] = lanes_of(&w->commands[s->effect[l]][j])[l];
+        substep_vjp(
+            s->body, r->drift, w->constants, in_effect, r->wind, r->h_both, a->body, bar_acc, a->integral,
+            bar_body, bar_command
+        );
+        memcpy(a->body, bar_body, sizeof bar_body);
+        for (int j = 0; j < 4; ++j)
+            FOR_LANES lanes_of(&w->bar_commands[s->effect[l]][j])[l] += lanes_of(&bar_command[j])[l];
+    }
+}
+
+static void observe_back(World *w, Adjoint *a, Step *r, const V *bar_x) {
+    V bar[LP_SEEN];
+    observe_vjp(r->seen, w->constants, bar_x, bar);
+    for (int j = 0; j < 3; ++j) {
+        a->gyro[j] += bar[1 + j];
+        a->accel[j] += bar[4 + j];
+        a->flow_held[j] += bar[13 + j];
+    }
+    a->range_held += bar[16];
+}
+
+static void backward_step(
+    const Job *job, World *w, Adjoint *a, int64_t k, int64_t lane, V *delta
+) {
+    Step *r = w->steps + k;
+    V noise[LP_NOISE], bar_action[NET_OUTPUTS], bar_x[LP_OBS], bar_h[NET_UNITS + 1], bar_body[LP_BODY];
+    V *body = (r->first + job->substeps[k])->body;
+    for (int i = 0; i < LP_NOISE; ++i) noise[i] = v_load(job->noise + (k * LP_NOISE + i) * job->lanes + lane);
+    memcpy(bar_action, a->previous, sizeof bar_action);
+    event_cost_vjp(
+        body, w->constants, w->cost_weights, r->action, r->previous, &r->share, a->body, bar_action, a->previous
+    );
+    if (any_lane(r->released)) {
+        V now = one_where(r->released);
+        release_vjp(w->constants, &now, a->body, bar_body);
+        memcpy(a->body, bar_body, sizeof bar_body);
+    }
+    undeliver(r->flow_due, a->flow_pending, a->flow_held, 3);
+    undeliver(r->range_due, &a->range_pending, &a->range_held, 1);
+    substeps_vjp(job, w, a, r, k, noise);
+    V bar_command[4];
+    for (int j = 0; j < 4; ++j) bar_command[j] = only(r->moving, w->bar_commands[k + LP_HISTORY][j]);
+    command_of_vjp(r->action, bar_command, bar_action);
+    net_vjp(job->weights, r->net, r->dt, a->h, bar_action, delta, bar_x, bar_h);
+    memcpy(a->h, bar_h, sizeof(V) * NET_UNITS);
+    observe_back(w, a, r, bar_x);
+}
+
+/* Gradient of the group's summed cost in the weights, reduced over its lanes. */
+static void backward(const Job *job, World *w, int64_t lane, double *gradient) {
+    Adjoint a = {0};
+    const V *tapes[NET_BLOCK];
+    int filled = 0;
+    memset(w->bar_commands, 0, sizeof(V) * 4 * (job->steps + LP_HISTORY));
+    memset(w->gradient, 0, sizeof(V) * NET_WEIGHTS);
+    for (int64_t k = job->steps - 1; k >= 0; --k) {
+        backward_step(job, w, &a, k, lane, w->delta + filled * NET_DELTA);
+        tapes[filled++] = w->steps[k].net;
+        if (filled < NET_BLOCK && k > 0) continue;
+        net_gradient(filled, tapes, w->delta, w->gradient);
+        filled = 0;
+    }
+    for (int i = 0; i < NET_WEIGHTS; ++i) gradient[i] = v_sum(w->gradient[i]);
+}

@@ -1,0 +1,213 @@
+/* One lane group through time: observe, network, command, delay line, substeps, sensors, release, cost. */
+
+static void observe_inputs(World *w, V *seen) {
+    V *at = seen;
+    *at++ = as_real(w->dt);
+    for (int i = 0; i < 3; ++i) *at++ = w->gyro[i];
+    for (int i = 0; i < 3; ++i) *at++ = w->accel[i];
+    *at++ = one_where(w->accel_fresh);
+    *at++ = one_where(w->flow.fresh);
+    *at++ = one_where(w->range.fresh);
+    *at++ = age_of(w->t, w->accel_stamp);
+    *at++ = age_of(w->t, w->flow.held_stamp);
+    *at++ = age_of(w->t, w->range.held_stamp);
+    for (int i = 0; i < 3; ++i) *at++ = w->flow.held[i];
+    *at++ = w->range.held[0];
+}
+
+/* Put the command in the delay line; a held drone ignores it. Returns the first lane whose command is not finite. */
+static int issue(World *w, const V *command, VI moving, int64_t k) {
+    V sum = {0}, zero;
+    V *now = w->commands[k + LP_HISTORY], *before = w->commands[k + LP_HISTORY - 1];
+    for (int j = 0; j < 4; ++j) {
+        now[j] = v_where(moving, command[j], before[j]);
+        sum += command[j];
+    }
+    FOR_LANES w->issued[k + LP_HISTORY][l] =
+        flags_of(&moving)[l] ? w->t[l] : w->issued[k + LP_HISTORY - 1][l];
+    zero = sum - sum;
+    VI bad = zero != zero;
+    if (any_lane(bad)) FOR_LANES if (flags_of(&bad)[l]) return l;
+    return -1;
+}
+
+/* The newest command that has taken effect at t, lane by lane, among the LP_HISTORY newest. */
+static void choose_command(World *w, int64_t k, int first, const double *t) {
+    int changed = first;
+    FOR_LANES {
+        int32_t at = w->effect[l];
+        if (first && at < k + 1) at = (int32_t)k + 1;
+        while (at < k + LP_HISTORY && w->issued[at + 1][l] + w->command_latency_s[l] <= t[l] + EPS_S) ++at;
+        changed |= at != w->effect[l];
+        w->effect[l] = at;
+    }
+    if (!changed) return;
+    for (int j = 0; j < 4; ++j)
+        FOR_LANES lanes_of(&w->in_effect[j])[l] = lanes_of(&w->commands[w->effect[l]][j])[l];
+}
+
+static void flow_closes(const Job *job, World *w, Substep *s, V *body, const double *t, const V *noise) {
+    Clock since;
+    V window, sample[3];
+    FOR_LANES {
+        since[l] = t[l] - w->release[l];
+        lanes_of(&window)[l] = (real)(t[l] - w->flow.start[l]);
+    }
+    s->closes |= FLOW_CLOSES;
+    for (int i = 0; i < 2; ++i) s->integral[i] = w->integral[i];
+    for (int i = 0; i < 3; ++i) s->gyro_sum[i] = w->gyro_sum[i], s->gyro[i] = w->gyro[i];
+    s->count = w->count, s->window = window;
+    flow_sample(body, w->constants, s->integral, &s->window, s->gyro_sum, &s->count, s->gyro, noise + LP_N_FLOW, sample);
+    VI silent = lost(&w->flow_rules, since, noise[LP_N_FLOW_LOSS])
+        | silenced(job->fault_table, (int)job->faults, FLOW, since);
+    s->flow_due = deliver(&w->flow, t, 3);
+    s->flow_sent = close_window(
+        &w->flow, &w->flow_rules, s->flow_closes, ~silent & (sample[2] > 0), sample, 3, t,
+        noise[LP_N_FLOW_JITTER], job->settings[SENSOR_JITTER]
+    );
+    for (int i = 0; i < 2; ++i) w->integral[i] = only(~s->flow_closes, w->integral[i]);
+    for (int i = 0; i < 3; ++i) w->gyro_sum[i] = only(~s->flow_closes, w->gyro_sum[i]);
+    w->count = only(~s->flow_closes, w->count);
+}
+
+static void range_closes(const Job *job, World *w, Substep *s, VI closes, V *body, const double *t, const V *noise) {
+    Clock since;
+    V sample, returns;
+    FOR_LANES since[l] = t[l] - w->release[l];
+    s->closes |= RANGE_CLOSES;
+    range_sample(body, w->constants, noise + LP_N_RANGE, &sample, &returns);
+    VI silent = lost(&w->range_rules, since, noise[LP_N_RANGE_LOSS])
+        | silenced(job->fault_table, (int)job->faults, RANGE, since);
+    s->range_due = deliver(&w->range, t, 1);
+    s->range_sent = close_window(
+        &w->range, &w->range_rules, closes, ~silent & (returns > 0.5), &sample, 1, t,
+        noise[LP_N_RANGE_JITTER], job->settings[SENSOR_JITTER]
+    );
+}
+
+/* The IMU event that ends a step; it counts into the flow window that ends at the same instant. */
+static void sample_imu(const Job *job, World *w, Step *r, V *body, const V *noise) {
+    Clock since;
+    V gyro[3], accel[3];
+    FOR_LANES since[l] = w->t[l] - w->release[l];
+    imu_sample(body, r->acc, w->drift, w->constants, noise + LP_N_GYRO, gyro, accel);
+    r->accel_off = silenced(job->fault_table, (int)job->faults, ACCEL, since);
+    for (int i = 0; i < 3; ++i) {
+        w->gyro[i] = gyro[i];
+        w->accel[i] = v_where(r->accel_off, w->accel[i], accel[i]);
+        w->gyro_sum[i] += gyro[i];
+        w->acc[i] = r->acc[i];
+    }
+    w->count += 1;
+    w->accel_fresh = ~r->accel_off;
+    FOR_LANES w->accel_stamp[l] = flags_of(&r->accel_off)[l] ? w->accel_stamp[l] : w->t[l];
+}
+
+static void substeps(const Job *job, World *w, Step *r, int64_t k, const double *dt, const V *noise) {
+    int n = job->substeps[k];
+    Clock start, h, t;
+    FOR_LANES start[l] = w->t[l], h[l] = dt[l] / n;
+    r->h_both[0] = as_real(h);
+    r->h_both[1] = only(r->moving, r->h_both[0]);
+    for (int i = 0; i < n; ++i) {
+        Substep *s = (Substep *)w->body;
+        Substep *next = job->gradients ? s + 1 : w->substeps + (s == w->substeps);
+        V seen_flow[2], acc[3];
+        FOR_LANES t[l] = start[l] + i * h[l];
+        choose_command(w, k, i == 0, t);
+        memcpy(s->effect, w->effect, sizeof s->effect);
+        substep(s->body, w->drift, w->constants, w->in_effect, r->wind, r->h_both, next->body, acc, seen_flow);
+        w->body = next->body;
+        FOR_LANES t[l] = start[l] + (i + 1) * h[l];
+        if (i == n - 1) {
+            memcpy(w->t, t, sizeof t);
+            memcpy(w->dt, dt, sizeof t);
+            for (int j = 0; j < 3; ++j) r->acc[j] = only(r->moving, acc[j]);
+            sample_imu(job, w, r, next->body, noise);
+        }
+        for (int j = 0; j < 2; ++j) w->integral[j] += seen_flow[j];
+        s->closes = 0;
+        s->flow_closes = closing(&w->flow, t);
+        if (any_lane(s->flow_closes)) flow_closes(job, w, s, next->body, t, noise);
+        VI range = closing(&w->range, t);
+        if (any_lane(range)) range_closes(job, w, s, range, next->body, t, noise);
+    }
+}
+
+static void let_go(const Job *job, World *w, Step *r) {
+    V now, body[LP_BODY];
+    FOR_LANES {
+        int go = isinf(w->release[l]) && w->t[l] >= job->settings[HOLD_S] - EPS_S;
+        flags_of(&r->released)[l] = go ? -1 : 0;
+        w->release[l] = go ? w->t[l] : w->release[l];
+    }
+    if (!any_lane(r->released)) return;
+    now = one_where(r->released);
+    memcpy(body, w->body, sizeof body);
+    release(body, w->constants, &now, w->body);
+}
+
+static void add_cost(const Job *job, World *w, Step *r, int64_t lane) {
+    V cost;
+    FOR_LANES {
+        double since = w->t[l] - w->release[l];
+        double share = since < job->settings[EARLY_S] ? job->settings[EARLY_WEIGHT] : 1.0;
+        lanes_of(&r->share)[l] = since > 0 ? (real)(share * w->dt[l]) : 0;
+    }
+    r->share *= v_load(job->counted + lane);
+    event_cost(w->body, w->constants, w->cost_weights, r->action, r->previous, &cost);
+    w->cost += cost * r->share;
+    w->weight += r->share;
+}
+
+/* Flight scores: lowest, highest, tilted, speed error, height error, weight; of flights not yet at their end. */
+static void keep_score(const Job *job, World *w, int64_t lane) {
+    V figures[4];
+    measure(w->body, w->constants, figures);
+    FOR_LANES {
+        double *at = job->ledger + lane + l, since = w->t[l] - w->release[l];
+        if (!(since >= 0 && since <= job->settings[DURATION_S])) continue;
+        double z = lanes_of(&figures[0])[l], cosine = lanes_of(&figures[1])[l];
+        if (z < at[0]) at[0] = z;
+        if (z > at[job->lanes]) at[job->lanes] = z;
+        if (since >= job->settings[TILT_AFTER_S] && !(cosine > job->settings[TILT_COSINE])) at[2 * job->lanes] = 1;
+        if (since < job->settings[MEASURE_AFTER_S]) continue;
+        at[3 * job->lanes] += lanes_of(&figures[2])[l] * w->dt[l];
+        at[4 * job->lanes] += lanes_of(&figures[3])[l] * w->dt[l];
+        at[5 * job->lanes] += w->dt[l];
+    }
+}
+
+/* One control step. Returns the first lane whose command is not finite, or -1. */
+static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
+    Step *r = job->gradients ? w->steps + k : w->steps;
+    V seen[LP_OBS], command[4], noise[LP_NOISE], walk = v_set(job->settings[GYRO_WALK]), drifted[LP_DRIFT];
+    const double *dt = job->dt_s + k * job->lanes + lane;
+    const V *h = w->h[k & 1];
+    V *h_next = w->h[(k + 1) & 1];
+    for (int i = 0; i < LP_NOISE; ++i) noise[i] = v_load(job->noise + (k * LP_NOISE + i) * job->lanes + lane);
+    FOR_LANES flags_of(&r->moving)[l] = isinf(w->release[l]) ? 0 : -1;
+    r->dt = as_real(w->dt);
+    r->moving_real = one_where(r->moving);
+    observe_inputs(w, r->seen);
+    observe(r->seen, w->constants, seen);
+    net_step(job->weights, seen, h, r->dt, r->net, h_next, r->action);
+    command_of(r->action, command);
+    int bad = issue(w, command, r->moving, k);
+    if (bad >= 0) return bad;
+    V step_dt = as_real(dt);
+    drift(w->drift, w->constants, &step_dt, noise + LP_N_DRIFT, &walk, drifted, r->wind);
+    memcpy(w->drift, drifted, sizeof drifted);
+    memcpy(r->drift, drifted, sizeof drifted);
+    w->flow.fresh = w->range.fresh = (VI){0};
+    r->first = (Substep *)w->body;
+    r->previous = k == 0 || !job->gradients ? w->previous : r[-1].action;
+    substeps(job, w, r, k, dt, noise);
+    r->flow_due = deliver(&w->flow, w->t, 3);
+    r->range_due = deliver(&w->range, w->t, 1);
+    let_go(job, w, r);
+    if (job->scoring) keep_score(job, w, lane);
+    else add_cost(job, w, r, lane);
+    if (!job->gradients) memcpy(w->previous, r->action, sizeof r->action);
+    return -1;
+}

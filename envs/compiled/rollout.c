@@ -1,0 +1,54 @@
+/* The call: every lane group through time and, with gradients, back. Groups do not touch each other. */
+
+static void begin(const Job *job, World *w, int64_t lane) {
+    const double *d = job->delays + lane;
+    int64_t row = job->lanes;
+    memset(w, 0, sizeof *w);
+    lay_out(w, job->steps, job->all_substeps, job->gradients);
+    for (int i = 0; i < LP_CONSTANTS; ++i) w->constants[i] = v_load(job->constants + i * row + lane);
+    for (int i = 0; i < LP_COST_WEIGHTS; ++i) w->cost_weights[i] = v_set((real)job->cost_weights[i]);
+    w->flow_rules = (Rules){
+        d + DELAY_FLOW * row, d + FLOW_OUT * row, d + FLOW_BACK * row,
+        w->constants[LP_AT_flow_hz], w->constants[LP_AT_flow_dropout],
+    };
+    w->range_rules = (Rules){
+        d + DELAY_RANGE * row, d + RANGE_OUT * row, d + RANGE_BACK * row,
+        w->constants[LP_AT_range_hz], w->constants[LP_AT_range_dropout],
+    };
+    w->command_latency_s = d + DELAY_COMMAND * row;
+    w->body = w->substeps->body;
+    exchange(job, w, w->body, lane, 0);
+    for (int i = 0; i < NET_UNITS; ++i) w->h[0][i] = v_load(job->h + i * row + lane);
+    for (int i = 0; i < NET_OUTPUTS; ++i) w->previous[i] = v_load(job->action + i * row + lane);
+}
+
+static void end(const Job *job, World *w, int64_t lane) {
+    const V *action = job->gradients && job->steps ? w->steps[job->steps - 1].action : w->previous;
+    exchange(job, w, w->body, lane, 1);
+    for (int i = 0; i < NET_UNITS; ++i) v_store(job->h + i * job->lanes + lane, w->h[job->steps & 1][i]);
+    for (int i = 0; i < NET_OUTPUTS; ++i) v_store(job->action + i * job->lanes + lane, action[i]);
+}
+
+/* Fly the lane groups first_group <= g < last_group. Returns the number of groups that met a command that is not
+ * finite; such a group stops there, says so in `trouble` and leaves state and gradient untouched. */
+int64_t lp_rollout(const Job *job) {
+    int64_t failed = 0;
+    for (int64_t g = job->first_group; g < job->last_group; ++g) {
+        World *w = (World *)job->workspace;
+        int64_t lane = g * LANES;
+        int bad = -1;
+        begin(job, w, lane);
+        for (int64_t k = 0; k < job->steps && bad < 0; ++k) {
+            bad = forward_step(job, w, k, lane);
+            job->trouble[2 * g] = k;
+        }
+        job->trouble[2 * g + 1] = bad < 0 ? -1 : lane + bad;
+        failed += bad >= 0;
+        if (bad >= 0) continue;
+        job->totals[2 * g] = v_sum(w->cost);
+        job->totals[2 * g + 1] = v_sum(w->weight);
+        if (job->gradients) backward(job, w, lane, job->gradient + g * NET_WEIGHTS);
+        end(job, w, lane);
+    }
+    return failed;
+}
