@@ -15,19 +15,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from envs.airframe import Airframe, load_airframe
 from envs.batched_quad import BatchedQuad
-from envs.batched_state import BatchedState, choose, detach
+from envs.batched_state import choose
 from envs.conditions import Conditions, Fault
 from envs.flights import draw_flights
 from envs.scoring import summarise
-from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.errors import TrainingError
-from policies.batched_evaluation import evaluate_network
-from policies.cost import CostWeights, hover_cost
-from policies.curriculum import Curriculum, Lesson, lesson
+from policies.backend import Backend, Carry, Recipe, make_backend
+from policies.cost import CostWeights
+from policies.curriculum import Curriculum, lesson
 from policies.network import PolicyNetwork, hover_spec
 
 FAILED_FLIGHT_M_S = 2.0  # a failed flight counts as this speed error in the validation score
@@ -75,19 +73,14 @@ class Progress:
     score: float = math.nan
 
 
-@dataclass(slots=True)
-class Carry:
-    """What one update hands to the next."""
-
-    world: BatchedState
-    h: Tensor
-    action: Tensor
-
-
 class AnalyticTrainer:
-    """State of one run. `update()` does one step; `policies.checkpoint` saves and restores it."""
+    """State of one run. `update()` does one step; `policies.checkpoint` saves and restores it.
 
-    def __init__(self, config: TrainConfig) -> None:
+    backend: "torch" or "compiled"; who flies is no part of the configuration. Raises `TrainingError` for an
+    unknown task, `ConfigError` for an unknown backend, `NativeUnavailable` where C cannot be compiled.
+    """
+
+    def __init__(self, config: TrainConfig, backend: str = "torch") -> None:
         if config.task != "hover":
             raise TrainingError(f"unknown task {config.task!r}; choose one of: hover")
         self.config = config
@@ -102,6 +95,8 @@ class AnalyticTrainer:
         self.carry: Carry | None = None
         self.done = 0
         self.elapsed_s = 0.0
+        recipe = Recipe(self.airframe, config.cost, config.substep_s, config.early_s, config.early_weight)
+        self.backend: Backend = make_backend(backend, recipe, self.network.spec, self.generator, self.rng)
 
     def update(self, share: float) -> Progress:
         """One gradient step at `share` (0 to 1) of the run."""
@@ -109,9 +104,8 @@ class AnalyticTrainer:
         now = lesson(self.config.curriculum, share, self.rng)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * learning_rate_shape(share)
-        loss = self._fly(now)
-        self.optimizer.zero_grad()
-        loss.backward()
+        carry = self._launch(now.conditions)
+        loss, self.carry = self.backend.gradient(self.network, carry, now.conditions, now.steps)
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm))
         if math.isfinite(norm):
             self.optimizer.step()
@@ -120,7 +114,7 @@ class AnalyticTrainer:
         self._average()
         self.done += 1
         self.elapsed_s += time.perf_counter() - started
-        return Progress(self.done, self.elapsed_s, float(loss.detach()), norm, now.steps / now.horizon_s, now.horizon_s)
+        return Progress(self.done, self.elapsed_s, loss, norm, now.steps / now.horizon_s, now.horizon_s)
 
     def _average(self) -> None:
         decay = min(self.config.average_decay, (self.done + 1) / (self.done + 10))
@@ -128,29 +122,10 @@ class AnalyticTrainer:
             for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 1.0 - decay)
 
-    def _fly(self, now: Lesson) -> Tensor:
-        """Fly one chunk and return its mean cost per second of flight; keeps the carry for the next."""
-        config = self.config
-        world = BatchedQuad(self.airframe, now.conditions, self.generator, substep_s=config.substep_s)
-        carry = self._launch(world, now.conditions)
-        state, h, previous = carry.world, carry.h, carry.action
-        total, weight = torch.zeros(()), torch.zeros(())
-        for _ in range(now.steps):
-            action, h = self.network.step(world.observe(state), h, state.dt_s)
-            command = from_action(DEFAULT_LIMITS, (action[:, 0], action[:, 1], action[:, 2], action[:, 3]))
-            state = world.step(state, command, world.intervals(state))
-            since = state.t_s - state.release_s
-            share = torch.where(since < config.early_s, config.early_weight, 1.0) * (since > 0)
-            share = (share * state.dt_s).to(action.dtype)
-            total = total + (hover_cost(config.cost, state, action, previous) * share).sum()
-            weight = weight + share.sum()
-            previous = action
-        self.carry = Carry(detach(state), h.detach(), previous.detach())
-        return total / torch.clamp(weight, min=1e-3)
-
-    def _launch(self, world: BatchedQuad, conditions: Conditions) -> Carry:
+    def _launch(self, conditions: Conditions) -> Carry:
         """The lanes of this chunk: fresh ones where a lane is lost, old or drawn for a relaunch."""
         config = self.config
+        world = BatchedQuad(self.airframe, conditions, self.generator, substep_s=config.substep_s)
         flights = draw_flights(self.airframe, conditions, config.batch, self.rng, horizon_s=6.0)
         moving = self.rng.random(config.batch) >= config.curriculum.hover_chance
         flights = replace(
@@ -179,14 +154,8 @@ class AnalyticTrainer:
         config = self.config
         summaries = []
         for number, conditions in enumerate(VALIDATION):
-            scores = evaluate_network(
-                self.averaged,
-                self.airframe,
-                conditions,
-                config.validation_flights,
-                10_000 + number,
-                config.validation_s,
-                substep_s=config.substep_s,
+            scores = self.backend.evaluate(
+                self.averaged, conditions, config.validation_flights, 10_000 + number, config.validation_s
             )
             summaries.append((summarise(scores), scores))
         capped = [

@@ -22,7 +22,8 @@ from envs.batched_quad import BatchedQuad
 from envs.batched_state import from_dict, to_dict
 from envs.flights import draw_flights
 from liquid_pilot.errors import TrainingError
-from policies.analytic import AnalyticTrainer, Carry, TrainConfig
+from policies.analytic import AnalyticTrainer, TrainConfig
+from policies.backend import Carry
 from policies.curriculum import lesson
 
 SCHEMA = 1
@@ -53,7 +54,7 @@ def save_checkpoint(path: Path, trainer: AnalyticTrainer) -> None:
     os.replace(partial, path)
 
 
-def load_checkpoint(path: Path, config: TrainConfig) -> AnalyticTrainer:
+def load_checkpoint(path: Path, config: TrainConfig, backend: str = "torch") -> AnalyticTrainer:
     """The trainer as it was. Raises `TrainingError` for a damaged file or another configuration."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -68,7 +69,7 @@ def load_checkpoint(path: Path, config: TrainConfig) -> AnalyticTrainer:
             f"{path} was made with another configuration (schema {record.get('schema')}, differing: {differing}); "
             "resume with the same options, or start again without --resume"
         )
-    trainer = AnalyticTrainer(config)
+    trainer = AnalyticTrainer(config, backend)
     try:
         _restore(trainer, record, tensors)
     except (KeyError, RuntimeError, ValueError) as error:

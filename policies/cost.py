@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor
 
+from envs.batched_ops import TORCH_OPS
 from envs.batched_state import BatchedState
+from envs.physics import Body
 from liquid_pilot.geometry import rotation_matrix
+from liquid_pilot.ops import Ops, S, Vec2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +31,48 @@ class CostWeights:
     ceiling: float = 20.0  # a drone that is lost costs no more than this
 
 
-def hover_cost(weights: CostWeights, state: BatchedState, action: Tensor, previous: Tensor) -> Tensor:
-    """Cost of each lane at one event, (B,). action, previous: (B, 4) in [-1, 1].
+def event_cost(
+    ops: Ops,
+    weights: CostWeights,
+    body: Body[S],
+    setpoint: tuple[Vec2[S], S, S],
+    action: Sequence[S],
+    previous: Sequence[S],
+) -> S:
+    """Cost of one drone at one event, over `ops` scalars. action, previous: four each, in [-1, 1].
 
-    The velocity set-point is in the heading frame; heading is the direction of body x over ground.
+    setpoint: velocity in the heading frame, height, yaw rate; heading is the direction of body x over ground.
     """
-    c, body = state.constants, state.body
+    velocity, height, yaw_rate = setpoint
     matrix = rotation_matrix(body.attitude_wxyz)
-    hx, hy = matrix[0][0], matrix[1][0]
-    norm = torch.rsqrt(hx * hx + hy * hy + 1e-6)
+    hx: Any = matrix[0][0]
+    hy: Any = matrix[1][0]
+    norm = 1.0 / ops.sqrt(hx * hx + hy * hy + 1e-6)
     hx, hy = hx * norm, hy * norm
-    want = c["setpoint_velocity_m_s"]
     v, w = body.velocity_m_s, body.rates_rad_s
-    ex = v[0] - (hx * want[0] - hy * want[1])
-    ey = v[1] - (hy * want[0] + hx * want[1])
-    ez = body.position_m[2] - c["setpoint_height_m"]
-    low = torch.clamp(weights.low_height_m - body.position_m[2], min=0.0)
-    yaw = w[2] - c["setpoint_yaw_rate_rad_s"]
-    cost = (
+    ex = v[0] - (hx * velocity[0] - hy * velocity[1])
+    ey = v[1] - (hy * velocity[0] + hx * velocity[1])
+    ez = body.position_m[2] - height
+    low = ops.maximum(weights.low_height_m - body.position_m[2], 0.0)
+    yaw = w[2] - yaw_rate
+    changes = [a - b for a, b in zip(action, previous, strict=True)]
+    cost: Any = (
         weights.horizontal_velocity * (ex * ex + ey * ey)
         + weights.vertical_velocity * v[2] * v[2]
         + weights.height * ez * ez
         + weights.low_height * low * low
         + weights.roll_pitch_rate * (w[0] * w[0] + w[1] * w[1])
         + weights.yaw_rate * yaw * yaw
-        + weights.action * (action * action).sum(dim=1)
-        + weights.action_change * ((action - previous) ** 2).sum(dim=1)
+        + weights.action * sum((a * a for a in action[1:]), action[0] * action[0])
+        + weights.action_change * sum((c * c for c in changes[1:]), changes[0] * changes[0])
     )
-    return torch.clamp(cost, max=weights.ceiling)
+    limited: S = ops.minimum(cost, weights.ceiling)
+    return limited
+
+
+def hover_cost(weights: CostWeights, state: BatchedState, action: Tensor, previous: Tensor) -> Tensor:
+    """`event_cost` of each lane, (B,). action, previous: (B, 4)."""
+    c = state.constants
+    velocity = c["setpoint_velocity_m_s"]
+    setpoint = ((velocity[0], velocity[1]), c["setpoint_height_m"], c["setpoint_yaw_rate_rad_s"])
+    return event_cost(TORCH_OPS, weights, state.body, setpoint, action.unbind(dim=1), previous.unbind(dim=1))

@@ -89,14 +89,14 @@ static void backward_step(
     Step *r = w->steps + k;
     V noise[LP_NOISE], bar_action[NET_OUTPUTS], bar_x[LP_OBS], bar_h[NET_UNITS + 1], bar_body[LP_BODY];
     V *body = (r->first + job->substeps[k])->body;
-    for (int i = 0; i < LP_NOISE; ++i) noise[i] = v_load(job->noise + (k * LP_NOISE + i) * job->lanes + lane);
+    load_noise(job, k, lane, noise);
     memcpy(bar_action, a->previous, sizeof bar_action);
     event_cost_vjp(
         body, w->constants, w->cost_weights, r->action, r->previous, &r->share, a->body, bar_action, a->previous
     );
     if (any_lane(r->released)) {
         V now = one_where(r->released);
-        release_vjp(w->constants, &now, a->body, bar_body);
+        release_vjp(body, w->constants, &now, a->body, bar_body);
         memcpy(a->body, bar_body, sizeof bar_body);
     }
     undeliver(r->flow_due, a->flow_pending, a->flow_held, 3);

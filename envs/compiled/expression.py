@@ -190,7 +190,7 @@ class Graph:
             if value.graph is not self:
                 raise TraceError(f"{value!r} belongs to another Graph; trace one function within one Graph")
             return value
-        if isinstance(value, Real) and type(value) is not bool:
+        if not isinstance(value, bool) and isinstance(value, Real):
             return self.constant(float(value))
         shape = getattr(value, "shape", None)
         found = f"a {type(value).__name__}" + ("" if shape is None else f" of shape {tuple(shape)}")

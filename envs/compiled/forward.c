@@ -185,7 +185,7 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     const double *dt = job->dt_s + k * job->lanes + lane;
     const V *h = w->h[k & 1];
     V *h_next = w->h[(k + 1) & 1];
-    for (int i = 0; i < LP_NOISE; ++i) noise[i] = v_load(job->noise + (k * LP_NOISE + i) * job->lanes + lane);
+    load_noise(job, k, lane, noise);
     FOR_LANES flags_of(&r->moving)[l] = isinf(w->release[l]) ? 0 : -1;
     r->dt = as_real(w->dt);
     r->moving_real = one_where(r->moving);

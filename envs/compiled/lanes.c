@@ -5,10 +5,11 @@
 #define EPS_S 1e-9
 
 typedef LP_REAL real;
-typedef double Clock[LANES] __attribute__((aligned(64))); /* times stay double in every build */
+typedef double Clock[LANES] __attribute__((aligned(LANES < 8 ? LANES * 8 : 64))); /* times are double in every build */
 
 static inline real *lanes_of(V *v) { return (real *)v; }
 static inline LP_INT *flags_of(VI *m) { return (LP_INT *)m; }
+
 /* a where the mask is set, else 0. */
 static inline V only(VI m, V a) { return (V)((VI)a & m); }
 

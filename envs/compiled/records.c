@@ -4,11 +4,11 @@ typedef struct {
     int64_t steps, all_substeps, lanes, first_group, last_group, gradients, faults, scoring;
     const int32_t *substeps;       /* (steps,) */
     const double *dt_s;            /* (steps, lanes) */
-    const real *noise;             /* (steps, LP_NOISE, lanes) */
+    const real *normal, *uniform;  /* (steps, LP_NORMALS, lanes), (steps, LP_NOISE - LP_NORMALS, lanes) */
     const real *constants;         /* (LP_CONSTANTS, lanes) */
     const double *delays;          /* (LP_DELAYS, lanes) */
     const real *counted;           /* (lanes,) 1, or 0 for padding */
-    real *state;                   /* (LP_STATE, lanes), in and out */
+    real *values;                  /* (LP_STATE, lanes), in and out */
     double *clocks;                /* (LP_CLOCKS, lanes), in and out */
     real *h, *action;              /* (NET_UNITS, lanes), (NET_OUTPUTS, lanes), in and out */
     const real *weights;           /* (NET_WEIGHTS,) */
@@ -30,7 +30,7 @@ typedef struct {
     V body[LP_BODY]; /* physical state at the start of the substep */
     V integral[2], window, gyro_sum[3], count, gyro[3]; /* of the flow window that closed at its end */
     VI flow_closes, flow_sent, flow_due, range_sent, range_due;
-    int32_t effect[LANES] __attribute__((aligned(64))); /* number of the command in effect */
+    int32_t effect[LANES]; /* number of the command in effect */
     int closes;
 } Substep;
 
@@ -64,7 +64,8 @@ typedef struct {
 
 enum { DELAY_FLOW, DELAY_RANGE, DELAY_COMMAND, FLOW_OUT, FLOW_BACK, RANGE_OUT, RANGE_BACK };
 
-#define IN_V(bytes) (((int64_t)(bytes) + (int64_t)sizeof(V) - 1) / (int64_t)sizeof(V))
+/* Vectors that hold so many bytes, in whole cache lines. */
+#define IN_V(bytes) (((int64_t)(bytes) + 63) / 64 * 64 / (int64_t)sizeof(V))
 
 /* Cut scratch memory into its parts; World comes first. Returns how many V it takes; w may be NULL to ask. */
 static int64_t lay_out(World *w, int64_t steps, int64_t substeps, int64_t gradients) {
@@ -76,16 +77,16 @@ static int64_t lay_out(World *w, int64_t steps, int64_t substeps, int64_t gradie
     if (w) w->substeps = (Substep *)(base + size);
     size += IN_V(sizeof(Substep) * inner);
     if (w) w->commands = (V(*)[4])(base + size);
-    size += 4 * log;
+    size += IN_V(sizeof(V[4]) * log);
     if (w) w->issued = (Clock *)(base + size);
     size += IN_V(sizeof(Clock) * log);
     if (!gradients) return size;
     if (w) w->bar_commands = (V(*)[4])(base + size);
-    size += 4 * log;
+    size += IN_V(sizeof(V[4]) * log);
     if (w) w->delta = base + size;
-    size += NET_BLOCK * NET_DELTA;
+    size += IN_V(sizeof(V) * NET_BLOCK * NET_DELTA);
     if (w) w->gradient = base + size;
-    return size + NET_WEIGHTS;
+    return size + IN_V(sizeof(V) * NET_WEIGHTS);
 }
 
 /* Vectors of scratch memory that one call needs. */
@@ -105,14 +106,14 @@ static void exchange(const Job *job, World *w, V *body, int64_t lane, int write)
     };
     for (unsigned p = 0; p < sizeof parts / sizeof parts[0]; ++p)
         for (int i = 0; i < parts[p].count; ++i, ++row) {
-            real *at = job->state + row * job->lanes + lane;
+            real *at = job->values + row * job->lanes + lane;
             if (write) v_store(at, parts[p].at[i]); else parts[p].at[i] = v_load(at);
         }
     w->accel_fresh = accel_fresh > 0.5, w->flow.fresh = flow_fresh > 0.5, w->range.fresh = range_fresh > 0.5;
     int64_t base = write ? job->steps : 0;
     for (int j = 0; j < 4; ++j)
         for (int k = 0; k < LP_HISTORY; ++k, ++row) {
-            real *at = job->state + row * job->lanes + lane;
+            real *at = job->values + row * job->lanes + lane;
             if (write) v_store(at, w->commands[base + k][j]); else w->commands[k][j] = v_load(at);
         }
     double *clocks[] = {
@@ -126,4 +127,12 @@ static void exchange(const Job *job, World *w, V *body, int64_t lane, int write)
         double *at = job->clocks + i * job->lanes + lane;
         if (write) memcpy(at, mine, sizeof(Clock)); else memcpy(mine, at, sizeof(Clock));
     }
+}
+
+/* The random numbers of control step k. */
+static inline void load_noise(const Job *job, int64_t k, int64_t lane, V *noise) {
+    enum { UNIFORMS = LP_NOISE - LP_NORMALS };
+    for (int i = 0; i < LP_NORMALS; ++i) noise[i] = v_load(job->normal + (k * LP_NORMALS + i) * job->lanes + lane);
+    for (int i = 0; i < UNIFORMS; ++i)
+        noise[LP_NORMALS + i] = v_load(job->uniform + (k * UNIFORMS + i) * job->lanes + lane);
 }

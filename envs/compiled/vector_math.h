@@ -1,8 +1,8 @@
 /* Functions on lanes: V holds LP_LANES numbers of type LP_REAL (float or double), both set before this text.
  *
- * float: without branches, at most 2 ulp off (v_sigmoid 3); sine and cosine for |x| <= 200. double: the C library, lane
- * by lane. NaN goes through, also through the first argument of v_min and v_max. Needs GCC's vector
- * extensions; must not be built with -ffast-math.
+ * float: without branches, at most 2 ulp off (v_sigmoid 3); sine and cosine for |x| <= 200. double: the C
+ * library, lane by lane. NaN goes through, also through the first argument of v_min and v_max. Needs GCC's
+ * vector extensions (clang has them too); must not be built with -ffast-math. Polynomials: Cephes.
  */
 #ifndef LP_VECTOR_MATH_H
 #define LP_VECTOR_MATH_H
@@ -172,7 +172,7 @@ LP_INLINE V v_tanh(V x) {
     p = p * z + 1.33314422036e-1f;
     p = p * z + -3.33332819422e-1f;
     const V large = 1.0f - 2.0f / (v_exp(size + size) + 1.0f);
-    return v_where((VI)(size < v_set(0.625f)), p * z * x + x, v_copysign(large, x));
+    return v_copysign(v_where((VI)(size < v_set(0.625f)), p * z * size + size, large), x);
 }
 
 /* log of 2^e * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2). tail: a small number to add to the logarithm. */

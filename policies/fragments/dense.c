@@ -38,7 +38,7 @@ static inline void dense_back(int rows, int columns, const LP_REAL *weight, cons
             for (int u = 0; u < height; ++u)                                                        \
                 for (int v = 0; v < width; ++v) sum[u][v] = gradient[(row + u) * columns + k + v];  \
             for (int t = 0; t < steps; ++t) {                                                       \
-                const V *d = delta + t * NET_DELTA + row, *in = tapes[t] + at + k;                  \
+                const V *d = delta + t * stride + row, *in = tapes[t] + at + k;                  \
                 for (int u = 0; u < height; ++u)                                                    \
                     for (int v = 0; v < width; ++v) sum[u][v] += d[u] * in[v];                      \
             }                                                                                       \
@@ -46,9 +46,11 @@ static inline void dense_back(int rows, int columns, const LP_REAL *weight, cons
                 for (int v = 0; v < width; ++v) gradient[(row + u) * columns + k + v] = sum[u][v];  \
         }
 
-/* gradient += sum over steps of delta in^T, and of delta for the bias. `at`: where the input stands in a tape. */
+/* gradient += sum over steps of delta in^T, and of delta for the bias. `at`: where the input stands in a tape; stride: from
+ * one delta to the next. */
 static inline void dense_gradient(
-    int rows, int columns, int steps, const V *const *tapes, int at, const V *delta, V *restrict gradient
+    int rows, int columns, int steps, const V *const *tapes, int at, const V *delta, int stride,
+    V *restrict gradient
 ) {
     int to = columns / 4 * 4;
     int row = 0, from = 0;
@@ -57,7 +59,7 @@ static inline void dense_gradient(
     NET_TILE(4, 1) NET_TILE(2, 1) NET_TILE(1, 1)
     for (int j = 0; j < rows; ++j) {
         V sum = gradient[rows * columns + j];
-        for (int t = 0; t < steps; ++t) sum += delta[t * NET_DELTA + j];
+        for (int t = 0; t < steps; ++t) sum += delta[t * stride + j];
         gradient[rows * columns + j] = sum;
     }
 }

@@ -96,16 +96,18 @@ static void net_vjp(
 static void net_gradient(int steps, const V *const *tapes, const V *delta, V *gradient) {
     for (int j = 0; j < NET_LAYERS; ++j)
         dense_gradient(
-            NET_HIDDEN, layer_columns(j), steps, tapes, layer_input(j), delta + j * NET_HIDDEN, gradient + layer_weights(j)
+            NET_HIDDEN, layer_columns(j), steps, tapes, layer_input(j), delta + j * NET_HIDDEN, NET_DELTA,
+            gradient + layer_weights(j)
         );
     for (int j = 0; j < NET_HEADS; ++j)
         dense_gradient(
-            NET_UNITS, NET_FEATURES, steps, tapes, NET_T_FEATURES, delta + NET_D_HEADS + j * NET_UNITS,
+            NET_UNITS, NET_FEATURES, steps, tapes, NET_T_FEATURES, delta + NET_D_HEADS + j * NET_UNITS, NET_DELTA,
             gradient + NET_W_HEADS + j * NET_HEAD
         );
     for (int i = 0; i < NET_VECTORS * NET_UNITS; ++i)
         for (int t = 0; t < steps; ++t) gradient[NET_W_VECTORS + i] += delta[t * NET_DELTA + NET_D_VECTORS + i];
     dense_gradient(
-        NET_OUTPUTS, NET_READ, steps, tapes, NET_T_READ, delta + NET_D_READOUT, gradient + NET_W_READOUT
+        NET_OUTPUTS, NET_READ, steps, tapes, NET_T_READ, delta + NET_D_READOUT, NET_DELTA,
+        gradient + NET_W_READOUT
     );
 }

@@ -1,0 +1,303 @@
+"""CompiledRollout: many drones through many control steps in one call, with the gradient in the weights.
+
+The same world as `envs.batched_quad.BatchedQuad`, traced and compiled. The network comes as C text (its step
+and its derivative, see `NetworkSource`) and as one flat array of weights; the engine knows no cell.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from envs.compiled.emit import prelude
+from envs.compiled.state import LONGEST_LATENCY_S, Clocks, Reals, RolloutState
+from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
+from envs.conditions import SUBSTEP_S, Conditions
+from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG
+from liquid_pilot.errors import ConfigError, SimulationError
+from liquid_pilot.native import best_lane_bytes, build
+
+PARTS: Final = ("lanes.c", "records.c", "forward.c", "backward.c", "rollout.c")
+LEDGER: Final = ("lowest_m", "highest_m", "tilted", "speed_error", "height_error", "weight")
+_FAULT_CODES: Final = {"flow": 0.0, "range": 1.0, "accel": 2.0}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSource:
+    """A network as C text: enums NET_UNITS, NET_OUTPUTS, NET_WEIGHTS, NET_TAPE, NET_DELTA, NET_BLOCK and functions
+    net_step, net_vjp, net_gradient. units, weights: their sizes, for checks.
+    """
+
+    text: str
+    units: int
+    outputs: int
+    weights: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Every random number of T control steps of B drones: dt_s (T, B) seconds, normal (T, NORMALS, B) standard
+    normal, uniform (T, UNIFORMS, B) in 0..1; rows as `envs.batched_sensors.StepNoise` names them.
+    """
+
+    dt_s: Clocks
+    normal: Reals
+    uniform: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """How the cost of events adds up: share dt, `early_weight` of it until `early_s` after release."""
+
+    cost_weights: tuple[float, ...]
+    early_s: float = 0.6
+    early_weight: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """What goes on from call to call. h (units, B), action (outputs, B): newest state and action of the network."""
+
+    world: RolloutState
+    h: Reals
+    action: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutResult:
+    """cost: summed over events and lanes, weight: that of the sum; loss = cost / weight. gradient: of `loss` in the
+    flat weights, (weights,) float64, or None.
+    """
+
+    cost: float
+    weight: float
+    gradient: npt.NDArray[np.float64] | None
+    lanes: Lanes
+
+    @property
+    def loss(self) -> float:
+        """Mean cost per second of flight."""
+        return self.cost / max(self.weight, 1e-3)
+
+
+class _Job(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in (
+            "steps", "all_substeps", "lanes", "first_group", "last_group", "gradients", "faults", "scoring"
+        )),
+        *((name, ctypes.c_void_p) for name in (
+            "substeps", "dt_s", "normal", "uniform", "constants", "delays", "counted", "values", "clocks", "h",
+            "action", "weights", "cost_weights", "settings", "fault_table", "totals", "gradient", "ledger",
+            "trouble", "workspace",
+        )),
+    )  # fmt: skip
+
+
+class CompiledRollout:
+    """One compiled world and network.
+
+    dtype: float32, or float64 for proofs. lane_bytes: 16, 32 or 64; chosen for the processor if not given.
+    threads: lane groups are split among them; results do not depend on it. Raises `NativeUnavailable` without a
+    C compiler.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        network: NetworkSource,
+        dtype: type[np.floating[Any]] = np.float32,
+        lane_bytes: int | None = None,
+        substep_s: float = SUBSTEP_S,
+        threads: int = 1,
+    ) -> None:
+        self.model, self.network, self.dtype, self.substep_s = model, network, np.dtype(dtype), substep_s
+        lane_bytes = lane_bytes or best_lane_bytes()
+        self.group = lane_bytes // self.dtype.itemsize
+        self.threads = threads
+        real = "float" if self.dtype == np.float32 else "double"
+        folder = Path(__file__).parent
+        parts = [prelude(lane_bytes, real), world_source(model), network.text]
+        self._library = build("\n".join([*parts, *((folder / p).read_text("utf-8") for p in PARTS)]), "rollout")
+        self._library.lp_rollout.restype = self._library.lp_workspace.restype = ctypes.c_int64
+        self._library.lp_workspace.argtypes = (ctypes.c_int64,) * 3
+        self._scratch = [np.empty(0, np.uint8) for _ in range(threads)]
+
+    def run(
+        self,
+        lanes: Lanes,
+        weights: Reals,
+        draw: Draw,
+        conditions: Conditions,
+        objective: Objective,
+        gradients: bool = True,
+    ) -> RolloutResult:
+        """Fly the control steps of `draw`. The lanes given are not changed.
+
+        Raises `SimulationError` where a command is not finite, naming drone and step; `ConfigError` for arrays or
+        conditions that do not fit.
+        """
+        return self._fly(lanes, weights, draw, conditions, objective, gradients, None, math.inf)
+
+    def score(
+        self,
+        lanes: Lanes,
+        weights: Reals,
+        draw: Draw,
+        conditions: Conditions,
+        ledger: npt.NDArray[np.float64],
+        duration_s: float,
+    ) -> Lanes:
+        """Fly without gradients and keep score in `ledger` (len(LEDGER), B), in place, of flights that last
+        `duration_s` after release. See `new_ledger`.
+        """
+        spare = Objective((0.0,) * self.model.cost.weights)
+        return self._fly(lanes, weights, draw, conditions, spare, False, ledger, duration_s).lanes
+
+    def _fly(
+        self,
+        lanes: Lanes,
+        weights: Reals,
+        draw: Draw,
+        conditions: Conditions,
+        objective: Objective,
+        gradients: bool,
+        ledger: npt.NDArray[np.float64] | None,
+        duration_s: float,
+    ) -> RolloutResult:
+        batch, steps = len(lanes.world), len(draw.dt_s)
+        self._check(lanes, weights, draw, conditions, objective)
+        padded = -(-batch // self.group) * self.group
+        groups = padded // self.group
+        substeps = np.ceil(draw.dt_s.max(axis=1, initial=0.0) / self.substep_s - 1e-9).astype(np.int32)
+        faults = [(_FAULT_CODES[f.sensor], f.start_s, f.end_s) for f in conditions.faults]
+        tilt = math.cos(math.radians(TILT_LIMIT_DEG))
+        settings = (
+            conditions.hold_s, conditions.sensor_jitter, conditions.gyro_walk_rad_s2, objective.early_s,
+            objective.early_weight, duration_s, TILT_AFTER_S, tilt, min(MEASURE_AFTER_S, duration_s / 2.0),
+        )  # fmt: skip
+        shown = np.zeros((len(LEDGER), batch)) if ledger is None else ledger
+        world = lanes.world
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "substeps": substeps,
+            "dt_s": self._lanes(draw.dt_s, padded, np.float64),
+            "normal": self._lanes(draw.normal, padded),
+            "uniform": self._lanes(draw.uniform, padded),
+            "constants": self._lanes(world.constants, padded),
+            "delays": self._lanes(world.delays, padded, np.float64),
+            "counted": (np.arange(padded) < batch).astype(self.dtype),
+            "values": self._lanes(world.values, padded, copy=True),
+            "clocks": self._lanes(world.clocks, padded, np.float64, copy=True),
+            "h": self._lanes(lanes.h, padded, copy=True),
+            "action": self._lanes(lanes.action, padded, copy=True),
+            "weights": np.ascontiguousarray(weights, self.dtype),
+            "cost_weights": np.array(objective.cost_weights, np.float64),
+            "settings": np.array(settings, np.float64),
+            "fault_table": np.array(faults, np.float64),
+            "totals": np.zeros((groups, 2)),
+            "gradient": np.zeros((groups if gradients else 0, self.network.weights)),
+            "ledger": self._lanes(shown, padded, np.float64, copy=True),
+            "trouble": np.zeros((groups, 2), np.int64),
+        }
+        self._call(arrays, steps, int(substeps.sum()), padded, gradients, ledger is not None)
+        if ledger is not None:
+            ledger[...] = arrays["ledger"][:, :batch]
+        totals = arrays["totals"].sum(axis=0)
+        cost, weight = float(totals[0]), float(totals[1])
+        kept = RolloutState(world.constants, world.delays, arrays["values"][:, :batch], arrays["clocks"][:, :batch])
+        gradient = arrays["gradient"].sum(axis=0) / max(weight, 1e-3) if gradients else None
+        return RolloutResult(
+            cost, weight, gradient, Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch])
+        )
+
+    def _call(
+        self, arrays: dict[str, npt.NDArray[Any]], steps: int, substeps: int, padded: int, gradients: bool, scoring: bool
+    ) -> None:
+        groups, faults = padded // self.group, arrays["fault_table"].size // 3
+        need = 16 * self.group * self.dtype.itemsize  # slack for alignment
+        need += self._library.lp_workspace(steps, substeps, int(gradients)) * self.group * self.dtype.itemsize
+        pointers = {name: array.ctypes.data for name, array in arrays.items()}
+
+        def part(index: int) -> None:
+            first, last = (groups * i // self.threads for i in (index, index + 1))
+            if self._scratch[index].size < need:
+                self._scratch[index] = np.empty(need, np.uint8)
+            address = -(-self._scratch[index].ctypes.data // 64) * 64
+            job = _Job(
+                steps, substeps, padded, first, last, int(gradients), faults, int(scoring), workspace=address, **pointers
+            )
+            self._library.lp_rollout(ctypes.byref(job))
+
+        if self.threads == 1:
+            part(0)
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(part, range(self.threads)))
+        for step, lane in arrays["trouble"]:
+            if lane >= 0:
+                raise SimulationError(
+                    f"the command of drone {lane} is not finite at step {step} of {steps}; "
+                    "the policy or its state has diverged"
+                )
+
+    def _lanes(
+        self, array: npt.NDArray[Any], padded: int, dtype: Any = None, copy: bool = False
+    ) -> npt.NDArray[Any]:
+        """The array in rows of `padded` lanes; further lanes repeat the last one and count for nothing."""
+        dtype, missing = dtype or self.dtype, padded - array.shape[-1]
+        if missing:
+            return np.concatenate([array, np.repeat(array[..., -1:], missing, axis=-1)], axis=-1, dtype=dtype)
+        return np.array(array, dtype=dtype, order="C") if copy else np.ascontiguousarray(array, dtype)
+
+    def _check(
+        self, lanes: Lanes, weights: Reals, draw: Draw, conditions: Conditions, objective: Objective
+    ) -> None:
+        batch, steps = len(lanes.world), len(draw.dt_s)
+        shapes = {
+            "weights": (weights.shape, (self.network.weights,)),
+            "h": (lanes.h.shape, (self.network.units, batch)),
+            "action": (lanes.action.shape, (self.network.outputs, batch)),
+            "dt_s": (draw.dt_s.shape, (steps, batch)),
+            "normal": (draw.normal.shape, (steps, NORMALS, batch)),
+            "uniform": (draw.uniform.shape, (steps, UNIFORMS, batch)),
+            "cost_weights": ((len(objective.cost_weights),), (self.model.cost.weights,)),
+        }
+        for name, (found, wanted) in shapes.items():
+            if found != wanted:
+                raise ConfigError(f"{name} has shape {found}; {wanted} is needed for these lanes, steps and network")
+        if batch == 0 or not bool((draw.dt_s > 0).all() and np.isfinite(draw.dt_s).all()):
+            raise SimulationError("a rollout needs at least one drone and intervals that are positive and finite")
+        if any(fault.sensor not in _FAULT_CODES for fault in conditions.faults):
+            raise ConfigError("the batched engines step at IMU events and cannot lose the IMU; use --engine pybullet")
+        if conditions.command_latency_s[1] > LONGEST_LATENCY_S:
+            raise ConfigError(
+                f"command_latency_s goes to {conditions.command_latency_s[1]:g} s; "
+                f"the batched engines keep {LONGEST_LATENCY_S:g} s"
+            )
+
+
+def new_ledger(batch: int) -> npt.NDArray[np.float64]:
+    """Scores of flights that have not begun, (len(LEDGER), B)."""
+    ledger = np.zeros((len(LEDGER), batch))
+    ledger[0] = np.inf
+    return ledger
+
+
+def draw_noise(rng: np.random.Generator, steps: int, batch: int, dtype: Any = np.float32) -> tuple[Reals, Reals]:
+    """(normal, uniform) of a `Draw`."""
+    return (
+        rng.standard_normal((steps, NORMALS, batch), dtype=dtype),
+        rng.random((steps, UNIFORMS, batch), dtype=dtype),
+    )
+
+
+def same_lanes(state: RolloutState, chosen: Sequence[int]) -> RolloutState:
+    """A part of the drones."""
+    return RolloutState(*(np.ascontiguousarray(getattr(state, f.name)[:, chosen]) for f in fields(RolloutState)))

@@ -1,0 +1,318 @@
+"""The world of the compiled rollout: every equation of one drone traced to C, with its derivative.
+
+The loop in forward.c and backward.c owns clocks, delay lines and sensor windows; what a drone, a sensor,
+the observation or the cost computes comes from here, and from nowhere else: a new term in `envs.physics`
+is a change of Python alone. C names and the order of their arrays are those that the loop calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, TypeAlias
+
+from envs.airframe import Airframe
+from envs.compiled.derivative import vjp
+from envs.compiled.emit import emit_function
+from envs.compiled.expression import Expr, Graph
+from envs.compiled.state import (
+    ACTUATORS,
+    BODY,
+    BODY_ROWS,
+    CLOCK_COUNT,
+    CONSTANT_COUNT,
+    CONSTANT_ROWS,
+    CONSTANTS,
+    DELAY_COUNT,
+    DRIFT_ROWS,
+    HISTORY,
+    VALUE_COUNT,
+)
+from envs.compiled.tracer import TraceOps, flatten, unflatten
+from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
+from envs.sensors import (
+    FlowModel,
+    ImuModel,
+    RangeModel,
+    flow_quality,
+    range_returns,
+    read_flow,
+    read_imu,
+    read_range,
+    slant_distance,
+    specific_force,
+    true_flow,
+)
+from envs.wind import gust_m_s, step_gusts
+from liquid_pilot.command import CommandLimits, from_action
+from liquid_pilot.geometry import rotation_matrix, to_body
+from liquid_pilot.observation import INITIAL_AGE_S, OBS_DIM, Held, assemble
+from liquid_pilot.ops import Ops
+
+ACCEL_WALK_RATIO: Final = 10.0  # accelerometer bias walk over gyro bias walk, in SI units
+MACHINE_ROWS: Final = BODY_ROWS + len(flatten(ACTUATORS))  # body and actuators
+SEEN_ROWS: Final = 17  # what `observe` is given beside the constants, see `_observe`
+NOISE_ROWS: Final = {"DRIFT": 0, "GYRO": 9, "FLOW": 15, "RANGE": 17}  # standard normal
+UNIFORM_ROWS: Final = {"FLOW_LOSS": 18, "FLOW_JITTER": 19, "RANGE_LOSS": 20, "RANGE_JITTER": 21}
+NORMALS: Final = 18
+UNIFORMS: Final = 4
+
+Scalars: TypeAlias = Sequence[Any]
+Arrays: TypeAlias = Mapping[str, Scalars]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Set-point as the cost sees it."""
+
+    velocity_m_s: tuple[Any, Any]  # heading frame
+    height_m: Any
+    yaw_rate_rad_s: Any
+
+
+@dataclass(frozen=True, slots=True)
+class EventCost:
+    """Cost of one event: `function(ops, weights, body, goal, action, previous)` with `weights` numbers set at run time."""
+
+    weights: int
+    function: Callable[[Ops, Scalars, Body[Any], Goal, Scalars, Scalars], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WorldModel:
+    """What is compiled in; all else is set at run time."""
+
+    airframe: Airframe
+    limits: CommandLimits
+    cost: EventCost
+    imu: ImuModel = ImuModel()
+    flow: FlowModel = FlowModel()
+    range: RangeModel = RangeModel()
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """One C function: inputs with their lengths, and how outputs follow. wrt: inputs that get a gradient.
+
+    seeded: outputs that carry one back; stored: gradients that overwrite instead of being added.
+    """
+
+    name: str
+    inputs: dict[str, int]
+    outputs: Callable[[Ops, Arrays], dict[str, Scalars]]
+    wrt: tuple[str, ...] = ()
+    seeded: tuple[str, ...] = ()
+    stored: tuple[str, ...] = ()
+
+    def emit(self) -> str:
+        """C text of the function and, where something is differentiated, of NAME_vjp."""
+        graph = Graph()
+        given = {array: graph.inputs(array, count) for array, count in self.inputs.items()}
+        made = {array: list(values) for array, values in self.outputs(TraceOps(graph), given).items()}
+        text = emit_function(self.name, given, {f"new_{array}": values for array, values in made.items()})
+        if not self.wrt:
+            return text
+        bars = {f"bar_{array}": graph.inputs(f"bar_{array}", len(made[array])) for array in self.seeded}
+        chosen = [expression for array in self.wrt for expression in given[array]]
+        slopes = vjp(
+            [value for array in self.seeded for value in made[array]],
+            [seed for array in self.seeded for seed in bars[f"bar_{array}"]],
+            chosen,
+        )
+        found: dict[str, list[Expr]] = {}
+        for array in self.wrt:
+            found[f"to_{array}"], slopes = slopes[: self.inputs[array]], slopes[self.inputs[array] :]
+        added = frozenset(f"to_{array}" for array in self.wrt if array not in self.stored)
+        return text + emit_function(f"{self.name}_vjp", {**given, **bars}, found, added)
+
+
+def named(constants: Scalars) -> dict[str, Any]:
+    """The drawn values of a flight by name: a scalar, or a tuple of them."""
+    return {
+        name: constants[CONSTANTS[name].start] if width == 1 else tuple(constants[CONSTANTS[name]])
+        for name, width in CONSTANT_ROWS
+    }
+
+
+def _machine(rows: Scalars) -> tuple[Body[Any], Actuators[Any]]:
+    return unflatten(BODY, rows[:BODY_ROWS]), unflatten(ACTUATORS, rows[BODY_ROWS:])
+
+
+def _biases(drift: Scalars) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    return tuple(drift[5:8]), tuple(drift[8:11])
+
+
+def _observe(ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    s, c = a["seen"], named(a["constants"])
+    held: Held[Any] = Held(
+        dt_s=s[0],
+        gyro_rad_s=(s[1], s[2], s[3]),
+        accel_m_s2=(s[4], s[5], s[6]),
+        accel_fresh=s[7],
+        accel_age_s=s[10],
+        flow_rate_rad_s=(s[13], s[14]),
+        flow_quality=s[15],
+        flow_fresh=s[8],
+        flow_age_s=s[11],
+        range_m=s[16],
+        range_fresh=s[9],
+        range_age_s=s[12],
+        setpoint_velocity_m_s=c["setpoint_velocity_m_s"],
+        setpoint_height_m=c["setpoint_height_m"],
+        setpoint_yaw_rate_rad_s=c["setpoint_yaw_rate_rad_s"],
+    )
+    return {"observation": assemble(held)}
+
+
+def _drift(ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    """Gusts and bias walk, once a control step, and the wind that follows."""
+    old, c, noise, dt = a["drift"], named(a["constants"]), a["noise"], a["dt"][0]
+    u, v1, v2, w1, w2 = old[:5]
+    gusts = step_gusts(ops, (u, v1, v2, w1, w2), dt, (noise[0], noise[1], noise[2]))
+    walk = a["walk"][0] * ops.sqrt(dt)
+    gyro, accel = _biases(old)
+    biases = [b + walk * n for b, n in zip(gyro, noise[3:6], strict=True)]
+    biases += [b + (ACCEL_WALK_RATIO * walk) * n for b, n in zip(accel, noise[6:9], strict=True)]
+    gust, mean = gust_m_s(gusts, c["gust_m_s"]), c["wind_mean_m_s"]
+    return {"drift": [*gusts, *biases], "wind": [m + g for m, g in zip(mean, gust, strict=True)]}
+
+
+def _release(ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    """The hand lets go where `now` is 1: velocity and rates of the launch."""
+    body, actuators = _machine(a["body"])
+    c, now = named(a["constants"]), a["now"][0]
+
+    def launched(old: Scalars, new: Scalars) -> Any:
+        return tuple(ops.select(now, 0.5, n, o) for o, n in zip(old, new, strict=True))
+
+    velocity = launched(body.velocity_m_s, c["launch_velocity_m_s"])
+    rates = launched(body.rates_rad_s, c["launch_rates_rad_s"])
+    return {"body": flatten((Body(body.position_m, velocity, body.attitude_wxyz, rates), actuators))}
+
+
+def _measure(ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    """Height, cosine of the tilt, horizontal speed error, height error."""
+    body, _ = _machine(a["body"])
+    c, matrix = named(a["constants"]), rotation_matrix(body.attitude_wxyz)
+    hx, hy, want, v = matrix[0][0], matrix[1][0], c["setpoint_velocity_m_s"], body.velocity_m_s
+    norm = 1.0 / ops.sqrt(ops.maximum(hx * hx + hy * hy, 1e-12))
+    hx, hy = hx * norm, hy * norm
+    ex, ey = v[0] - (hx * want[0] - hy * want[1]), v[1] - (hy * want[0] + hx * want[1])
+    dz = body.position_m[2] - c["setpoint_height_m"]
+    return {"figures": [body.position_m[2], matrix[2][2], ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz)]}
+
+
+def _substep(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    """Rate loop, motors, forces, rigid body over h, and the flow (rad) seen meanwhile."""
+    body, actuators = _machine(a["body"])
+    c, (h, h_moving), bias = named(a["constants"]), a["h_both"], _biases(a["drift"])[0]
+    names = {f.name for f in fields(FlightParams)} - {"gyro_bias_rad_s"}
+    params: FlightParams[Any] = FlightParams(**{n: c[n] for n in names}, gyro_bias_rad_s=bias)
+    command = (a["command"][0], tuple(a["command"][1:]))
+    actuators = actuate(ops, model.airframe, params, actuators, command, body.rates_rad_s, h_moving)
+    matrix = rotation_matrix(body.attitude_wxyz)
+    force = forces(ops, model.airframe, params, body, matrix, actuators.motor_speed, tuple(a["wind"]))
+    linear, angular = accelerations(model.airframe, params, body, matrix, force)
+    body = integrate(ops, body, linear, angular, h_moving)
+    matrix = rotation_matrix(body.attitude_wxyz)
+    distance = slant_distance(ops, body.position_m[2], matrix)
+    flow = true_flow(to_body(matrix, body.velocity_m_s), body.rates_rad_s, distance)
+    return {"body": flatten((body, actuators)), "acc": linear, "flow": [flow[0] * h, flow[1] * h]}
+
+
+def _imu(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    body, _ = _machine(a["body"])
+    noise = [n * named(a["constants"])["noise_scale"] for n in a["noise"]]
+    force = specific_force(rotation_matrix(body.attitude_wxyz), tuple(a["acc"]))
+    gyro, accel = read_imu(
+        ops, model.imu, body.rates_rad_s, force, *_biases(a["drift"]), (tuple(noise[:3]), tuple(noise[3:]))
+    )
+    return {"gyro": gyro, "accel": accel}
+
+
+def _flow(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    """The sample of a flow window that closes: rate compensated by the mean gyro, and quality."""
+    body, _ = _machine(a["body"])
+    c, count, total, newest = named(a["constants"]), a["count"][0], a["gyro_sum"], a["gyro"]
+    distance = slant_distance(ops, body.position_m[2], rotation_matrix(body.attitude_wxyz))
+    window = ops.maximum(a["window"][0], 1e-6)
+    mean = (a["integral"][0] / window, a["integral"][1] / window)
+    quality = flow_quality(ops, model.flow, c["texture"], distance, mean)
+    n = (a["noise"][0] * c["noise_scale"], a["noise"][1] * c["noise_scale"])
+    x, y = read_flow(ops, model.flow, mean, quality, c["flow_scale"], n)
+    samples = ops.maximum(count, 1.0)
+    wx, wy = (ops.select(count, 0.5, total[i] / samples, newest[i]) for i in range(2))
+    return {"sample": [x + wy, y - wx, quality]}
+
+
+def _range(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    body, _ = _machine(a["body"])
+    distance = slant_distance(ops, body.position_m[2], rotation_matrix(body.attitude_wxyz))
+    noise = a["noise"][0] * named(a["constants"])["noise_scale"]
+    return {"sample": [read_range(model.range, distance, noise)], "returns": [range_returns(ops, model.range, distance)]}
+
+
+def _cost(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    body, _ = _machine(a["body"])
+    c = named(a["constants"])
+    goal = Goal(c["setpoint_velocity_m_s"], c["setpoint_height_m"], c["setpoint_yaw_rate_rad_s"])
+    return {"cost": [model.cost.function(ops, a["weights"], body, goal, a["action"], a["previous"])]}
+
+
+def equations(model: WorldModel) -> list[Equation]:
+    """All functions that the loop calls."""
+    machine, constants = {"body": MACHINE_ROWS}, {"constants": CONSTANT_COUNT}
+
+    def bound(function: Callable[[WorldModel, Ops, Arrays], dict[str, Scalars]]) -> Any:
+        return lambda ops, arrays: function(model, ops, arrays)
+
+    def command(ops: Ops, a: Arrays) -> dict[str, Scalars]:
+        return {"command": flatten(from_action(model.limits, tuple(a["action"])))}
+
+    substep_in = {**machine, "drift": DRIFT_ROWS, **constants, "command": 4, "wind": 3, "h_both": 2}
+    imu_in = {**machine, "acc": 3, "drift": DRIFT_ROWS, **constants, "noise": 6}
+    flow_in = {**machine, **constants, "integral": 2, "window": 1, "gyro_sum": 3, "count": 1, "gyro": 3, "noise": 2}
+    cost_in = {**machine, **constants, "weights": model.cost.weights, "action": 4, "previous": 4}
+    drift_in = {"drift": DRIFT_ROWS, **constants, "dt": 1, "noise": 9, "walk": 1}
+    sample = ("sample",)
+    return [
+        Equation("observe", {"seen": SEEN_ROWS, **constants}, _observe, ("seen",), ("observation",), ("seen",)),
+        Equation("command_of", {"action": 4}, command, ("action",), ("command",)),
+        Equation("drift", drift_in, _drift),
+        Equation(
+            "substep", substep_in, bound(_substep), ("body", "command"), ("body", "acc", "flow"), ("body", "command")
+        ),
+        Equation("imu_sample", imu_in, bound(_imu), ("body", "acc"), ("gyro", "accel"), ("acc",)),
+        Equation("flow_sample", flow_in, bound(_flow), ("body", "integral", "gyro_sum", "gyro"), sample),
+        Equation("range_sample", {**machine, **constants, "noise": 1}, bound(_range), ("body",), sample),
+        Equation("release", {**machine, **constants, "now": 1}, _release, ("body",), ("body",), ("body",)),
+        Equation("event_cost", cost_in, bound(_cost), ("body", "action", "previous"), ("cost",), ("previous",)),
+        Equation("measure", {**machine, **constants}, _measure),
+    ]
+
+
+def macros(model: WorldModel) -> str:
+    """Sizes and places that the loop needs, as C text."""
+    sizes = {
+        "BODY": MACHINE_ROWS,
+        "CONSTANTS": CONSTANT_COUNT,
+        "COST_WEIGHTS": model.cost.weights,
+        "DRIFT": DRIFT_ROWS,
+        "SEEN": SEEN_ROWS,
+        "OBS": OBS_DIM,
+        "NORMALS": NORMALS,
+        "NOISE": NORMALS + UNIFORMS,
+        "HISTORY": HISTORY,
+        "INITIAL_AGE_S": INITIAL_AGE_S,
+        "STATE": VALUE_COUNT,
+        "CLOCKS": CLOCK_COUNT,
+        "DELAYS": DELAY_COUNT,
+        **{f"N_{name}": row for name, row in {**NOISE_ROWS, **UNIFORM_ROWS}.items()},
+        **{f"AT_{name}": rows.start for name, rows in CONSTANTS.items()},
+    }
+    return "".join(f"#define LP_{name} {value}\n" for name, value in sizes.items())
+
+
+def world_source(model: WorldModel) -> str:
+    """C text of the world: sizes, functions and their derivatives."""
+    return macros(model) + "\n".join(equation.emit() for equation in equations(model))

@@ -1,0 +1,56 @@
+"""C text of the networks, for the compiled rollout; `policies.fragments.network_source` joins it for a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from envs.compiled.engine import NetworkSource
+from liquid_pilot.cells import CellSpec, parameters, weight_shapes
+from liquid_pilot.errors import ConfigError, unknown_name
+
+CELL_FILES: Final = {
+    "decay": "decay.c",
+    "default": "gated.c",
+    "no_gate": "gated.c",
+    "pure": "pure.c",
+    "mlp": "memoryless.c",
+}
+
+
+def network_source(spec: CellSpec) -> NetworkSource:
+    """The C text of a network. Raises `ConfigError` for a form that has no fragment."""
+    if spec.form not in CELL_FILES:
+        raise ConfigError(unknown_name("compiled cell form", spec.form, list(CELL_FILES)))
+    sizes = {
+        "INPUTS": spec.inputs,
+        "UNITS": spec.units,
+        "OUTPUTS": spec.outputs,
+        "LAYERS": spec.backbone_layers,
+        "HIDDEN": spec.backbone_units if spec.backbone_layers else 0,
+        "TIME_UNIT_S": repr(float(spec.time_unit_s)),
+        "INTERPOLATE": int(spec.form == "default"),
+    }
+    folder = Path(__file__).parent
+    defines = "".join(f"#define NET_{name} {value}\n" for name, value in sizes.items())
+    texts = [(folder / name).read_text("utf-8") for name in (CELL_FILES[spec.form], "dense.c", "network.c")]
+    return NetworkSource("\n".join([defines, *texts]), spec.units, spec.outputs, parameters(spec))
+
+
+def flatten_weights(spec: CellSpec, weights: Mapping[str, npt.NDArray[Any]], dtype: Any = np.float32) -> npt.NDArray[Any]:
+    """All weights in one array, in the order of `weight_shapes`."""
+    return np.concatenate([np.asarray(weights[name], dtype).reshape(-1) for name in weight_shapes(spec)])
+
+
+def split_weights(spec: CellSpec, flat: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Inverse of `flatten_weights`; also for gradients."""
+    found, start = {}, 0
+    for name, shape in weight_shapes(spec).items():
+        size = int(np.prod(shape))
+        found[name] = flat[start : start + size].reshape(shape)
+        start += size
+    return found
