@@ -51,9 +51,9 @@ class Conditions:
     airframe_spread: float = 0.2  # mass, inertia, thrust, drag
     rotor_spread: float = 0.03  # between the rotors of one drone
     motor_tau_s: Span = (0.03, 0.10)
-    gyro_bias_rad_s: float = 0.02
+    gyro_bias_rad_s: float = 0.01  # +-, about 0.5 deg/s
     gyro_walk_rad_s2: float = 0.001  # per square root of a second
-    accel_bias_m_s2: float = 0.2
+    accel_bias_m_s2: float = 0.4  # +-, about 40 mg
     noise_scale: Span = (0.5, 1.5)
     texture: Span = (0.6, 1.0)
     flow_scale_spread: float = 0.05

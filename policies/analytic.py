@@ -17,8 +17,6 @@ import numpy as np
 import torch
 
 from envs.airframe import Airframe, load_airframe
-from envs.batched_quad import BatchedQuad
-from envs.batched_state import choose
 from envs.conditions import Conditions, Fault
 from envs.flights import draw_flights
 from envs.scoring import summarise
@@ -38,18 +36,18 @@ class TrainConfig:
     task: str = "hover"
     cell: str = "decay"
     seed: int = 0
-    updates: int = 800
-    batch: int = 256
-    learning_rate: float = 4e-3
+    updates: int = 4000
+    batch: int = 64
+    learning_rate: float = 5e-3
     time_unit_s: float = 0.015
     substep_s: float = 0.005
     clip_norm: float = 0.5
     average_decay: float = 0.98
-    relaunch_chance: float = 0.25
-    oldest_s: float = 15.0
-    early_s: float = 0.6
+    relaunch_chance: float = 0.1
+    oldest_s: float = 20.0
+    early_s: float = 1.0
     early_weight: float = 0.3
-    validate_every: int = 100
+    validate_every: int = 400
     validation_flights: int = 96
     validation_s: float = 8.0
     airframe: str = "cf2x"
@@ -95,7 +93,9 @@ class AnalyticTrainer:
         self.carry: Carry | None = None
         self.done = 0
         self.elapsed_s = 0.0
-        recipe = Recipe(self.airframe, config.cost, config.substep_s, config.early_s, config.early_weight)
+        recipe = Recipe(
+            self.airframe, config.cost, config.substep_s, config.early_s, config.early_weight, config.oldest_s
+        )
         self.backend: Backend = make_backend(backend, recipe, self.network.spec, self.generator, self.rng)
 
     def update(self, share: float) -> Progress:
@@ -125,7 +125,6 @@ class AnalyticTrainer:
     def _launch(self, conditions: Conditions) -> Carry:
         """The lanes of this chunk: fresh ones where a lane is lost, old or drawn for a relaunch."""
         config = self.config
-        world = BatchedQuad(self.airframe, conditions, self.generator, substep_s=config.substep_s)
         flights = draw_flights(self.airframe, conditions, config.batch, self.rng, horizon_s=6.0)
         moving = self.rng.random(config.batch) >= config.curriculum.hover_chance
         flights = replace(
@@ -133,21 +132,8 @@ class AnalyticTrainer:
             setpoint_velocity_m_s=flights.setpoint_velocity_m_s * moving[:, None],
             setpoint_yaw_rate_rad_s=flights.setpoint_yaw_rate_rad_s * moving,
         )
-        fresh_world = world.reset(flights)
-        h, action = self.network.initial_state(config.batch), torch.zeros(config.batch, 4)
-        if self.carry is None:
-            return Carry(fresh_world, h, action)
-        old = self.carry
-        body = old.world.body
-        z, q = body.position_m[2], body.attitude_wxyz
-        upright = 1.0 - 2.0 * (q[1] ** 2 + q[2] ** 2)
-        age = old.world.t_s - old.world.release_s
-        drawn = torch.as_tensor(self.rng.random(config.batch) < config.relaunch_chance)
-        keep = (z > 0.1) & (z < 4.0) & (upright > 0.2) & (age < config.oldest_s) & ~drawn
-        keep &= torch.isfinite(old.h).all(dim=1)
-        merged = choose(keep, old.world, fresh_world)
-        merged.constants["imu_hz"] = fresh_world.constants["imu_hz"]
-        return Carry(merged, torch.where(keep[:, None], old.h, h), torch.where(keep[:, None], old.action, action))
+        keep = self.rng.random(config.batch) >= config.relaunch_chance
+        return self.backend.launch(flights, conditions, self.carry, keep)
 
     def validate(self, progress: Progress) -> Progress:
         """Closed-loop score of the averaged weights at three conditions; keeps the best weights."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from envs.airframe import Airframe
 from envs.batched_quad import BatchedQuad
-from envs.batched_state import BatchedState, detach
+from envs.batched_state import BatchedState, choose, detach
 from envs.conditions import Conditions
+from envs.flights import Flights
 from envs.scoring import FlightScore
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
@@ -22,11 +24,31 @@ from policies.cost import CostWeights, hover_cost
 from policies.network import PolicyNetwork
 
 BACKENDS: Final = ("torch", "compiled")
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
-@dataclass(slots=True)
-class Carry:
+class Carry(Protocol):
     """What one update hands to the next. h (B, units), action (B, 4)."""
+
+    @property
+    def world(self) -> BatchedState:
+        """The drones."""
+        ...
+
+    @property
+    def h(self) -> Tensor:
+        """State of the network, (B, units)."""
+        ...
+
+    @property
+    def action(self) -> Tensor:
+        """Newest action, (B, 4)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TorchCarry:
+    """A `Carry` of tensors."""
 
     world: BatchedState
     h: Tensor
@@ -37,7 +59,8 @@ class Carry:
 class Recipe:
     """What a chunk's loss is made of, beside the flights.
 
-    Events until early_s after the release count `early_weight` only: nobody can hover there yet.
+    Events until early_s after the release count `early_weight` only: nobody can hover there yet. Drones older
+    than oldest_s are launched anew.
     """
 
     airframe: Airframe
@@ -45,14 +68,23 @@ class Recipe:
     substep_s: float
     early_s: float
     early_weight: float
+    oldest_s: float
+
+
+def worth_keeping(height_m: Any, attitude_xy: tuple[Any, Any], age_s: Any, oldest_s: float) -> Any:
+    """Lanes that are not lost and not too old, (B,), of arrays or tensors. attitude_xy: of the quaternion."""
+    x, y = attitude_xy
+    upright = 1.0 - 2.0 * (x * x + y * y)
+    return (height_m > 0.1) & (height_m < 4.0) & (upright > 0.2) & (age_s < oldest_s)
 
 
 class Backend(Protocol):
     """Flies chunks with gradients and scores flights."""
 
-    @property
-    def name(self) -> str:
-        """One of `BACKENDS`."""
+    name: str  # one of `BACKENDS`
+
+    def launch(self, flights: Flights, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
+        """Lanes of the next chunk: those of `old` that are wanted (keep, (B,)) and `worth_keeping`, else `flights`."""
         ...
 
     def gradient(self, network: PolicyNetwork, carry: Carry, conditions: Conditions, steps: int) -> tuple[float, Carry]:
@@ -72,15 +104,33 @@ class Backend(Protocol):
 class TorchBackend:
     """Autograd through `BatchedQuad`; random numbers come from `generator`."""
 
-    name: Final = "torch"
+    name: str = "torch"
 
-    def __init__(self, recipe: Recipe, generator: torch.Generator) -> None:
-        self.recipe, self.generator = recipe, generator
+    def __init__(self, recipe: Recipe, spec: CellSpec, generator: torch.Generator) -> None:
+        self.recipe, self.spec, self.generator = recipe, spec, generator
+
+    def launch(self, flights: Flights, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
+        """See `Backend.launch`."""
+        fresh = self._world(conditions).reset(flights)
+        h, action = torch.zeros(len(flights), self.spec.units), torch.zeros(len(flights), self.spec.outputs)
+        if old is None:
+            return TorchCarry(fresh, h, action)
+        body, age_s = old.world.body, old.world.t_s - old.world.release_s
+        _, x, y, _ = body.attitude_wxyz
+        good = worth_keeping(body.position_m[2], (x, y), age_s, self.recipe.oldest_s) & torch.as_tensor(keep)
+        good &= torch.isfinite(old.h).all(dim=1)
+        merged = choose(good, old.world, fresh)
+        merged.constants["imu_hz"] = fresh.constants["imu_hz"]
+        rows = good[:, None]
+        return TorchCarry(merged, torch.where(rows, old.h, h), torch.where(rows, old.action, action))
+
+    def _world(self, conditions: Conditions) -> BatchedQuad:
+        return BatchedQuad(self.recipe.airframe, conditions, self.generator, substep_s=self.recipe.substep_s)
 
     def gradient(self, network: PolicyNetwork, carry: Carry, conditions: Conditions, steps: int) -> tuple[float, Carry]:
         """See `Backend.gradient`."""
         recipe = self.recipe
-        world = BatchedQuad(recipe.airframe, conditions, self.generator, substep_s=recipe.substep_s)
+        world = self._world(conditions)
         state, h, previous = carry.world, carry.h, carry.action
         total, weight = torch.zeros(()), torch.zeros(())
         for _ in range(steps):
@@ -97,7 +147,7 @@ class TorchBackend:
         network.zero_grad()
         if loss.requires_grad:
             loss.backward()
-        return float(loss.detach()), Carry(detach(state), h.detach(), previous.detach())
+        return float(loss.detach()), TorchCarry(detach(state), h.detach(), previous.detach())
 
     def evaluate(
         self, network: PolicyNetwork, conditions: Conditions, flights: int, seed: int, duration_s: float
@@ -117,7 +167,7 @@ def make_backend(
     Raises `ConfigError` for another name, `NativeUnavailable` or `NativeBuildError` where C cannot be compiled.
     """
     if name == "torch":
-        return TorchBackend(recipe, generator)
+        return TorchBackend(recipe, spec, generator)
     if name == "compiled":
         from policies.compiled_trainer import CompiledBackend  # builds nothing until it is asked for
 

@@ -23,7 +23,7 @@ from envs.batched_state import from_dict, to_dict
 from envs.flights import draw_flights
 from liquid_pilot.errors import TrainingError
 from policies.analytic import AnalyticTrainer, TrainConfig
-from policies.backend import Carry
+from policies.backend import TorchCarry
 from policies.curriculum import lesson
 
 SCHEMA = 1
@@ -93,7 +93,7 @@ def _restore(trainer: AnalyticTrainer, record: dict[str, Any], tensors: dict[str
         world = BatchedQuad(trainer.airframe, spare.conditions, trainer.generator)
         flights = draw_flights(trainer.airframe, spare.conditions, trainer.config.batch, trainer.rng)
         state = from_dict(world.reset(flights), tensors, "world")
-        trainer.carry = Carry(state, tensors["carry.h"], tensors["carry.action"])
+        trainer.carry = TorchCarry(state, tensors["carry.h"], tensors["carry.action"])
     trainer.generator.set_state(tensors["generator"])
     trainer.rng.bit_generator.state = record["rng"]
     trainer.done, trainer.elapsed_s = int(record["done"]), float(record["elapsed_s"])

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import astuple, fields
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
 from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from envs.airframe import Airframe
-from envs.compiled.engine import CompiledRollout, Draw, Lanes, Objective, draw_noise, new_ledger
-from envs.compiled.state import CONSTANTS, intervals, reset
+from envs.batched_state import BatchedState
+from envs.compiled.engine import CompiledRollout
+from envs.compiled.job import LEDGER, Draw, Lanes, Objective, new_ledger
+from envs.compiled.state import CONSTANTS, choose, intervals, reset
 from envs.compiled.world import EventCost, Goal, WorldModel
 from envs.conditions import SUBSTEP_S, Conditions
-from envs.flights import draw_flights
+from envs.flights import Flights, draw_flights
 from envs.physics import Body
-from envs.scoring import TILT_AFTER_S, FlightScore, out_of_bounds
+from envs.scoring import FlightScore, out_of_bounds
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.ops import Ops
-from policies.backend import Carry, Recipe
+from policies.backend import Carry, Mask, Recipe, worth_keeping
 from policies.cost import CostWeights, event_cost
 from policies.flat_state import pack, unpack
 from policies.fragments import flatten_weights, network_source, split_weights
 from policies.network import PolicyNetwork
 
 CHUNK_STEPS: Final = 64  # events that are flown before asking whether every flight is over
-LANES_AT_ONCE: Final = 2048  # drones whose random numbers are held in memory at once
+LANES_AT_ONCE: Final = 1024  # drones that are flown between two reports of progress
 
 
 def _traced_cost(
@@ -55,30 +58,69 @@ def hover_rollout(
     return CompiledRollout(model, network_source(spec), dtype, substep_s=substep_s, threads=threads)
 
 
+@dataclass(frozen=True)
+class FlatCarry:
+    """A `policies.backend.Carry` that stays in flat arrays until somebody asks for tensors."""
+
+    lanes: Lanes
+
+    @property
+    def world(self) -> BatchedState:
+        """The drones."""
+        return unpack(self.lanes.world)
+
+    @property
+    def h(self) -> Tensor:
+        """State of the network, (B, units)."""
+        return torch.from_numpy(np.ascontiguousarray(self.lanes.h.T))
+
+    @property
+    def action(self) -> Tensor:
+        """Newest action, (B, 4)."""
+        return torch.from_numpy(np.ascontiguousarray(self.lanes.action.T))
+
+
+def lanes_of(carry: Carry) -> Lanes:
+    """The flat arrays of any carry."""
+    if isinstance(carry, FlatCarry):
+        return carry.lanes
+    return Lanes(pack(carry.world), carry.h.numpy().T, carry.action.numpy().T)
+
+
 class CompiledBackend:
     """`policies.backend.Backend` on the compiled rollout; random numbers come from `rng`."""
 
-    name: Final = "compiled"
+    name: str = "compiled"
 
     def __init__(self, recipe: Recipe, spec: CellSpec, rng: np.random.Generator) -> None:
         self.recipe, self.rng = recipe, rng
         self.rollout = hover_rollout(recipe.airframe, spec, substep_s=recipe.substep_s)
         self.objective = Objective(astuple(recipe.cost), recipe.early_s, recipe.early_weight)
 
+    def launch(self, flights: Flights, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
+        """See `policies.backend.Backend.launch`."""
+        fresh = new_lanes(self.rollout, flights, self.rng)
+        if old is None:
+            return FlatCarry(fresh)
+        lanes = lanes_of(old)
+        body, age_s = lanes.world.value("body"), lanes.world.clock("t_s") - lanes.world.clock("release_s")
+        good = worth_keeping(body[2], (body[7], body[8]), age_s, self.recipe.oldest_s)
+        good = good & keep & np.isfinite(lanes.h).all(axis=0)
+        world = choose(good, lanes.world, fresh.world)
+        world.constants[CONSTANTS["imu_hz"]] = fresh.world.constants[CONSTANTS["imu_hz"]]
+        return FlatCarry(Lanes(world, np.where(good, lanes.h, fresh.h), np.where(good, lanes.action, fresh.action)))
+
     def gradient(self, network: PolicyNetwork, carry: Carry, conditions: Conditions, steps: int) -> tuple[float, Carry]:
         """See `policies.backend.Backend.gradient`."""
-        world, batch = pack(carry.world), len(carry.h)
-        dt_s = intervals(conditions, world.constants[CONSTANTS["imu_hz"]][0], steps, self.rng)
-        draw = Draw(dt_s, *draw_noise(self.rng, steps, batch))
-        lanes = Lanes(world, carry.h.numpy().T, carry.action.numpy().T)
+        lanes = lanes_of(carry)
+        dt_s = intervals(conditions, lanes.world.constants[CONSTANTS["imu_hz"]][0], steps, self.rng)
         weights = flatten_weights(network.spec, network.weights())
-        result = self.rollout.run(lanes, weights, draw, conditions, self.objective)
+        result = self.rollout.run(lanes, weights, Draw(dt_s, seed=_seed(self.rng)), conditions, self.objective)
         assert result.gradient is not None
         slopes = split_weights(network.spec, result.gradient.astype(np.float32))
         for name, parameter in network.named_parameters():
-            parameter.grad = torch.from_numpy(slopes[name.removeprefix("cell.")].copy())
-        h, action = (torch.from_numpy(np.ascontiguousarray(a.T)) for a in (result.lanes.h, result.lanes.action))
-        return result.loss, Carry(unpack(result.lanes.world, carry.world.constants), h, action)
+            parameter.grad = torch.from_numpy(slopes[name.removeprefix("cell.")])
+        return result.loss, FlatCarry(result.lanes)
 
     def evaluate(
         self, network: PolicyNetwork, conditions: Conditions, flights: int, seed: int, duration_s: float
@@ -88,6 +130,18 @@ class CompiledBackend:
         return fly_and_score(self.rollout, weights, conditions, flights, seed, duration_s)
 
 
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**63))
+
+
+def new_lanes(rollout: CompiledRollout, flights: Flights, rng: np.random.Generator) -> Lanes:
+    """Every drone in the hand, the network at rest."""
+    batch, real = len(flights), rollout.dtype.type
+    world = reset(rollout.model.airframe, flights, rng, real)
+    h, action = (np.zeros((rows, batch), real) for rows in (rollout.network.units, rollout.network.outputs))
+    return Lanes(world, h, action)
+
+
 def fly_and_score(
     rollout: CompiledRollout,
     weights: Any,
@@ -95,17 +149,18 @@ def fly_and_score(
     flights: int,
     seed: int,
     duration_s: float = 15.0,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> list[FlightScore]:
     """Score `flights` flights of `duration_s` after release. The same draw of flights as the other engines fly.
 
-    Noise and intervals depend on the seed and the number of flights.
+    weights: flat, see `policies.fragments.flatten_weights`. on_progress: told the number of flights done.
     """
     drawn = draw_flights(rollout.model.airframe, conditions, flights, np.random.default_rng([seed]))
     scores: list[FlightScore] = []
     for part, start in enumerate(range(0, flights, LANES_AT_ONCE)):
-        rng = np.random.default_rng([seed, 1 + part])
         rows = drawn.rows(slice(start, start + LANES_AT_ONCE))
-        scores += _fly_part(rollout, weights, conditions, rows, rng, duration_s)
+        scores += _fly_part(rollout, weights, conditions, rows, np.random.default_rng([seed, 1 + part]), duration_s)
+        on_progress(len(scores))
     return scores
 
 
@@ -113,29 +168,23 @@ def _fly_part(
     rollout: CompiledRollout,
     weights: Any,
     conditions: Conditions,
-    rows: Any,
+    rows: Flights,
     rng: np.random.Generator,
     duration_s: float,
 ) -> list[FlightScore]:
-    batch, real = len(rows), rollout.dtype.type
-    world = reset(rollout.model.airframe, rows, rng, real)
-    shapes = ((rollout.network.units, batch), (rollout.network.outputs, batch))
-    lanes = Lanes(world, np.zeros(shapes[0], real), np.zeros(shapes[1], real))
-    ledger = new_ledger(batch)
+    lanes, ledger = new_lanes(rollout, rows, rng), new_ledger(len(rows))
     while bool((lanes.world.clock("t_s") < lanes.world.clock("release_s") + duration_s).any()):
         dt_s = intervals(conditions, rows.imu_hz, CHUNK_STEPS, rng)
-        draw = Draw(dt_s, *draw_noise(rng, CHUNK_STEPS, batch, real))
-        lanes = rollout.score(lanes, weights, draw, conditions, ledger, duration_s)
-    return [_score(*column, duration_s=duration_s) for column in ledger.T.tolist()]
+        lanes = rollout.score(lanes, weights, Draw(dt_s, seed=_seed(rng)), conditions, ledger, duration_s)
+    return [_score(dict(zip(LEDGER, column, strict=True))) for column in ledger.T.tolist()]
 
 
-def _score(
-    lowest_m: float, highest_m: float, tilted: float, speed: float, height: float, weight: float, duration_s: float
-) -> FlightScore:
-    reason = out_of_bounds(lowest_m, highest_m) or ("tilt" if tilted and duration_s > TILT_AFTER_S else "")
+def _score(flight: dict[str, float]) -> FlightScore:
+    reason = out_of_bounds(flight["lowest_m"], flight["highest_m"]) or ("tilt" if flight["tilted"] else "")
     if reason:
         return FlightScore(False, reason, math.inf, math.inf)
-    return FlightScore(True, "", speed / max(weight, 1e-9), height / max(weight, 1e-9))
+    weight = max(flight["weight"], 1e-9)
+    return FlightScore(True, "", flight["speed_error"] / weight, flight["height_error"] / weight)
 
 
 def evaluate_compiled(
@@ -146,7 +195,9 @@ def evaluate_compiled(
     seed: int,
     duration_s: float = 15.0,
     threads: int = 1,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> list[FlightScore]:
     """`fly_and_score` for a policy file."""
     rollout = hover_rollout(airframe, bundle.spec, bundle.limits, threads=threads)
-    return fly_and_score(rollout, flatten_weights(bundle.spec, bundle.weights), conditions, flights, seed, duration_s)
+    weights = flatten_weights(bundle.spec, bundle.weights)
+    return fly_and_score(rollout, weights, conditions, flights, seed, duration_s, on_progress)

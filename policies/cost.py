@@ -28,7 +28,14 @@ class CostWeights:
     yaw_rate: float = 0.1
     action: float = 0.002
     action_change: float = 0.02
+    velocity_knee_m_s: float = 0.25  # beyond these an error costs in proportion, not in its square:
+    height_knee_m: float = 0.25  # precision in hover then counts beside the recovery from a throw
     ceiling: float = 20.0  # a drone that is lost costs no more than this
+
+
+def _bent(ops: Ops, square: Any, knee: float) -> Any:
+    """Pseudo-Huber: `square` where it is small, 2 knee |error| where it is large."""
+    return (2.0 * knee) * (ops.sqrt(square + knee * knee) - knee)
 
 
 def event_cost(
@@ -57,9 +64,9 @@ def event_cost(
     yaw = w[2] - yaw_rate
     changes = [a - b for a, b in zip(action, previous, strict=True)]
     cost: Any = (
-        weights.horizontal_velocity * (ex * ex + ey * ey)
+        weights.horizontal_velocity * _bent(ops, ex * ex + ey * ey, weights.velocity_knee_m_s)
         + weights.vertical_velocity * v[2] * v[2]
-        + weights.height * ez * ez
+        + weights.height * _bent(ops, ez * ez, weights.height_knee_m)
         + weights.low_height * low * low
         + weights.roll_pitch_rate * (w[0] * w[0] + w[1] * w[1])
         + weights.yaw_rate * yaw * yaw

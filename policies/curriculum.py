@@ -20,11 +20,11 @@ class Curriculum:
     """Horizons in seconds; shares are of the run (0 to 1). Steps an update are capped for speed."""
 
     first_horizon_s: float = 0.9
-    last_horizon_s: float = 1.8
+    last_horizon_s: float = 3.2
     horizon_share: float = 0.5
     disturbance_share: float = 0.25
     mixed_chance: float = 0.2
-    most_steps: int = 360
+    most_steps: int = 640
     hover_chance: float = 0.7  # of a lane with velocity set-point zero
     setpoint_speed_m_s: float = 0.5
     setpoint_yaw_rate_rad_s: float = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from envs.compiled.state import (
     CLOCK_ROWS,
     CLOCKS,
     CONSTANT_ROWS,
-    DELAYS,
+    DELAY_ROWS,
     HISTORY,
     VALUES,
     RolloutState,
@@ -46,7 +47,7 @@ def pack(state: BatchedState) -> RolloutState:
     clocks = [state.t_s, state.dt_s, state.release_s, s.accel_stamp_s]
     clocks += [getattr(c, name) for c in (s.flow, s.range) for name in _CHANNEL_CLOCKS]
     constants = [state.constants[name].reshape(width, -1) for name, width in CONSTANT_ROWS]
-    delays = [torch.atleast_2d(state.constants[name]) for name in DELAYS]
+    delays = [torch.atleast_2d(state.constants[name]) for name, _ in DELAY_ROWS]
     real = state.body.position_m[2].dtype
     return RolloutState(
         torch.cat(constants).detach().numpy(),
@@ -56,8 +57,15 @@ def pack(state: BatchedState) -> RolloutState:
     )
 
 
-def unpack(state: RolloutState, constants: dict[str, Tensor]) -> BatchedState:
-    """Inverse of `pack`. constants: of the flights, which do not change."""
+def _named(rows: Any, widths: Sequence[tuple[str, int]]) -> dict[str, Tensor]:
+    whole = torch.from_numpy(np.ascontiguousarray(rows))
+    parts = whole.split([width for _, width in widths])
+    return {name: part if width > 1 else part[0] for (name, width), part in zip(widths, parts, strict=True)}
+
+
+def unpack(state: RolloutState) -> BatchedState:
+    """Inverse of `pack`. The tensors share the memory of the arrays where these are contiguous."""
+    constants = _named(state.constants, CONSTANT_ROWS) | _named(state.delays, DELAY_ROWS)
     v = torch.from_numpy(np.ascontiguousarray(state.values))
     k = torch.from_numpy(np.ascontiguousarray(state.clocks))
     rows: dict[str, Any] = {name: v[at].unbind() for name, at in VALUES.items()}
@@ -79,6 +87,7 @@ def unpack(state: RolloutState, constants: dict[str, Tensor]) -> BatchedState:
         flow=channel("flow"),
         range=channel("range"),
     )
+    constants["flow_phase"] = constants["range_phase"] = torch.zeros_like(clock["t_s"])  # spent at the launch
     body: Any = unflatten(BODY, rows["body"])
     actuators: Any = unflatten(ACTUATORS, rows["actuators"])
     return BatchedState(

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
+from liquid_pilot import native
 from liquid_pilot.errors import LiquidPilotError
 
 OUT: Final = Console()  # results
@@ -43,3 +44,13 @@ def exit_code(main: Callable[[], None]) -> int:
         ERR.print("interrupted")
         return 130
     return 0
+
+
+def choose_backend(wanted: str, console: Console) -> str:
+    """Name of the backend, compiled or torch; without a C compiler "auto" says so and takes the slower one."""
+    if wanted != "auto":
+        return wanted
+    if native.available():
+        return "compiled"
+    console.print("no C compiler found (install gcc): the torch engine serves, about a hundred times slower")
+    return "torch"

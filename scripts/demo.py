@@ -55,9 +55,7 @@ def train(options: Options) -> Path:
     from scripts import train as trainer  # torch only once it is needed
 
     OUT.print(Rule(f"1. Training a 19-neuron policy for {options.budget_s:g} s (a short budget)", align="left"))
-    wanted = trainer.Options(
-        task="hover", out=options.out / "train", seed=options.seed, budget_s=options.budget_s
-    )
+    wanted = trainer.Options(task="hover", out=options.out / "train", seed=options.seed, budget_s=options.budget_s)
     return trainer.run(wanted, OUT)
 
 

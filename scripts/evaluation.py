@@ -14,11 +14,13 @@ from envs.conditions import Conditions, parse_dropout, parse_fault, parse_imu_hz
 from envs.scoring import FlightScore, summarise
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError, unknown_name
+from scripts.console import ERR, choose_backend
 from scripts.flying import GEOMETRIC, FlightPool, Job
 from scripts.tables import short_name
 
 TASKS: Final = ("hover",)
 ENGINES: Final = ("pybullet", "batched")
+BACKENDS: Final = ("compiled", "torch")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ class Case:
     engine: str = "pybullet"
     """pybullet: rigid body in PyBullet, through the onboard controller and its supervisor. batched: the network
     alone in the training world, much faster."""
+    backend: str = "auto"
+    """Of the batched engine. compiled: the world traced to C. torch: the reference. auto: compiled where a C compiler
+    is found, else torch."""
     seconds: float = 15.0
     """Length of a flight after the release, in seconds."""
     seed: int = 0
@@ -61,6 +66,8 @@ class Case:
             raise ConfigError(unknown_name("task", self.task, list(TASKS)))
         if self.engine not in ENGINES:
             raise ConfigError(unknown_name("engine", self.engine, list(ENGINES)))
+        if self.backend not in ("auto", *BACKENDS):
+            raise ConfigError(unknown_name("backend", self.backend, ["auto", *BACKENDS]))
         if self.engine == "batched" and self.policy == GEOMETRIC:
             raise ConfigError("the geometric controller is no network; it flies with --engine pybullet only")
         if not 1.0 <= self.seconds <= 3600.0:
@@ -124,6 +131,10 @@ def _batched(case: Case, job: Job) -> list[FlightScore]:
     torch.set_num_threads(1)
     airframe = load_airframe(case.airframe)
     bundle = load_bundle(case.policy)
+    if choose_backend(case.backend, ERR) == "compiled":
+        from policies.compiled_trainer import evaluate_compiled
+
+        return evaluate_compiled(bundle, airframe, job.conditions, case.flights, case.seed, case.seconds)
     return evaluate_batched(bundle, airframe, job.conditions, case.flights, case.seed, case.seconds)
 
 

@@ -49,10 +49,9 @@ static void imu_vjp(World *w, Adjoint *a, Step *r, V *body, const V *noise, V *b
     for (int j = 0; j < 3; ++j) bar_acc[j] = only(r->moving, bar_acc[j]);
 }
 
-static void substeps_vjp(
-    const Job *job, World *w, Adjoint *a, Step *r, int64_t k, const V *noise
-) {
+static void substeps_vjp(const Job *job, World *w, Adjoint *a, Step *r, int64_t k) {
     int n = job->substeps[k];
+    const V *noise = r->noise;
     for (int i = n - 1; i >= 0; --i) {
         Substep *s = r->first + i;
         V bar_acc[3] = {{0}}, bar_body[LP_BODY], bar_command[4];
@@ -83,13 +82,10 @@ static void observe_back(World *w, Adjoint *a, Step *r, const V *bar_x) {
     a->range_held += bar[16];
 }
 
-static void backward_step(
-    const Job *job, World *w, Adjoint *a, int64_t k, int64_t lane, V *delta
-) {
+static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *delta) {
     Step *r = w->steps + k;
-    V noise[LP_NOISE], bar_action[NET_OUTPUTS], bar_x[LP_OBS], bar_h[NET_UNITS + 1], bar_body[LP_BODY];
+    V bar_action[NET_OUTPUTS], bar_x[LP_OBS], bar_h[NET_UNITS + 1], bar_body[LP_BODY];
     V *body = (r->first + job->substeps[k])->body;
-    load_noise(job, k, lane, noise);
     memcpy(bar_action, a->previous, sizeof bar_action);
     event_cost_vjp(
         body, w->constants, w->cost_weights, r->action, r->previous, &r->share, a->body, bar_action, a->previous
@@ -101,7 +97,7 @@ static void backward_step(
     }
     undeliver(r->flow_due, a->flow_pending, a->flow_held, 3);
     undeliver(r->range_due, &a->range_pending, &a->range_held, 1);
-    substeps_vjp(job, w, a, r, k, noise);
+    substeps_vjp(job, w, a, r, k);
     V bar_command[4];
     for (int j = 0; j < 4; ++j) bar_command[j] = only(r->moving, w->bar_commands[k + LP_HISTORY][j]);
     command_of_vjp(r->action, bar_command, bar_action);
@@ -111,14 +107,14 @@ static void backward_step(
 }
 
 /* Gradient of the group's summed cost in the weights, reduced over its lanes. */
-static void backward(const Job *job, World *w, int64_t lane, double *gradient) {
+static void backward(const Job *job, World *w, double *gradient) {
     Adjoint a = {0};
     const V *tapes[NET_BLOCK];
     int filled = 0;
     memset(w->bar_commands, 0, sizeof(V) * 4 * (job->steps + LP_HISTORY));
     memset(w->gradient, 0, sizeof(V) * NET_WEIGHTS);
     for (int64_t k = job->steps - 1; k >= 0; --k) {
-        backward_step(job, w, &a, k, lane, w->delta + filled * NET_DELTA);
+        backward_step(job, w, &a, k, w->delta + filled * NET_DELTA);
         tapes[filled++] = w->steps[k].net;
         if (filled < NET_BLOCK && k > 0) continue;
         net_gradient(filled, tapes, w->delta, w->gradient);

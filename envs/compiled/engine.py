@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,87 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.compiled.emit import prelude
-from envs.compiled.state import LONGEST_LATENCY_S, Clocks, Reals, RolloutState
+from envs.compiled.job import LEDGER, Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
+from envs.compiled.state import LONGEST_LATENCY_S, Reals, RolloutState
 from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG
 from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.native import best_lane_bytes, build
 
-PARTS: Final = ("lanes.c", "records.c", "forward.c", "backward.c", "rollout.c")
-LEDGER: Final = ("lowest_m", "highest_m", "tilted", "speed_error", "height_error", "weight")
+PARTS: Final = ("lanes.c", "noise.c", "records.c", "forward.c", "backward.c", "rollout.c")
 _FAULT_CODES: Final = {"flow": 0.0, "range": 1.0, "accel": 2.0}
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSource:
-    """A network as C text: enums NET_UNITS, NET_OUTPUTS, NET_WEIGHTS, NET_TAPE, NET_DELTA, NET_BLOCK and functions
-    net_step, net_vjp, net_gradient. units, weights: their sizes, for checks.
-    """
-
-    text: str
-    units: int
-    outputs: int
-    weights: int
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """Every random number of T control steps of B drones: dt_s (T, B) seconds, normal (T, NORMALS, B) standard
-    normal, uniform (T, UNIFORMS, B) in 0..1; rows as `envs.batched_sensors.StepNoise` names them.
-    """
-
-    dt_s: Clocks
-    normal: Reals
-    uniform: Reals
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """How the cost of events adds up: share dt, `early_weight` of it until `early_s` after release."""
-
-    cost_weights: tuple[float, ...]
-    early_s: float = 0.6
-    early_weight: float = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Lanes:
-    """What goes on from call to call. h (units, B), action (outputs, B): newest state and action of the network."""
-
-    world: RolloutState
-    h: Reals
-    action: Reals
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutResult:
-    """cost: summed over events and lanes, weight: that of the sum; loss = cost / weight. gradient: of `loss` in the
-    flat weights, (weights,) float64, or None.
-    """
-
-    cost: float
-    weight: float
-    gradient: npt.NDArray[np.float64] | None
-    lanes: Lanes
-
-    @property
-    def loss(self) -> float:
-        """Mean cost per second of flight."""
-        return self.cost / max(self.weight, 1e-3)
-
-
-class _Job(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in (
-            "steps", "all_substeps", "lanes", "first_group", "last_group", "gradients", "faults", "scoring"
-        )),
-        *((name, ctypes.c_void_p) for name in (
-            "substeps", "dt_s", "normal", "uniform", "constants", "delays", "counted", "values", "clocks", "h",
-            "action", "weights", "cost_weights", "settings", "fault_table", "totals", "gradient", "ledger",
-            "trouble", "workspace",
-        )),
-    )  # fmt: skip
 
 
 class CompiledRollout:
@@ -155,8 +83,9 @@ class CompiledRollout:
         ledger: npt.NDArray[np.float64],
         duration_s: float,
     ) -> Lanes:
-        """Fly without gradients and keep score in `ledger` (len(LEDGER), B), in place, of flights that last
-        `duration_s` after release. See `new_ledger`.
+        """Fly without gradients and keep score of flights that last `duration_s` after release.
+
+        ledger: (len(LEDGER), B) as `new_ledger` makes it; brought up to date in place.
         """
         spare = Objective((0.0,) * self.model.cost.weights)
         return self._fly(lanes, weights, draw, conditions, spare, False, ledger, duration_s).lanes
@@ -178,18 +107,13 @@ class CompiledRollout:
         groups = padded // self.group
         substeps = np.ceil(draw.dt_s.max(axis=1, initial=0.0) / self.substep_s - 1e-9).astype(np.int32)
         faults = [(_FAULT_CODES[f.sensor], f.start_s, f.end_s) for f in conditions.faults]
-        tilt = math.cos(math.radians(TILT_LIMIT_DEG))
-        settings = (
-            conditions.hold_s, conditions.sensor_jitter, conditions.gyro_walk_rad_s2, objective.early_s,
-            objective.early_weight, duration_s, TILT_AFTER_S, tilt, min(MEASURE_AFTER_S, duration_s / 2.0),
-        )  # fmt: skip
+        given = [self._lanes(part, padded) for part in draw.noise or ()]
         shown = np.zeros((len(LEDGER), batch)) if ledger is None else ledger
         world = lanes.world
         arrays: dict[str, npt.NDArray[Any]] = {
             "substeps": substeps,
             "dt_s": self._lanes(draw.dt_s, padded, np.float64),
-            "normal": self._lanes(draw.normal, padded),
-            "uniform": self._lanes(draw.uniform, padded),
+            **({} if draw.noise is None else dict(zip(("normal", "uniform"), given, strict=True))),
             "constants": self._lanes(world.constants, padded),
             "delays": self._lanes(world.delays, padded, np.float64),
             "counted": (np.arange(padded) < batch).astype(self.dtype),
@@ -199,40 +123,42 @@ class CompiledRollout:
             "action": self._lanes(lanes.action, padded, copy=True),
             "weights": np.ascontiguousarray(weights, self.dtype),
             "cost_weights": np.array(objective.cost_weights, np.float64),
-            "settings": np.array(settings, np.float64),
+            "settings": _settings(conditions, objective, duration_s),
             "fault_table": np.array(faults, np.float64),
             "totals": np.zeros((groups, 2)),
             "gradient": np.zeros((groups if gradients else 0, self.network.weights)),
             "ledger": self._lanes(shown, padded, np.float64, copy=True),
             "trouble": np.zeros((groups, 2), np.int64),
         }
-        self._call(arrays, steps, int(substeps.sum()), padded, gradients, ledger is not None)
+        numbers = {
+            "steps": steps,
+            "all_substeps": int(substeps.sum()),
+            "lanes": padded,
+            "gradients": int(gradients),
+            "faults": len(faults),
+            "scoring": int(ledger is not None),
+            "seed": draw.seed % 2**64,
+        }
+        self._call(numbers, arrays)
         if ledger is not None:
             ledger[...] = arrays["ledger"][:, :batch]
         totals = arrays["totals"].sum(axis=0)
         cost, weight = float(totals[0]), float(totals[1])
         kept = RolloutState(world.constants, world.delays, arrays["values"][:, :batch], arrays["clocks"][:, :batch])
         gradient = arrays["gradient"].sum(axis=0) / max(weight, 1e-3) if gradients else None
-        return RolloutResult(
-            cost, weight, gradient, Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch])
-        )
+        return RolloutResult(cost, weight, gradient, Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch]))
 
-    def _call(
-        self, arrays: dict[str, npt.NDArray[Any]], steps: int, substeps: int, padded: int, gradients: bool, scoring: bool
-    ) -> None:
-        groups, faults = padded // self.group, arrays["fault_table"].size // 3
-        need = 16 * self.group * self.dtype.itemsize  # slack for alignment
-        need += self._library.lp_workspace(steps, substeps, int(gradients)) * self.group * self.dtype.itemsize
+    def _call(self, numbers: Mapping[str, int], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        groups, size = numbers["lanes"] // self.group, self.group * self.dtype.itemsize
+        vectors = self._library.lp_workspace(numbers["steps"], numbers["all_substeps"], numbers["gradients"])
         pointers = {name: array.ctypes.data for name, array in arrays.items()}
 
         def part(index: int) -> None:
             first, last = (groups * i // self.threads for i in (index, index + 1))
-            if self._scratch[index].size < need:
-                self._scratch[index] = np.empty(need, np.uint8)
+            if self._scratch[index].size < vectors * size + 64:
+                self._scratch[index] = np.empty(vectors * size + 64, np.uint8)
             address = -(-self._scratch[index].ctypes.data // 64) * 64
-            job = _Job(
-                steps, substeps, padded, first, last, int(gradients), faults, int(scoring), workspace=address, **pointers
-            )
+            job = Job(**numbers, **pointers, first_group=first, last_group=last, workspace=address)
             self._library.lp_rollout(ctypes.byref(job))
 
         if self.threads == 1:
@@ -243,32 +169,36 @@ class CompiledRollout:
         for step, lane in arrays["trouble"]:
             if lane >= 0:
                 raise SimulationError(
-                    f"the command of drone {lane} is not finite at step {step} of {steps}; "
+                    f"the command of drone {lane} is not finite at step {step} of {numbers['steps']}; "
                     "the policy or its state has diverged"
                 )
 
-    def _lanes(
-        self, array: npt.NDArray[Any], padded: int, dtype: Any = None, copy: bool = False
-    ) -> npt.NDArray[Any]:
+    def noise(self, seed: int, steps: int, batch: int) -> tuple[Reals, Reals]:
+        """What a rollout draws from a seed, as `Draw.noise` has it: for a second engine on the same numbers."""
+        padded = -(-batch // self.group) * self.group
+        normal, uniform = (np.empty((steps, rows, padded), self.dtype) for rows in (NORMALS, UNIFORMS))
+        pointers = (ctypes.c_void_p(array.ctypes.data) for array in (normal, uniform))
+        self._library.lp_noise(ctypes.c_uint64(seed % 2**64), ctypes.c_int64(steps), ctypes.c_int64(padded), *pointers)
+        return normal[..., :batch], uniform[..., :batch]
+
+    def _lanes(self, array: npt.NDArray[Any], padded: int, dtype: Any = None, copy: bool = False) -> npt.NDArray[Any]:
         """The array in rows of `padded` lanes; further lanes repeat the last one and count for nothing."""
         dtype, missing = dtype or self.dtype, padded - array.shape[-1]
         if missing:
             return np.concatenate([array, np.repeat(array[..., -1:], missing, axis=-1)], axis=-1, dtype=dtype)
         return np.array(array, dtype=dtype, order="C") if copy else np.ascontiguousarray(array, dtype)
 
-    def _check(
-        self, lanes: Lanes, weights: Reals, draw: Draw, conditions: Conditions, objective: Objective
-    ) -> None:
+    def _check(self, lanes: Lanes, weights: Reals, draw: Draw, conditions: Conditions, objective: Objective) -> None:
         batch, steps = len(lanes.world), len(draw.dt_s)
         shapes = {
             "weights": (weights.shape, (self.network.weights,)),
             "h": (lanes.h.shape, (self.network.units, batch)),
             "action": (lanes.action.shape, (self.network.outputs, batch)),
             "dt_s": (draw.dt_s.shape, (steps, batch)),
-            "normal": (draw.normal.shape, (steps, NORMALS, batch)),
-            "uniform": (draw.uniform.shape, (steps, UNIFORMS, batch)),
             "cost_weights": ((len(objective.cost_weights),), (self.model.cost.weights,)),
         }
+        for name, part, rows in zip(("normal", "uniform"), draw.noise or (), (NORMALS, UNIFORMS), strict=False):
+            shapes[name] = (part.shape, (steps, rows, batch))
         for name, (found, wanted) in shapes.items():
             if found != wanted:
                 raise ConfigError(f"{name} has shape {found}; {wanted} is needed for these lanes, steps and network")
@@ -283,21 +213,10 @@ class CompiledRollout:
             )
 
 
-def new_ledger(batch: int) -> npt.NDArray[np.float64]:
-    """Scores of flights that have not begun, (len(LEDGER), B)."""
-    ledger = np.zeros((len(LEDGER), batch))
-    ledger[0] = np.inf
-    return ledger
-
-
-def draw_noise(rng: np.random.Generator, steps: int, batch: int, dtype: Any = np.float32) -> tuple[Reals, Reals]:
-    """(normal, uniform) of a `Draw`."""
-    return (
-        rng.standard_normal((steps, NORMALS, batch), dtype=dtype),
-        rng.random((steps, UNIFORMS, batch), dtype=dtype),
-    )
-
-
-def same_lanes(state: RolloutState, chosen: Sequence[int]) -> RolloutState:
-    """A part of the drones."""
-    return RolloutState(*(np.ascontiguousarray(getattr(state, f.name)[:, chosen]) for f in fields(RolloutState)))
+def _settings(conditions: Conditions, objective: Objective, duration_s: float) -> npt.NDArray[np.float64]:
+    """The numbers that the first enum of records.c names."""
+    tilt = math.cos(math.radians(TILT_LIMIT_DEG))
+    measure_after_s = min(MEASURE_AFTER_S, duration_s / 2.0)
+    times = (conditions.hold_s, conditions.sensor_jitter, conditions.gyro_walk_rad_s2)
+    early = (objective.early_s, objective.early_weight)
+    return np.array([*times, *early, duration_s, TILT_AFTER_S, tilt, measure_after_s])

@@ -181,14 +181,15 @@ static void keep_score(const Job *job, World *w, int64_t lane) {
 /* One control step. Returns the first lane whose command is not finite, or -1. */
 static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     Step *r = job->gradients ? w->steps + k : w->steps;
-    V seen[LP_OBS], command[4], noise[LP_NOISE], walk = v_set(job->settings[GYRO_WALK]), drifted[LP_DRIFT];
+    V seen[LP_OBS], command[4], walk = v_set(job->settings[GYRO_WALK]), drifted[LP_DRIFT];
     const double *dt = job->dt_s + k * job->lanes + lane;
     const V *h = w->h[k & 1];
     V *h_next = w->h[(k + 1) & 1];
-    load_noise(job, k, lane, noise);
+    V *noise = r->noise;
+    if (job->normal) load_noise(job->normal, job->uniform, k, job->lanes, lane, noise);
+    else draw_noise(&w->stream, noise);
     FOR_LANES flags_of(&r->moving)[l] = isinf(w->release[l]) ? 0 : -1;
     r->dt = as_real(w->dt);
-    r->moving_real = one_where(r->moving);
     observe_inputs(w, r->seen);
     observe(r->seen, w->constants, seen);
     net_step(job->weights, seen, h, r->dt, r->net, h_next, r->action);

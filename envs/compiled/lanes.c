@@ -37,6 +37,13 @@ static inline V age_of(const double *now, const double *stamp) {
     return v;
 }
 
+/* clock = value where the mask is set. */
+static inline void choose_clock(double *clock, VI mask, const double *value) {
+    Clock chosen;
+    FOR_LANES chosen[l] = flags_of(&mask)[l] ? value[l] : clock[l];
+    memcpy(clock, chosen, sizeof chosen);
+}
+
 /* A slow sensor: its clock, the sample under way and the sample held. */
 typedef struct {
     Clock next, start, stamp, deliver, held_stamp;
@@ -49,11 +56,10 @@ static inline VI deliver(Slow *s, const double *t, int width) {
     VI due;
     FOR_LANES flags_of(&due)[l] = s->deliver[l] <= t[l] + EPS_S ? -1 : 0;
     if (!any_lane(due)) return due;
-    FOR_LANES {
-        int d = s->deliver[l] <= t[l] + EPS_S;
-        s->held_stamp[l] = d ? s->stamp[l] : s->held_stamp[l];
-        s->deliver[l] = d ? (double)INFINITY : s->deliver[l];
-    }
+    Clock never;
+    FOR_LANES never[l] = (double)INFINITY;
+    choose_clock(s->held_stamp, due, s->stamp);
+    choose_clock(s->deliver, due, never);
     for (int j = 0; j < width; ++j) s->held[j] = v_where(due, s->pending[j], s->held[j]);
     s->fresh |= due;
     return due;
@@ -67,7 +73,7 @@ static inline VI closing(const Slow *s, const double *t) {
 
 /* What decides whether a sample is heard: outage after release, faults, chance of loss. */
 typedef struct {
-    const double *latency_s, *outage_start_s, *outage_end_s;
+    Clock latency_s, outage_start_s, outage_end_s;
     V hz, dropout;
 } Rules;
 
@@ -90,16 +96,17 @@ static inline VI close_window(
     Slow *s, Rules *r, VI closes, VI heard, const V *sample, int width, const double *t, V unit, double jitter
 ) {
     VI sent = closes & heard;
+    Clock following;
+    FOR_LANES following[l] = (1.0 + jitter * (2.0 * (double)lanes_of(&unit)[l] - 1.0)) / (double)lanes_of(&r->hz)[l];
     FOR_LANES {
-        int c = flags_of(&closes)[l] != 0, q = flags_of(&sent)[l] != 0;
-        double period = (1.0 + jitter * (2.0 * (double)lanes_of(&unit)[l] - 1.0)) / (double)lanes_of(&r->hz)[l];
-        double following = s->next[l] + period;
-        following = following <= t[l] ? t[l] + period : following;
-        s->next[l] = c ? following : s->next[l];
-        s->start[l] = c ? t[l] : s->start[l];
-        s->stamp[l] = q ? t[l] : s->stamp[l];
-        s->deliver[l] = q ? t[l] + r->latency_s[l] : s->deliver[l];
+        double later = t[l] + following[l], next = s->next[l] + following[l];
+        following[l] = next <= t[l] ? later : next;
     }
+    choose_clock(s->next, closes, following);
+    choose_clock(s->start, closes, t);
+    choose_clock(s->stamp, sent, t);
+    FOR_LANES following[l] = t[l] + r->latency_s[l];
+    choose_clock(s->deliver, sent, following);
     for (int j = 0; j < width; ++j) s->pending[j] = v_where(sent, sample[j], s->pending[j]);
     return sent;
 }

@@ -2,9 +2,10 @@
 
 typedef struct {
     int64_t steps, all_substeps, lanes, first_group, last_group, gradients, faults, scoring;
+    uint64_t seed;                 /* of the numbers that are drawn */
     const int32_t *substeps;       /* (steps,) */
     const double *dt_s;            /* (steps, lanes) */
-    const real *normal, *uniform;  /* (steps, LP_NORMALS, lanes), (steps, LP_NOISE - LP_NORMALS, lanes) */
+    const real *normal, *uniform;  /* (steps, LP_NORMALS, lanes), (steps, LP_NOISE - LP_NORMALS, lanes), or NULL: drawn */
     const real *constants;         /* (LP_CONSTANTS, lanes) */
     const double *delays;          /* (LP_DELAYS, lanes) */
     const real *counted;           /* (lanes,) 1, or 0 for padding */
@@ -35,7 +36,7 @@ typedef struct {
 } Substep;
 
 typedef struct {
-    V seen[LP_SEEN], drift[LP_DRIFT], wind[3], acc[3], action[NET_OUTPUTS], share, dt, moving_real, h_both[2];
+    V noise[LP_NOISE], seen[LP_SEEN], drift[LP_DRIFT], wind[3], acc[3], action[NET_OUTPUTS], share, dt, h_both[2];
     VI moving, released, accel_off, flow_due, range_due;
     const V *previous;
     Substep *first;
@@ -47,10 +48,11 @@ typedef struct {
     V acc[3], drift[LP_DRIFT], gyro[3], accel[3], gyro_sum[3], count, integral[2];
     V h[2][NET_UNITS + 1], previous[NET_OUTPUTS];
     VI accel_fresh;
+    Stream stream;
     Slow flow, range;
     Clock t, dt, release, accel_stamp;
     Rules flow_rules, range_rules;
-    const double *command_latency_s;
+    Clock command_latency_s;
     int32_t effect[LANES];
     V *body;             /* current physical state, inside the newest Substep */
     V (*commands)[4];    /* LP_HISTORY of before, then one a step */
@@ -61,8 +63,6 @@ typedef struct {
     V in_effect[4];
     V cost, weight;
 } World;
-
-enum { DELAY_FLOW, DELAY_RANGE, DELAY_COMMAND, FLOW_OUT, FLOW_BACK, RANGE_OUT, RANGE_BACK };
 
 /* Vectors that hold so many bytes, in whole cache lines. */
 #define IN_V(bytes) (((int64_t)(bytes) + 63) / 64 * 64 / (int64_t)sizeof(V))
@@ -127,12 +127,4 @@ static void exchange(const Job *job, World *w, V *body, int64_t lane, int write)
         double *at = job->clocks + i * job->lanes + lane;
         if (write) memcpy(at, mine, sizeof(Clock)); else memcpy(mine, at, sizeof(Clock));
     }
-}
-
-/* The random numbers of control step k. */
-static inline void load_noise(const Job *job, int64_t k, int64_t lane, V *noise) {
-    enum { UNIFORMS = LP_NOISE - LP_NORMALS };
-    for (int i = 0; i < LP_NORMALS; ++i) noise[i] = v_load(job->normal + (k * LP_NORMALS + i) * job->lanes + lane);
-    for (int i = 0; i < UNIFORMS; ++i)
-        noise[LP_NORMALS + i] = v_load(job->uniform + (k * UNIFORMS + i) * job->lanes + lane);
 }

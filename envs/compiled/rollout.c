@@ -1,21 +1,19 @@
 /* The call: every lane group through time and, with gradients, back. Groups do not touch each other. */
 
 static void begin(const Job *job, World *w, int64_t lane) {
-    const double *d = job->delays + lane;
     int64_t row = job->lanes;
     memset(w, 0, sizeof *w);
     lay_out(w, job->steps, job->all_substeps, job->gradients);
     for (int i = 0; i < LP_CONSTANTS; ++i) w->constants[i] = v_load(job->constants + i * row + lane);
     for (int i = 0; i < LP_COST_WEIGHTS; ++i) w->cost_weights[i] = v_set((real)job->cost_weights[i]);
-    w->flow_rules = (Rules){
-        d + DELAY_FLOW * row, d + FLOW_OUT * row, d + FLOW_BACK * row,
-        w->constants[LP_AT_flow_hz], w->constants[LP_AT_flow_dropout],
+    w->flow_rules.hz = w->constants[LP_AT_flow_hz], w->flow_rules.dropout = w->constants[LP_AT_flow_dropout];
+    w->range_rules.hz = w->constants[LP_AT_range_hz], w->range_rules.dropout = w->constants[LP_AT_range_dropout];
+    double *delays[] = {
+        w->flow_rules.latency_s, w->range_rules.latency_s, w->command_latency_s, w->flow_rules.outage_start_s,
+        w->flow_rules.outage_end_s, w->range_rules.outage_start_s, w->range_rules.outage_end_s,
     };
-    w->range_rules = (Rules){
-        d + DELAY_RANGE * row, d + RANGE_OUT * row, d + RANGE_BACK * row,
-        w->constants[LP_AT_range_hz], w->constants[LP_AT_range_dropout],
-    };
-    w->command_latency_s = d + DELAY_COMMAND * row;
+    for (int i = 0; i < LP_DELAYS; ++i) memcpy(delays[i], job->delays + i * row + lane, sizeof(Clock));
+    w->stream = streams(job->seed, lane);
     w->body = w->substeps->body;
     exchange(job, w, w->body, lane, 0);
     for (int i = 0; i < NET_UNITS; ++i) w->h[0][i] = v_load(job->h + i * row + lane);
@@ -47,7 +45,7 @@ int64_t lp_rollout(const Job *job) {
         if (bad >= 0) continue;
         job->totals[2 * g] = v_sum(w->cost);
         job->totals[2 * g + 1] = v_sum(w->weight);
-        if (job->gradients) backward(job, w, lane, job->gradient + g * NET_WEIGHTS);
+        if (job->gradients) backward(job, w, job->gradient + g * NET_WEIGHTS);
         end(job, w, lane);
     }
     return failed;

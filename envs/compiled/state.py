@@ -19,7 +19,7 @@ from envs.conditions import Conditions
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body
 from envs.sensors import ImuModel, read_imu, specific_force
-from liquid_pilot.geometry import rotation_matrix
+from liquid_pilot.geometry import Matrix3, rotation_matrix
 from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, INITIAL_RANGE_M
 from liquid_pilot.ops import NUMPY_OPS
 from liquid_pilot.rate_loop import RateLoopState
@@ -70,7 +70,13 @@ CLOCK_ROWS: Final[tuple[tuple[str, int], ...]] = (
     *((f"range.{name}", 1) for name in _CHANNEL),
     ("command_times_s", HISTORY),
 )
-DELAYS: Final = ("flow_latency_s", "range_latency_s", "command_latency_s", "flow_outage_s", "range_outage_s")
+DELAY_ROWS: Final[tuple[tuple[str, int], ...]] = (
+    ("flow_latency_s", 1),
+    ("range_latency_s", 1),
+    ("command_latency_s", 1),
+    ("flow_outage_s", 2),
+    ("range_outage_s", 2),
+)
 _TIMES: Final = ("latency", "outage", "phase")
 _WIDTHS: Final = {  # of the drawn values that are vectors
     "inertia_kg_m2": 3,
@@ -103,7 +109,7 @@ CONSTANTS: Final = slices(CONSTANT_ROWS)
 VALUE_COUNT: Final = sum(width for _, width in VALUE_ROWS)
 CLOCK_COUNT: Final = sum(width for _, width in CLOCK_ROWS)
 CONSTANT_COUNT: Final = sum(width for _, width in CONSTANT_ROWS)
-DELAY_COUNT: Final = 7
+DELAY_COUNT: Final = sum(width for _, width in DELAY_ROWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ def reset(
     """Every drone in the hand at t = 0, with its first IMU sample read."""
     n = len(flights)
     constants = np.concatenate([getattr(flights, name).T.reshape(width, n) for name, width in CONSTANT_ROWS])
-    delays = np.concatenate([np.atleast_2d(getattr(flights, name).T) for name in DELAYS])
+    delays = np.concatenate([np.atleast_2d(getattr(flights, name).T) for name, _ in DELAY_ROWS])
     values, clocks = np.zeros((VALUE_COUNT, n)), np.zeros((CLOCK_COUNT, n))
     body = values[VALUES["body"]]
     body[2], body[6:10] = flights.height_m, flights.attitude_wxyz.T
@@ -161,7 +167,8 @@ def reset(
     clocks[CLOCKS["release_s"]] = np.inf
     clocks[CLOCKS["command_times_s"]] = -1e6
     for name in ("flow", "range"):
-        clocks[CLOCKS[f"{name}.next_s"]] = getattr(flights, f"{name}_phase") / getattr(flights, f"{name}_hz")
+        hz = getattr(flights, f"{name}_hz").astype(dtype)  # as the rollout sees it
+        clocks[CLOCKS[f"{name}.next_s"]] = getattr(flights, f"{name}_phase") / hz.astype(np.float64)
         clocks[CLOCKS[f"{name}.deliver_s"]] = np.inf
         clocks[CLOCKS[f"{name}.held_stamp_s"]] = -INITIAL_AGE_S
     return RolloutState(constants.astype(dtype), delays, values.astype(dtype), clocks)
@@ -171,7 +178,8 @@ def _first_imu(flights: Flights, rng: np.random.Generator) -> tuple[Any, Any]:
     """(gyro, accel), each (3, n), of drones that stand still."""
     zero = np.zeros(len(flights))
     noise = rng.standard_normal((6, len(flights))) * flights.noise_scale
-    matrix = rotation_matrix(tuple(flights.attitude_wxyz.T))
+    w, x, y, z = flights.attitude_wxyz.T
+    matrix: Matrix3[Any] = rotation_matrix((w, x, y, z))
     return read_imu(
         NUMPY_OPS,
         ImuModel(),
@@ -183,9 +191,7 @@ def _first_imu(flights: Flights, rng: np.random.Generator) -> tuple[Any, Any]:
     )
 
 
-def intervals(
-    conditions: Conditions, imu_hz: Reals, steps: int, rng: np.random.Generator
-) -> Clocks:
+def intervals(conditions: Conditions, imu_hz: Reals, steps: int, rng: np.random.Generator) -> Clocks:
     """IMU intervals of `steps` control steps, (steps, B). Mixed rates draw one interval for all lanes and jitter it."""
     unit = rng.random((steps, len(imu_hz)))
     if conditions.imu_mixed:

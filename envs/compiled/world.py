@@ -7,14 +7,12 @@ is a change of Python alone. C names and the order of their arrays are those tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from envs.airframe import Airframe
-from envs.compiled.derivative import vjp
-from envs.compiled.emit import emit_function
-from envs.compiled.expression import Expr, Graph
+from envs.compiled.equation import Arrays, Equation, Scalars
 from envs.compiled.state import (
     ACTUATORS,
     BODY,
@@ -28,7 +26,7 @@ from envs.compiled.state import (
     HISTORY,
     VALUE_COUNT,
 )
-from envs.compiled.tracer import TraceOps, flatten, unflatten
+from envs.compiled.tracer import flatten, unflatten
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import (
     FlowModel,
@@ -57,8 +55,7 @@ UNIFORM_ROWS: Final = {"FLOW_LOSS": 18, "FLOW_JITTER": 19, "RANGE_LOSS": 20, "RA
 NORMALS: Final = 18
 UNIFORMS: Final = 4
 
-Scalars: TypeAlias = Sequence[Any]
-Arrays: TypeAlias = Mapping[str, Scalars]
+_IMU, _FLOW, _RANGE = ImuModel(), FlowModel(), RangeModel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class EventCost:
-    """Cost of one event: `function(ops, weights, body, goal, action, previous)` with `weights` numbers set at run time."""
+    """Cost of one event: `function(ops, weights, body, goal, action, previous)`; so many weights, set at run time."""
 
     weights: int
     function: Callable[[Ops, Scalars, Body[Any], Goal, Scalars, Scalars], Any]
@@ -85,45 +82,9 @@ class WorldModel:
     airframe: Airframe
     limits: CommandLimits
     cost: EventCost
-    imu: ImuModel = ImuModel()
-    flow: FlowModel = FlowModel()
-    range: RangeModel = RangeModel()
-
-
-@dataclass(frozen=True, slots=True)
-class Equation:
-    """One C function: inputs with their lengths, and how outputs follow. wrt: inputs that get a gradient.
-
-    seeded: outputs that carry one back; stored: gradients that overwrite instead of being added.
-    """
-
-    name: str
-    inputs: dict[str, int]
-    outputs: Callable[[Ops, Arrays], dict[str, Scalars]]
-    wrt: tuple[str, ...] = ()
-    seeded: tuple[str, ...] = ()
-    stored: tuple[str, ...] = ()
-
-    def emit(self) -> str:
-        """C text of the function and, where something is differentiated, of NAME_vjp."""
-        graph = Graph()
-        given = {array: graph.inputs(array, count) for array, count in self.inputs.items()}
-        made = {array: list(values) for array, values in self.outputs(TraceOps(graph), given).items()}
-        text = emit_function(self.name, given, {f"new_{array}": values for array, values in made.items()})
-        if not self.wrt:
-            return text
-        bars = {f"bar_{array}": graph.inputs(f"bar_{array}", len(made[array])) for array in self.seeded}
-        chosen = [expression for array in self.wrt for expression in given[array]]
-        slopes = vjp(
-            [value for array in self.seeded for value in made[array]],
-            [seed for array in self.seeded for seed in bars[f"bar_{array}"]],
-            chosen,
-        )
-        found: dict[str, list[Expr]] = {}
-        for array in self.wrt:
-            found[f"to_{array}"], slopes = slopes[: self.inputs[array]], slopes[self.inputs[array] :]
-        added = frozenset(f"to_{array}" for array in self.wrt if array not in self.stored)
-        return text + emit_function(f"{self.name}_vjp", {**given, **bars}, found, added)
+    imu: ImuModel = _IMU
+    flow: FlowModel = _FLOW
+    range: RangeModel = _RANGE
 
 
 def named(constants: Scalars) -> dict[str, Any]:
@@ -249,7 +210,8 @@ def _range(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     body, _ = _machine(a["body"])
     distance = slant_distance(ops, body.position_m[2], rotation_matrix(body.attitude_wxyz))
     noise = a["noise"][0] * named(a["constants"])["noise_scale"]
-    return {"sample": [read_range(model.range, distance, noise)], "returns": [range_returns(ops, model.range, distance)]}
+    returns = range_returns(ops, model.range, distance)
+    return {"sample": [read_range(model.range, distance, noise)], "returns": [returns]}
 
 
 def _cost(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:

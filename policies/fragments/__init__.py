@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from envs.compiled.engine import NetworkSource
+from envs.compiled.job import NetworkSource
 from liquid_pilot.cells import CellSpec, parameters, weight_shapes
 from liquid_pilot.errors import ConfigError, unknown_name
 
@@ -41,7 +41,9 @@ def network_source(spec: CellSpec) -> NetworkSource:
     return NetworkSource("\n".join([defines, *texts]), spec.units, spec.outputs, parameters(spec))
 
 
-def flatten_weights(spec: CellSpec, weights: Mapping[str, npt.NDArray[Any]], dtype: Any = np.float32) -> npt.NDArray[Any]:
+def flatten_weights(
+    spec: CellSpec, weights: Mapping[str, npt.NDArray[Any]], dtype: Any = np.float32
+) -> npt.NDArray[Any]:
     """All weights in one array, in the order of `weight_shapes`."""
     return np.concatenate([np.asarray(weights[name], dtype).reshape(-1) for name in weight_shapes(spec)])
 

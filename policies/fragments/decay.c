@@ -5,9 +5,11 @@ enum { NET_HEADS = 2, NET_VECTORS = 0, NET_CELL_TAPE = 3 * NET_UNITS };
 static void cell_step(const LP_REAL *vectors, const V *heads, const V *h, V dt, V *tape, V *h_next) {
     (void)vectors;
     for (int n = 0; n < NET_UNITS; ++n) {
-        V target = v_tanh(heads[n]), rate = heads[NET_UNITS + n], keep = v_exp(-dt * v_softplus(rate));
+        V target = v_tanh(heads[n]), rate = heads[NET_UNITS + n], e = v_exp(-v_abs(rate));
+        V softplus = v_max(rate, v_set(0)) + v_log1p(e), keep = v_exp(-dt * softplus);
         h_next[n] = h[n] * keep + (1 - keep) * target;
-        tape[n] = target, tape[NET_UNITS + n] = keep, tape[2 * NET_UNITS + n] = v_sigmoid(rate);
+        tape[n] = target, tape[NET_UNITS + n] = keep;
+        tape[2 * NET_UNITS + n] = v_where((VI)(rate < v_set(0)), e, v_set(1)) / (1 + e); /* slope of softplus */
     }
 }
 

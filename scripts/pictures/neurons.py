@@ -117,9 +117,7 @@ def _tau_map(axes: Axes, trace: FlightTrace, t: Array, order: Order) -> None:
     tau_ms = 1e3 * trace.time_constant_s[:, order].T  # (units, T)
     low, high = np.percentile(tau_ms, [1.0, 99.0])
     norm = LogNorm(max(float(low), 1e-3), max(float(high), float(low) * 1.01, 2e-3))
-    mesh = axes.pcolormesh(
-        _edges(t), np.arange(len(tau_ms) + 1), tau_ms, cmap="cividis", norm=norm, rasterized=True
-    )
+    mesh = axes.pcolormesh(_edges(t), np.arange(len(tau_ms) + 1), tau_ms, cmap="cividis", norm=norm, rasterized=True)
     _rows(axes, len(tau_ms))
     axes.set_title("Time constant of each neuron (log colours)")
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.01, aspect=18, extend="both")

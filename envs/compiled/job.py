@@ -1,0 +1,101 @@
+"""What goes into and comes out of a compiled rollout, and the C structure that carries it."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from envs.compiled.state import Clocks, Reals, RolloutState
+
+LEDGER: Final = ("lowest_m", "highest_m", "tilted", "speed_error", "height_error", "weight")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSource:
+    """A network as C text.
+
+    text: enums NET_UNITS, NET_OUTPUTS, NET_WEIGHTS, NET_TAPE, NET_DELTA, NET_BLOCK; functions net_step, net_vjp,
+    net_gradient. units, outputs, weights: their sizes again.
+    """
+
+    text: str
+    units: int
+    outputs: int
+    weights: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The randomness of T control steps of B drones: intervals dt_s (T, B) in seconds, and noise.
+
+    noise: None = drawn in the rollout from `seed`, each drone a stream of its own; or (normal (T, NORMALS, B),
+    uniform (T, UNIFORMS, B)) with rows as `envs.batched_sensors.StepNoise` names them.
+    """
+
+    dt_s: Clocks
+    noise: tuple[Reals, Reals] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """How the cost of events adds up: weighed by dt, and by `early_weight` until `early_s` after release."""
+
+    cost_weights: tuple[float, ...]
+    early_s: float = 0.6
+    early_weight: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """What goes on from call to call. h (units, B), action (outputs, B): newest state and action of the network."""
+
+    world: RolloutState
+    h: Reals
+    action: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutResult:
+    """What a rollout came to.
+
+    cost: summed over events and lanes; weight: what it was weighed by. gradient: of `loss` in the flat weights,
+    (weights,), or None.
+    """
+
+    cost: float
+    weight: float
+    gradient: npt.NDArray[np.float64] | None
+    lanes: Lanes
+
+    @property
+    def loss(self) -> float:
+        """Mean cost per second of flight."""
+        return self.cost / max(self.weight, 1e-3)
+
+
+class Job(ctypes.Structure):
+    """`Job` of records.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in (
+            "steps", "all_substeps", "lanes", "first_group", "last_group", "gradients", "faults", "scoring"
+        )),
+        ("seed", ctypes.c_uint64),
+        *((name, ctypes.c_void_p) for name in (
+            "substeps", "dt_s", "normal", "uniform", "constants", "delays", "counted", "values", "clocks", "h",
+            "action", "weights", "cost_weights", "settings", "fault_table", "totals", "gradient", "ledger",
+            "trouble", "workspace",
+        )),
+    )  # fmt: skip
+
+
+def new_ledger(batch: int) -> npt.NDArray[np.float64]:
+    """Scores of flights that have not begun, (len(LEDGER), B)."""
+    ledger = np.zeros((len(LEDGER), batch))
+    ledger[0] = np.inf
+    return ledger

@@ -1,0 +1,126 @@
+"""Law of the network fragments: step and derivative are those of the torch network, for every form and depth."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from envs.compiled.emit import prelude
+from liquid_pilot import native
+from liquid_pilot.cells import CellSpec, parameters
+from liquid_pilot.errors import ConfigError
+from policies import fragments
+from policies.fragments import flatten_weights, network_source, split_weights
+from policies.network import PolicyNetwork
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
+
+LANES = 4  # of double in 32 bytes
+STEPS = 3
+DRIVER = """
+/* STEPS steps of NET_BLOCK lanes at most: loss = sum(bar_action * action) over steps + sum(bar_h * last h). */
+void drive(const double *w, const double *x, const double *dt, const double *h0, const double *bar_action,
+           const double *bar_h, double *action, double *h_last, double *slope, double *bar_x, double *bar_h0) {
+    enum { STEPS = 3 };
+    static V tape[STEPS][NET_TAPE], delta[STEPS][NET_DELTA], slopes[NET_WEIGHTS];
+    const V *tapes[STEPS];
+    V h[NET_UNITS + 1], next[NET_UNITS + 1], bar[NET_UNITS + 1], before[NET_UNITS + 1];
+    memcpy(h, h0, sizeof(V) * NET_UNITS);
+    for (int k = 0; k < STEPS; ++k) {
+        net_step(w, (const V *)x + k * NET_INPUTS, h, ((const V *)dt)[k], tape[k], next, (V *)action + k * NET_OUTPUTS);
+        memcpy(h, next, sizeof(V) * NET_UNITS);
+    }
+    memcpy(h_last, h, sizeof(V) * NET_UNITS);
+    memcpy(bar, bar_h, sizeof(V) * NET_UNITS);
+    for (int k = STEPS - 1; k >= 0; --k) {
+        net_vjp(w, tape[k], ((const V *)dt)[k], bar, (const V *)bar_action + k * NET_OUTPUTS, delta[k],
+                (V *)bar_x + k * NET_INPUTS, before);
+        memcpy(bar, before, sizeof(V) * NET_UNITS);
+        tapes[k] = tape[k];
+    }
+    memcpy(bar_h0, bar, sizeof(V) * NET_UNITS);
+    memset(slopes, 0, sizeof slopes);
+    net_gradient(1, tapes, delta[0], slopes);
+    net_gradient(2, tapes + 1, delta[1], slopes);
+    for (int i = 0; i < NET_WEIGHTS; ++i) slope[i] = v_sum(slopes[i]);
+}
+"""
+SPECS = (
+    CellSpec("decay", 5, 7, 3, 1, 10, 0.015),
+    CellSpec("decay", 5, 6, 4, 0, 1, 0.015),
+    CellSpec("default", 5, 7, 3, 1, 10, 0.015),
+    CellSpec("no_gate", 5, 3, 2, 1, 9, 0.02),
+    CellSpec("pure", 5, 7, 3, 0, 1, 0.015),
+    CellSpec("pure", 5, 7, 3, 1, 10, 0.015),
+    CellSpec("mlp", 5, 0, 3, 2, 10, 0.015),
+)
+
+
+def aligned(values: Any) -> Any:
+    """A copy at an address that vectors may be read from."""
+    room = np.zeros(values.size + 8)
+    start = -(room.ctypes.data // 8) % 8
+    found = room[start : start + values.size].reshape(values.shape)
+    found[...] = values
+    return found
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.form}-{s.backbone_layers}")
+def test_step_and_derivative_are_those_of_the_torch_network(spec: CellSpec) -> None:
+    rng = np.random.default_rng(0)
+    network = PolicyNetwork(spec, 1).double()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.as_tensor(rng.normal(size=parameter.shape)))
+    shapes: dict[str, tuple[int, ...]] = {"x": (STEPS, spec.inputs), "bar_action": (STEPS, spec.outputs)}
+    shapes |= {"h": (spec.units,), "bar_h": (spec.units,)}
+    given = {name: aligned(rng.normal(size=(*shape, LANES))) for name, shape in shapes.items()}
+    dt_s = aligned(rng.uniform(0.0, 0.05, (STEPS, LANES)))
+
+    x = torch.tensor(given["x"].transpose(2, 0, 1), requires_grad=True)
+    h = torch.tensor(given["h"].T, requires_grad=True)
+    actions, last = network(x, torch.tensor(dt_s.T), h)
+    loss = (actions * torch.tensor(given["bar_action"].transpose(2, 0, 1))).sum()
+    (loss + (last * torch.tensor(given["bar_h"].T)).sum()).backward()
+
+    library = native.build(f"{prelude(32, 'double')}\n{network_source(spec).text}\n{DRIVER}", "fragment")
+    named = {n.removeprefix("cell."): p.detach().numpy() for n, p in network.named_parameters()}
+    weights = flatten_weights(spec, named, np.float64)
+    made = [aligned(np.zeros(given[n].shape)) for n in ("bar_action", "h")] + [np.zeros(len(weights))]
+    made += [aligned(np.zeros(given[n].shape)) for n in ("x", "h")]
+    arrays = [weights, given["x"], dt_s, given["h"], given["bar_action"], given["bar_h"], *made]
+    library.drive(*(ctypes.c_void_p(array.ctypes.data) for array in arrays))
+
+    found_action, found_h, found_slope, found_x, found_h0 = made
+    assert_allclose(found_action.transpose(2, 0, 1), actions.detach().numpy(), atol=1e-13)
+    assert_allclose(found_h.T, last.detach().numpy(), atol=1e-13)
+    assert x.grad is not None
+    assert_allclose(found_x.transpose(2, 0, 1), x.grad.numpy(), atol=1e-12)
+    if spec.units:
+        assert h.grad is not None
+        assert_allclose(found_h0.T, h.grad.numpy(), atol=1e-12)
+    for name, slope in split_weights(spec, found_slope).items():
+        wanted = dict(network.named_parameters()).get(name, dict(network.named_parameters()).get(f"cell.{name}"))
+        assert wanted is not None and wanted.grad is not None
+        assert_allclose(slope, wanted.grad.numpy(), atol=1e-12, err_msg=name)
+
+
+def test_flat_weights_split_again() -> None:
+    spec = SPECS[0]
+    weights = PolicyNetwork(spec, 2).weights()
+    whole = flatten_weights(spec, weights)
+    assert whole.shape == (parameters(spec),) == (network_source(spec).weights,)
+    for name, part in split_weights(spec, whole).items():
+        assert_allclose(part, weights[name], atol=0.0)
+
+
+def test_form_without_fragment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(fragments.CELL_FILES, "pure")
+    with pytest.raises(ConfigError, match="choose one of: decay"):
+        network_source(replace(SPECS[0], form="pure"))

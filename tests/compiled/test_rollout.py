@@ -1,0 +1,298 @@
+"""Laws of the compiled rollout: it is the torch world and its gradient, whatever the lanes, threads or chunks."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from torch import Tensor
+
+from envs import batched_commands, batched_quad
+from envs.airframe import load_airframe
+from envs.batched_quad import BatchedQuad
+from envs.batched_sensors import step_noise
+from envs.batched_state import BatchedState, to_dict
+from envs.compiled import state as flat
+from envs.compiled import world
+from envs.compiled.engine import CompiledRollout
+from envs.compiled.job import LEDGER, Draw, Lanes, Objective, RolloutResult, new_ledger
+from envs.compiled.state import RolloutState, intervals
+from envs.conditions import MIXED_IMU_HZ, Conditions, Fault
+from envs.flights import draw_flights
+from liquid_pilot import native
+from liquid_pilot.command import DEFAULT_LIMITS, from_action
+from liquid_pilot.errors import ConfigError, SimulationError
+from policies.compiled_trainer import hover_rollout
+from policies.cost import CostWeights, hover_cost
+from policies.flat_state import pack, unpack
+from policies.fragments import flatten_weights
+from policies.network import PolicyNetwork, hover_spec
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
+
+AIRFRAME = load_airframe("cf2x")
+BUSY = Conditions(  # every branch of the loop: hold, release, losses, outages, faults, latencies, changing intervals
+    imu_hz=MIXED_IMU_HZ,
+    imu_mixed=True,
+    flow_hz=(20.0, 60.0),
+    flow_dropout=(0.0, 0.4),
+    range_dropout=(0.0, 0.3),
+    hold_s=0.1,
+    tilt_deg=(0.0, 30.0),
+    launch_height_m=(0.3, 2.0),
+    outage_chance=0.5,
+    faults=(Fault("accel", 0.2, 0.3), Fault("flow", 0.3, 0.4)),
+    setpoint_speed_m_s=(0.0, 0.5),
+    setpoint_yaw_rate_rad_s=(-0.5, 0.5),
+)
+OBJECTIVE = Objective(astuple(CostWeights()))
+SUBSTEP_S = 0.005
+Real = type[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One flight of both engines."""
+
+    conditions: Conditions
+    network: PolicyNetwork
+    start: BatchedState
+    draw: Draw
+    dtype: torch.dtype
+
+    def world(self) -> BatchedQuad:
+        return BatchedQuad(AIRFRAME, self.conditions, torch.Generator(), substep_s=SUBSTEP_S, dtype=self.dtype)
+
+    def weights(self) -> Any:
+        named = {n.removeprefix("cell."): p.detach().numpy() for n, p in self.network.named_parameters()}
+        return flatten_weights(self.network.spec, named, next(iter(named.values())).dtype)
+
+    def lanes(self) -> Lanes:
+        state = pack(self.start)
+        real = state.values.dtype
+        return Lanes(state, np.zeros((self.network.spec.units, len(state)), real), np.zeros((4, len(state)), real))
+
+
+def make_case(form: str, steps: int, lanes: int, real: Real = np.float64, conditions: Conditions = BUSY) -> Case:
+    dtype = torch.float64 if real == np.float64 else torch.float32
+    world_ = BatchedQuad(AIRFRAME, conditions, torch.Generator().manual_seed(1), substep_s=SUBSTEP_S, dtype=dtype)
+    start = world_.reset(draw_flights(AIRFRAME, conditions, lanes, np.random.default_rng(2)))
+    rng = np.random.default_rng(3)
+    network = PolicyNetwork(hover_spec(form), 4).to(dtype)
+    with torch.no_grad():
+        for parameter in network.parameters():  # so that no weight is zero, as a first bias is
+            parameter.add_(0.05 * torch.as_tensor(rng.normal(size=parameter.shape), dtype=dtype))
+    dt_s = intervals(conditions, np.full(lanes, conditions.imu_hz[0]), steps, rng)
+    normal, uniform = rng.normal(size=(steps, 18, lanes)), rng.random((steps, 4, lanes))
+    return Case(conditions, network, start, Draw(dt_s, (normal.astype(real), uniform.astype(real))), dtype)
+
+
+@cache
+def rollout(form: str, real: Real = np.float64, lane_bytes: int | None = None, threads: int = 1) -> CompiledRollout:
+    made = hover_rollout(AIRFRAME, hover_spec(form), substep_s=SUBSTEP_S, dtype=real, threads=threads)
+    if lane_bytes is None:
+        return made
+    return CompiledRollout(made.model, made.network, real, lane_bytes, SUBSTEP_S, threads)
+
+
+def fly_torch(case: Case) -> tuple[Tensor, list[BatchedState], Tensor]:
+    """(loss, states after every event, h), by the reference."""
+    world_, state = case.world(), case.start
+    h = case.network.initial_state(len(state.t_s))
+    previous = torch.zeros((len(state.t_s), 4), dtype=case.dtype)
+    total, weight, states = torch.zeros(()), torch.zeros(()), []
+    assert case.draw.noise is not None
+    normal, uniform = (torch.as_tensor(part) for part in case.draw.noise)
+    for k, dt_s in enumerate(torch.as_tensor(case.draw.dt_s)):
+        action, h = case.network.step(world_.observe(state), h, state.dt_s)
+        command = from_action(DEFAULT_LIMITS, (action[:, 0], action[:, 1], action[:, 2], action[:, 3]))
+        state = world_.step(state, command, dt_s, step_noise(normal[k], uniform[k]))
+        since = state.t_s - state.release_s
+        early = (since < OBJECTIVE.early_s).double()  # torch.where of two numbers would be float32
+        share = (1.0 - (1.0 - OBJECTIVE.early_weight) * early) * (since > 0)
+        share = (share * state.dt_s).to(case.dtype)
+        total = total + (hover_cost(CostWeights(), state, action, previous) * share).sum()
+        weight, previous = weight + share.sum(), action
+        states.append(state)
+    return total / weight, states, h
+
+
+def fly(case: Case, engine: CompiledRollout, gradients: bool = True) -> RolloutResult:
+    return engine.run(case.lanes(), case.weights(), case.draw, case.conditions, OBJECTIVE, gradients)
+
+
+def assert_same_state(found: RolloutState, wanted: RolloutState, tolerance: float) -> None:
+    assert_allclose(found.values, wanted.values, rtol=tolerance, atol=tolerance)
+    assert_allclose(found.clocks, wanted.clocks, rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["decay", "default", "mlp"])
+def test_loss_gradient_and_state_are_those_of_torch(form: str) -> None:
+    case = make_case(form, steps=40, lanes=11)
+    loss, states, h = fly_torch(case)
+    loss.backward()
+    slopes = {n.removeprefix("cell."): p.grad.numpy() for n, p in case.network.named_parameters() if p.grad is not None}
+    wanted = flatten_weights(case.network.spec, slopes, np.float64)
+    found = fly(case, rollout(form))
+    assert found.gradient is not None
+    assert found.loss == pytest.approx(float(loss.detach()), rel=1e-9)
+    assert np.linalg.norm(found.gradient - wanted) <= 1e-8 * np.linalg.norm(wanted)
+    assert_same_state(found.lanes.world, pack(states[-1]), 1e-9)
+    assert_allclose(found.lanes.h.T, h.detach().numpy(), atol=1e-9)
+    kept = pack(states[-1])
+    assert np.isfinite(kept.clock("release_s")).all()  # the case flew: released, heard flow, lost some
+    assert (kept.clock("flow.held_stamp_s") > 0).any() and (kept.value("range.held") != 1.0).any()
+
+
+def test_float32_gradient_is_that_of_torch_in_float32() -> None:
+    case = make_case("decay", steps=40, lanes=32, real=np.float32)
+    loss, _, _ = fly_torch(case)
+    loss.backward()
+    slopes = {n.removeprefix("cell."): p.grad.numpy() for n, p in case.network.named_parameters() if p.grad is not None}
+    wanted = flatten_weights(case.network.spec, slopes, np.float64)
+    found = fly(case, rollout("decay", np.float32))
+    assert found.gradient is not None
+    assert found.loss == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert np.linalg.norm(found.gradient - wanted) <= 1e-5 * np.linalg.norm(wanted)
+
+
+def test_gradients_threads_and_chunks_do_not_change_the_flight() -> None:
+    case = make_case("decay", steps=30, lanes=37, real=np.float32)
+    engine = rollout("decay", np.float32)
+    whole = fly(case, engine)
+    threaded = fly(case, rollout("decay", np.float32, threads=3))
+    assert whole.gradient is not None and threaded.gradient is not None
+    assert_array_equal(whole.gradient, threaded.gradient)
+    assert fly(case, engine, gradients=False).cost == whole.cost == threaded.cost
+    assert case.draw.noise is not None
+    lanes, cost = case.lanes(), 0.0
+    for part in (slice(0, 13), slice(13, 30)):
+        draw = Draw(case.draw.dt_s[part], (case.draw.noise[0][part], case.draw.noise[1][part]))
+        done = engine.run(lanes, case.weights(), draw, case.conditions, OBJECTIVE, gradients=False)
+        lanes, cost = done.lanes, cost + done.cost
+    assert_array_equal(lanes.world.values, whole.lanes.world.values)
+    assert_array_equal(lanes.world.clocks, whole.lanes.world.clocks)
+    assert_array_equal(lanes.h, whole.lanes.h)
+    assert cost == pytest.approx(whole.cost, rel=1e-6)
+
+
+def test_a_drone_flies_the_same_alone() -> None:
+    case = make_case("decay", steps=20, lanes=21, real=np.float32)
+    dt_s = np.broadcast_to(case.draw.dt_s[:, :1], case.draw.dt_s.shape)  # the longest interval sets the substeps
+    case = replace(case, draw=replace(case.draw, dt_s=dt_s))
+    engine, start = rollout("decay", np.float32), case.lanes()
+    together = fly(case, engine).lanes.world
+    assert case.draw.noise is not None
+    one = slice(18, 19)
+    alone = engine.run(
+        Lanes(
+            RolloutState(*(np.ascontiguousarray(part[:, one]) for part in astuple(start.world))),
+            start.h[:, one],
+            start.action[:, one],
+        ),
+        case.weights(),
+        Draw(dt_s[:, one], (case.draw.noise[0][..., one], case.draw.noise[1][..., one])),
+        case.conditions,
+        OBJECTIVE,
+    )
+    assert_array_equal(alone.lanes.world.values, together.values[:, one])
+    assert_array_equal(alone.lanes.world.clocks, together.clocks[:, one])
+
+
+@pytest.mark.parametrize("lane_bytes", [16, 32, 64])
+def test_every_lane_width_flies_alike(lane_bytes: int) -> None:
+    case = make_case("decay", steps=15, lanes=9, real=np.float32)
+    wanted, found = fly(case, rollout("decay", np.float32)), fly(case, rollout("decay", np.float32, lane_bytes))
+    assert found.gradient is not None and wanted.gradient is not None
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
+    assert np.linalg.norm(found.gradient - wanted.gradient) <= 1e-4 * np.linalg.norm(wanted.gradient)
+
+
+def test_drawn_noise_is_normal_uniform_and_what_the_rollout_flies() -> None:
+    engine, case = rollout("decay", np.float32), make_case("decay", steps=30, lanes=37, real=np.float32)
+    normal, uniform = engine.noise(5, 400, 256)
+    flat_normal = normal.astype(np.float64).reshape(-1)
+    assert abs(flat_normal.mean()) < 4e-3 and abs(flat_normal.std() - 1.0) < 4e-3
+    assert abs((flat_normal**4).mean() - 3.0) < 0.05
+    assert 0.0 < uniform.min() and uniform.max() < 1.0 and abs(uniform.mean() - 0.5) < 4e-3
+    rows = np.concatenate([normal, uniform], axis=1).transpose(1, 0, 2).reshape(22, -1)
+    shifted = np.concatenate([rows, np.roll(rows, 1, axis=1)])  # rows, and the next drone's
+    assert np.abs(np.corrcoef(shifted) - np.eye(44)).max() < 0.015
+    seeded = replace(case, draw=Draw(case.draw.dt_s, seed=9))
+    given = replace(case, draw=Draw(case.draw.dt_s, engine.noise(9, 30, 37)))
+    assert_array_equal(fly(seeded, engine).gradient, fly(given, engine).gradient)
+    assert fly(seeded, engine).cost != fly(replace(case, draw=Draw(case.draw.dt_s, seed=10)), engine).cost
+
+
+def test_score_is_that_of_the_torch_flights() -> None:
+    slow = replace(BUSY, imu_hz=(25.0, 25.0), imu_mixed=False, faults=())
+    case, duration_s = make_case("decay", steps=95, lanes=9, conditions=slow), 3.4
+    with torch.no_grad():
+        _, states, _ = fly_torch(case)
+    ledger = new_ledger(9)
+    rollout("decay").score(case.lanes(), case.weights(), case.draw, slow, ledger, duration_s)
+    found = dict(zip(LEDGER, ledger, strict=True))
+    since = torch.stack([s.t_s - s.release_s for s in states]).numpy()
+    flying = (since >= 0) & (since <= duration_s)
+    height = torch.stack([s.body.position_m[2] for s in states]).numpy()
+    assert_allclose(found["lowest_m"], np.where(flying, height, np.inf).min(axis=0), atol=1e-9)
+    assert_allclose(found["highest_m"], np.where(flying, height, 0.0).max(axis=0), atol=1e-9)
+    q = torch.stack([torch.stack(s.body.attitude_wxyz) for s in states]).numpy()
+    tilt = np.degrees(np.arccos(np.clip(1.0 - 2.0 * (q[:, 1] ** 2 + q[:, 2] ** 2), -1.0, 1.0)))
+    assert_array_equal(found["tilted"], (flying & (since >= 3.0) & (tilt >= 20.0)).any(axis=0))
+    weight = np.where(flying & (since >= duration_s / 2.0), case.draw.dt_s, 0.0)
+    goal = states[0].constants["setpoint_height_m"].numpy()
+    assert_allclose(found["height_error"], (np.abs(height - goal) * weight).sum(axis=0), rtol=1e-9)
+    assert_allclose(found["weight"], weight.sum(axis=0), rtol=1e-9)
+    want = states[0].constants["setpoint_velocity_m_s"].numpy()
+    v = torch.stack([torch.stack(s.body.velocity_m_s[:2]) for s in states]).numpy()
+    yaw = np.arctan2(2 * (q[:, 0] * q[:, 3] + q[:, 1] * q[:, 2]), 1 - 2 * (q[:, 2] ** 2 + q[:, 3] ** 2))
+    ex = v[:, 0] - (np.cos(yaw) * want[0] - np.sin(yaw) * want[1])
+    ey = v[:, 1] - (np.sin(yaw) * want[0] + np.cos(yaw) * want[1])
+    assert_allclose(found["speed_error"], (np.hypot(ex, ey) * weight).sum(axis=0), rtol=1e-6)
+
+
+def test_flat_state_is_the_torch_state() -> None:
+    case = make_case("decay", steps=1, lanes=5, real=np.float32)
+    ours, theirs = to_dict(unpack(pack(case.start)), "s"), to_dict(case.start, "s")
+    assert set(ours) == set(theirs)
+    for name, value in theirs.items():
+        assert ours[name].dtype == value.dtype and ours[name].shape == value.shape, name
+        assert torch.equal(ours[name], value) or name.endswith("_phase"), name  # a phase is spent at the launch
+    flights = draw_flights(AIRFRAME, BUSY, 5, np.random.default_rng(2))
+    made, wanted = flat.reset(AIRFRAME, flights, np.random.default_rng(0)), pack(case.start)
+    assert_array_equal(made.clocks, wanted.clocks)
+    assert_array_equal(made.constants, wanted.constants)
+    assert_array_equal(made.delays, wanted.delays)
+    for name in flat.VALUES:
+        if name not in ("gusts", "gyro_rad_s", "accel_m_s2"):  # these hold noise
+            assert_array_equal(made.value(name), wanted.value(name), err_msg=name)
+    assert_allclose(made.value("accel_m_s2"), wanted.value("accel_m_s2"), atol=3.0)
+    assert np.abs(made.value("accel_m_s2")).max() > 8.0
+
+
+def test_constants_that_both_engines_hold_are_equal() -> None:
+    assert flat.HISTORY == batched_commands.HISTORY
+    assert flat.LONGEST_LATENCY_S == batched_commands.LONGEST_LATENCY_S
+    assert world.ACCEL_WALK_RATIO == batched_quad.ACCEL_WALK_RATIO
+
+
+def test_what_cannot_be_flown_is_refused() -> None:
+    engine, case = rollout("decay", np.float32), make_case("decay", steps=3, lanes=18, real=np.float32)
+    broken = case.lanes()
+    broken.h[2, 17] = np.nan
+    with pytest.raises(SimulationError, match="drone 17 is not finite at step 0"):
+        engine.run(broken, case.weights(), case.draw, BUSY, OBJECTIVE)
+    with pytest.raises(ConfigError, match="weights has shape"):
+        engine.run(case.lanes(), case.weights()[:-1], case.draw, BUSY, OBJECTIVE)
+    with pytest.raises(ConfigError, match="pybullet"):
+        engine.run(case.lanes(), case.weights(), case.draw, replace(BUSY, faults=(Fault("imu", 1, 2),)), OBJECTIVE)
+    with pytest.raises(ConfigError, match="command_latency_s"):
+        engine.run(case.lanes(), case.weights(), case.draw, replace(BUSY, command_latency_s=(0.0, 0.5)), OBJECTIVE)
+    with pytest.raises(SimulationError, match="positive"):
+        engine.run(case.lanes(), case.weights(), Draw(0.0 * case.draw.dt_s), BUSY, OBJECTIVE)
