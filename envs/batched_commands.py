@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -13,10 +11,6 @@ from envs.batched_sensors import EPS_S
 from envs.batched_state import BatchedState
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.ops import Vec3
-
-LONGEST_LATENCY_S: Final = 0.030
-FASTEST_IMU_HZ: Final = 520.0  # shortest interval of a 440 Hz IMU with 15 % jitter
-HISTORY: Final = math.ceil(LONGEST_LATENCY_S * FASTEST_IMU_HZ) + 2
 
 
 def issue(state: BatchedState, command: tuple[Tensor, Vec3[Tensor]]) -> BatchedState:

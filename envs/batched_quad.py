@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from envs.airframe import Airframe
-from envs.batched_commands import HISTORY, LONGEST_LATENCY_S, command_at, issue
+from envs.batched_commands import command_at, issue
 from envs.batched_ops import TORCH_OPS
 from envs.batched_sensors import (
     EPS_S,
@@ -27,7 +27,7 @@ from envs.batched_sensors import (
     step_noise,
 )
 from envs.batched_state import BatchedState, SensorState, lane_constants, vec3
-from envs.conditions import SUBSTEP_S, Conditions
+from envs.conditions import ACCEL_WALK_RATIO, HISTORY, LONGEST_LATENCY_S, SUBSTEP_S, Conditions
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import FlowModel, ImuModel, RangeModel, read_imu, specific_force
@@ -37,8 +37,6 @@ from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body
 from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, Held, assemble
 from liquid_pilot.ops import Vec3, Vec4
 from liquid_pilot.rate_loop import RateLoopState
-
-ACCEL_WALK_RATIO = 10.0  # accelerometer bias walk over gyro bias walk, in SI units
 
 
 @dataclass(frozen=True, slots=True)

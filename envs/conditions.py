@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -15,6 +16,10 @@ FAULT_SENSORS: Final = ("flow", "range", "accel", "imu")
 SUBSTEP_S: Final = 0.002  # physics never takes a longer substep in evaluation
 SLOWEST_S: Final = 0.2  # longest IMU interval that is simulated
 MAX_TILT_DEG: Final = 45.0
+ACCEL_WALK_RATIO: Final = 10.0  # accelerometer bias walk over gyro bias walk, in SI units
+LONGEST_LATENCY_S: Final = 0.030  # of a command, in the batched engines
+FASTEST_IMU_HZ: Final = 520.0  # shortest interval of a 440 Hz IMU with 15 % jitter
+HISTORY: Final = math.ceil(LONGEST_LATENCY_S * FASTEST_IMU_HZ) + 2  # commands that a batched engine keeps
 
 
 @dataclass(frozen=True, slots=True)

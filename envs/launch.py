@@ -25,7 +25,6 @@ from liquid_pilot.observation import GRAVITY_M_S2
 from liquid_pilot.ops import FLOAT_OPS, Vec3
 
 CommandValues: TypeAlias = tuple[float, Vec3[float]]  # (thrust_m_s2, rates_rad_s)
-ACCEL_WALK_RATIO: Final = 10.0  # accelerometer bias walk over gyro bias walk, in SI units
 
 
 def _three(row: np.ndarray) -> Vec3[float]:

@@ -14,12 +14,11 @@ from envs.batched_state import BatchedState
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import draw_flights
 from envs.scoring import (
-    CEILING_M,
-    FLOOR_M,
     MEASURE_AFTER_S,
     TILT_AFTER_S,
     TILT_LIMIT_DEG,
     FlightScore,
+    out_of_bounds,
 )
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits, from_action
@@ -48,7 +47,7 @@ def _measure(ledger: _Ledger, state: BatchedState, duration_s: float) -> None:
     q = state.body.attitude_wxyz
     tilt = torch.rad2deg(torch.acos((1.0 - 2.0 * (q[1] ** 2 + q[2] ** 2)).clamp(-1.0, 1.0)))
     ledger.tilted |= flying & (since >= TILT_AFTER_S) & (tilt >= TILT_LIMIT_DEG)
-    measured = (flying & (since >= MEASURE_AFTER_S)).to(z.dtype)
+    measured = (flying & (since >= min(MEASURE_AFTER_S, duration_s / 2.0))).to(z.dtype)
     yaw = torch.atan2(2 * (q[0] * q[3] + q[1] * q[2]), 1 - 2 * (q[2] ** 2 + q[3] ** 2))
     want, v = state.constants["setpoint_velocity_m_s"], state.body.velocity_m_s
     ex = v[0] - (torch.cos(yaw) * want[0] - torch.sin(yaw) * want[1])
@@ -87,20 +86,11 @@ def evaluate_network(
 
 def _score(ledger: _Ledger, lane: int) -> FlightScore:
     weight = max(float(ledger.weight[lane]), 1e-9)
-    low, high = float(ledger.lowest_m[lane]), float(ledger.highest_m[lane])
-    if low < FLOOR_M:
-        reason = "ground"
-    elif high > CEILING_M:
-        reason = "ceiling"
-    elif bool(ledger.tilted[lane]):
-        reason = "tilt"
-    else:
-        reason = ""
+    reason = out_of_bounds(float(ledger.lowest_m[lane]), float(ledger.highest_m[lane]))
+    reason = reason or ("tilt" if bool(ledger.tilted[lane]) else "")
     if reason:
         return FlightScore(False, reason, float("inf"), float("inf"))
-    return FlightScore(
-        True, reason, float(ledger.speed_error[lane]) / weight, float(ledger.height_error[lane]) / weight
-    )
+    return FlightScore(True, "", float(ledger.speed_error[lane]) / weight, float(ledger.height_error[lane]) / weight)
 
 
 def evaluate_batched(

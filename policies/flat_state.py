@@ -17,11 +17,11 @@ from envs.compiled.state import (
     CLOCKS,
     CONSTANT_ROWS,
     DELAY_ROWS,
-    HISTORY,
     VALUES,
     RolloutState,
 )
 from envs.compiled.tracer import flatten, unflatten
+from envs.conditions import HISTORY
 
 _CHANNEL_CLOCKS: Final = ("next_s", "window_start_s", "pending_stamp_s", "deliver_s", "held_stamp_s")
 

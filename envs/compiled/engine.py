@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from envs.compiled.emit import prelude
 from envs.compiled.job import LEDGER, Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
-from envs.compiled.state import LONGEST_LATENCY_S, Reals, RolloutState
+from envs.compiled.state import Reals, RolloutState
 from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
-from envs.conditions import SUBSTEP_S, Conditions
+from envs.conditions import LONGEST_LATENCY_S, SUBSTEP_S, Conditions
 from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG
 from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.native import best_lane_bytes, build

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from envs.airframe import Airframe
 from envs.compiled.tracer import flatten
-from envs.conditions import Conditions
+from envs.conditions import HISTORY, Conditions
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body
 from envs.sensors import ImuModel, read_imu, specific_force
@@ -26,10 +26,6 @@ from liquid_pilot.rate_loop import RateLoopState
 
 Reals: TypeAlias = npt.NDArray[np.floating[Any]]
 Clocks: TypeAlias = npt.NDArray[np.float64]
-
-LONGEST_LATENCY_S: Final = 0.030
-FASTEST_IMU_HZ: Final = 520.0  # shortest interval of a 440 Hz IMU with 15 % jitter
-HISTORY: Final = math.ceil(LONGEST_LATENCY_S * FASTEST_IMU_HZ) + 2  # commands kept in the delay line
 
 _TRIPLE: Final = (0.0, 0.0, 0.0)
 BODY: Final[Body[float]] = Body(_TRIPLE, _TRIPLE, (1.0, 0.0, 0.0, 0.0), _TRIPLE)

@@ -23,10 +23,10 @@ from envs.compiled.state import (
     CONSTANTS,
     DELAY_COUNT,
     DRIFT_ROWS,
-    HISTORY,
     VALUE_COUNT,
 )
 from envs.compiled.tracer import flatten, unflatten
+from envs.conditions import ACCEL_WALK_RATIO, HISTORY
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import (
     FlowModel,
@@ -47,7 +47,6 @@ from liquid_pilot.geometry import rotation_matrix, to_body
 from liquid_pilot.observation import INITIAL_AGE_S, OBS_DIM, Held, assemble
 from liquid_pilot.ops import Ops
 
-ACCEL_WALK_RATIO: Final = 10.0  # accelerometer bias walk over gyro bias walk, in SI units
 MACHINE_ROWS: Final = BODY_ROWS + len(flatten(ACTUATORS))  # body and actuators
 SEEN_ROWS: Final = 17  # what `observe` is given beside the constants, see `_observe`
 NOISE_ROWS: Final = {"DRIFT": 0, "GYRO": 9, "FLOW": 15, "RANGE": 17}  # standard normal

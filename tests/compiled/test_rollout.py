@@ -12,13 +12,11 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor
 
-from envs import batched_commands, batched_quad
 from envs.airframe import load_airframe
 from envs.batched_quad import BatchedQuad
 from envs.batched_sensors import step_noise
 from envs.batched_state import BatchedState, to_dict
 from envs.compiled import state as flat
-from envs.compiled import world
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import LEDGER, Draw, Lanes, Objective, RolloutResult, new_ledger
 from envs.compiled.state import RolloutState, intervals
@@ -274,12 +272,6 @@ def test_flat_state_is_the_torch_state() -> None:
             assert_array_equal(made.value(name), wanted.value(name), err_msg=name)
     assert_allclose(made.value("accel_m_s2"), wanted.value("accel_m_s2"), atol=3.0)
     assert np.abs(made.value("accel_m_s2")).max() > 8.0
-
-
-def test_constants_that_both_engines_hold_are_equal() -> None:
-    assert flat.HISTORY == batched_commands.HISTORY
-    assert flat.LONGEST_LATENCY_S == batched_commands.LONGEST_LATENCY_S
-    assert world.ACCEL_WALK_RATIO == batched_quad.ACCEL_WALK_RATIO
 
 
 def test_what_cannot_be_flown_is_refused() -> None:
