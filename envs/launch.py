@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
-from envs.conditions import SUBSTEP_S, Conditions
+from envs.conditions import ACCEL_WALK_RATIO, SUBSTEP_S, Conditions
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Body
 from envs.pybullet_quad import ZERO3, PyBulletQuad, flight_params

@@ -185,17 +185,15 @@ def train(
     on_checkpoint: Callable[[], None],
     budget_s: float | None = None,
 ) -> None:
-    """Run to the end of the configuration, or of the budget in seconds (the schedule shrinks to fit).
+    """Run to the end of the configuration; a budget in seconds that is too short for it shrinks the schedule to fit.
 
     Validates and checkpoints every `validate_every` updates and at the end.
     """
-    config, started, began_at = trainer.config, time.perf_counter(), trainer.done
+    config, started = trainer.config, time.perf_counter()
 
     def share_done() -> float:
         counted = trainer.done / config.updates
-        if budget_s is None:
-            return counted
-        return max((time.perf_counter() - started) / budget_s, counted if began_at else 0.0)
+        return counted if budget_s is None else max(counted, (time.perf_counter() - started) / budget_s)
 
     while share_done() < 1.0 and trainer.done < config.updates:
         progress = trainer.update(share_done())
