@@ -1,0 +1,56 @@
+"""The shipped policy flies: in PyBullet through the controller, and as well in the batched engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from envs.airframe import load_airframe
+from envs.conditions import Conditions, Fault
+from envs.flights import draw_flights
+from envs.rollout import fly
+from envs.scoring import FlightScore, score_hover
+from liquid_pilot import Controller, load_bundle, native
+from policies.batched_evaluation import evaluate_batched
+from policies.compiled_trainer import evaluate_compiled
+
+AIRFRAME = load_airframe("cf2x")
+FLIGHTS, SECONDS = 5, 7.0
+
+
+def in_pybullet(conditions: Conditions, seed: int = 77) -> list[FlightScore]:
+    flights = draw_flights(AIRFRAME, conditions, FLIGHTS, np.random.default_rng([seed]))
+    controller = Controller.load("hover")
+    scores = []
+    for i in range(FLIGHTS):
+        controller.reset()
+        row, rng = flights.rows(slice(i, i + 1)), np.random.default_rng([seed, i, 1])
+        trace = fly(controller, AIRFRAME, row, conditions, rng, SECONDS)
+        scores.append(score_hover(trace, SECONDS))
+    return scores
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        Conditions(),
+        Conditions(imu_hz=(25.0, 400.0), imu_mixed=True, flow_dropout=(0.3, 0.3)),
+        Conditions(imu_hz=(50.0, 50.0), flow_hz=(20.0, 20.0), faults=(Fault("flow", 4.0, 5.0),)),
+    ],
+    ids=["100 Hz", "mixed, flow lost", "50 Hz, flow silent"],
+)
+def test_every_flight_from_a_hand_launch_stays_up(conditions: Conditions) -> None:
+    scores = in_pybullet(conditions)
+    assert [score.reason for score in scores] == [""] * FLIGHTS
+    assert float(np.median([score.speed_error_m_s for score in scores])) < 0.15
+    assert float(np.median([score.height_error_m for score in scores])) < 0.05
+
+
+def test_engines_agree_on_the_same_flights() -> None:
+    conditions = Conditions()
+    pybullet = in_pybullet(conditions)
+    evaluate = evaluate_compiled if native.available() else evaluate_batched  # these two are held equal elsewhere
+    batched = evaluate(load_bundle("hover"), AIRFRAME, conditions, FLIGHTS, 77, SECONDS)
+    assert [a.success for a in pybullet] == [b.success for b in batched]
+    ours, theirs = (np.mean([s.speed_error_m_s for s in scores]) for scores in (pybullet, batched))
+    assert ours == pytest.approx(theirs, rel=0.3)  # the noise differs, the flights do not
