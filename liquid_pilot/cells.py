@@ -2,7 +2,8 @@
 
 Published CfC forms: Hasani et al., "Closed-form continuous-time neural networks" (2022). `decay` is the
 exact step of dh/dt = (tanh(f) - h) / tau over dt with f and tau frozen: identity at dt = 0, |h| <= 1 for
-every input and every dt. Weight names and shapes are declared here and shared with the trainer.
+every input and every dt. `gru` (Cho et al., 2014, with the gates of PyTorch) is a rival that knows dt only as an
+input. Weight names and shapes are declared here and shared with the trainer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from liquid_pilot.errors import BundleError, ConfigError, MessageError, unknown_name
 
 F32: TypeAlias = npt.NDArray[np.float32]
-Heads: TypeAlias = tuple[F32, ...]  # linear maps of the backbone's output, (units,) each
+Heads: TypeAlias = tuple[F32, ...]  # linear maps of the backbone's output, then of the state, (units,) each
 Vectors: TypeAlias = tuple[F32, ...]  # parameters that belong to a neuron, (units,) each
 
 LECUN_GAIN: Final = 1.7159  # backbone activation: LECUN_GAIN * tanh(LECUN_SLOPE * u), as published
@@ -78,6 +79,15 @@ def pure(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
     return updated
 
 
+def gru(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
+    """Gated recurrent unit: h' = (1 - u) tanh(nx + r nh) + u h, r = sigmoid(rx + rh), u = sigmoid(ux + uh)."""
+    reset_x, update_x, new_x, reset_h, update_h, new_h = heads
+    update = sigmoid(update_x + update_h)
+    new = np.tanh(new_x + sigmoid(reset_x + reset_h) * new_h)
+    updated: F32 = (np.float32(1.0) - update) * new + update * h
+    return updated
+
+
 def memoryless(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
     """The empty state of a network without neurons that remember."""
     updated: F32 = h.copy()
@@ -88,14 +98,16 @@ def memoryless(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
 class Form:
     """A cell form: `update(heads, vectors, h, dt) -> h'`, and the names of its weights.
 
-    heads: linear maps, each a `NAME.weight` and a `NAME.bias`. vectors: parameters of shape (units,).
-    time_constant: of each neuron in time units, where the form has one.
+    heads: linear maps, each a `NAME.weight` and a `NAME.bias`. recurrent: more of them, of the state alone;
+    the backbone of such a form sees x alone. vectors: parameters of shape (units,). time_constant: of each
+    neuron in time units, where the form has one.
     """
 
     update: Callable[[Heads, Vectors, F32, float], F32]
     heads: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
     time_constant: Callable[[Heads, Vectors], F32] | None = None
+    recurrent: tuple[str, ...] = ()
 
 
 _GATED: Final = ("ff1", "ff2", "time_a", "time_b")
@@ -104,6 +116,7 @@ FORMS: Final[dict[str, Form]] = {
     "default": Form(default, _GATED),
     "no_gate": Form(no_gate, _GATED),
     "pure": Form(pure, ("ff1",), ("w_tau", "a")),
+    "gru": Form(gru, ("reset_x", "update_x", "new_x"), recurrent=("reset_h", "update_h", "new_h")),
     "mlp": Form(memoryless),
 }
 
@@ -156,11 +169,13 @@ def weight_shapes(spec: CellSpec) -> dict[str, tuple[int, ...]]:
         shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (rows, columns), (rows,)
         return rows
 
-    width = spec.inputs + spec.units
+    width = spec.inputs + (0 if form.recurrent else spec.units)
     for k in range(spec.backbone_layers):
         width = linear(f"backbone.{k}", spec.backbone_units, width)
     for head in form.heads:
         linear(head, spec.units, width)
+    for name in form.recurrent:
+        linear(name, spec.units, spec.units)
     for vector in form.vectors:
         shapes[vector] = (spec.units,)
     linear("readout", spec.outputs, spec.units or width)
@@ -215,8 +230,11 @@ class Network:
         check_weights(spec, weights)
         self.spec = spec
         self._form = FORMS[spec.form]
-        self._z = _input_of_ones(spec.inputs + spec.units)
-        self._x_part, self._h_part = self._z[: spec.inputs], self._z[spec.inputs : -1]
+        joined = 0 if self._form.recurrent else spec.units  # the state stands in z, or by itself
+        self._z = _input_of_ones(spec.inputs + joined)
+        self._state = _input_of_ones(spec.units)
+        self._x_part = self._z[: spec.inputs]
+        self._h_part = self._state[:-1] if self._form.recurrent else self._z[spec.inputs : -1]
         self._x_shape, self._h_shape = (spec.inputs,), (spec.units,)
         self._high, self._low = np.float32(VALUE_LIMIT), np.float32(-VALUE_LIMIT)
         self._layers: list[tuple[F32, F32, F32]] = []  # matrix, its input, where its tanh goes
@@ -228,15 +246,25 @@ class Network:
             self._layers.append((matrix, features, following[:-1]))
             features, gain = following, LECUN_GAIN
         self._features = features
-        heads = [_with_bias(weights[f"{n}.weight"], weights[f"{n}.bias"], gain, 1.0) for n in self._form.heads]
-        self._head_matrix = np.concatenate(heads) if heads else np.zeros((0, len(features)), np.float32)
-        self._head_out = np.zeros(len(self._head_matrix), np.float32)
-        self._heads = tuple(self._head_out[i * spec.units : (i + 1) * spec.units] for i in range(len(heads)))
+        self._head_matrix, self._head_out, of_features = self._stack(weights, self._form.heads, len(features), gain)
+        self._state_matrix, self._state_out, of_state = self._stack(
+            weights, self._form.recurrent, len(self._state), 1.0
+        )
+        self._heads = of_features + of_state
         self._vectors = tuple(np.array(weights[n], np.float32) for n in self._form.vectors)
         memory = spec.units > 0
         self._readout = _with_bias(weights["readout.weight"], weights["readout.bias"], 1.0 if memory else gain, 1.0)
         self._read = _input_of_ones(spec.units) if memory else features
         self._read_h = self._read[: spec.units]
+
+    def _stack(
+        self, weights: Mapping[str, F32], names: tuple[str, ...], columns: int, gain: float
+    ) -> tuple[F32, F32, Heads]:
+        """(matrix of all these heads, where its product goes, the heads as views of that)."""
+        maps = [_with_bias(weights[f"{n}.weight"], weights[f"{n}.bias"], gain, 1.0) for n in names]
+        matrix = np.concatenate(maps) if maps else np.zeros((0, columns), np.float32)
+        out, units = np.zeros(len(matrix), np.float32), self.spec.units
+        return matrix, out, tuple(out[i * units : (i + 1) * units] for i in range(len(maps)))
 
     def initial_state(self) -> F32:
         """State at the start of a flight: zeros, (units,)."""
@@ -279,6 +307,9 @@ class Network:
         for matrix, features, following in self._layers:
             np.tanh(np.dot(matrix, features), out=following)
         np.dot(self._head_matrix, self._features, out=self._head_out)
+        if self._form.recurrent:
+            np.clip(self._state, self._low, self._high, out=self._state)
+            np.dot(self._state_matrix, self._state, out=self._state_out)
 
 
 def parameters(spec: CellSpec) -> int:

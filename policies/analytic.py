@@ -20,11 +20,13 @@ from envs.airframe import Airframe, load_airframe
 from envs.conditions import Conditions, Fault
 from envs.flights import draw_flights
 from envs.scoring import summarise
-from liquid_pilot.errors import TrainingError
-from policies.backend import Backend, Carry, Recipe, make_backend
+from liquid_pilot.cells import CellSpec
+from liquid_pilot.errors import ConfigError, TrainingError, unknown_name
+from policies.backend import BACKENDS, Backend, Carry, Recipe
 from policies.cost import CostWeights
 from policies.curriculum import Curriculum, lesson
 from policies.network import PolicyNetwork, hover_spec
+from policies.torch_backend import TorchBackend
 
 FAILED_FLIGHT_M_S = 2.0  # a failed flight counts as this speed error in the validation score
 
@@ -69,6 +71,22 @@ class Progress:
     speed_error_median_m_s: float = math.nan
     height_error_median_m: float = math.nan
     score: float = math.nan
+
+
+def make_backend(
+    name: str, recipe: Recipe, spec: CellSpec, generator: torch.Generator, rng: np.random.Generator
+) -> Backend:
+    """The backend of that name. torch draws from `generator`, the compiled one from `rng`.
+
+    Raises `ConfigError` for another name, `NativeUnavailable` or `NativeBuildError` where C cannot be compiled.
+    """
+    if name == "torch":
+        return TorchBackend(recipe, spec, generator)
+    if name == "compiled":
+        from policies.compiled_trainer import CompiledBackend  # builds nothing until it is asked for
+
+        return CompiledBackend(recipe, spec, rng)
+    raise ConfigError(unknown_name("backend", name, list(BACKENDS)))
 
 
 class AnalyticTrainer:
@@ -139,7 +157,7 @@ class AnalyticTrainer:
         """Closed-loop score of the averaged weights at three conditions; keeps the best weights."""
         config = self.config
         summaries = []
-        for number, conditions in enumerate(VALIDATION):
+        for number, conditions in enumerate(validation(config.curriculum)):
             scores = self.backend.evaluate(
                 self.averaged, conditions, config.validation_flights, 10_000 + number, config.validation_s
             )
@@ -171,6 +189,16 @@ VALIDATION = (
     Conditions(imu_hz=(200.0, 200.0), flow_hz=(25.0, 25.0)),
     Conditions(imu_hz=(100.0, 100.0), flow_dropout=(0.3, 0.3), faults=(Fault("flow", 5.5, 6.5),)),
 )
+
+
+def validation(curriculum: Curriculum) -> tuple[Conditions, ...]:
+    """`VALIDATION` with its IMU rates inside the trained ones, so that no other rate helps to choose the weights."""
+    low, high = curriculum.imu_hz
+    found = []
+    for conditions in VALIDATION:
+        hz = min(max(conditions.imu_hz[0], low), high)
+        found.append(replace(conditions, imu_hz=(hz, hz)))
+    return tuple(found)
 
 
 def learning_rate_shape(share: float) -> float:

@@ -80,11 +80,31 @@ class Pure(nn.Module):
         return updated
 
 
+class Gru(nn.Module):
+    """h' = (1 - u) tanh(nx + r nh) + u h with r, u = sigmoid: the equations of `torch.nn.GRUCell`, with both biases.
+
+    Elapsed time acts as an input of the network alone.
+    """
+
+    def __init__(self, features: int, units: int) -> None:
+        super().__init__()
+        self.reset_x, self.update_x = nn.Linear(features, units), nn.Linear(features, units)
+        self.new_x, self.reset_h = nn.Linear(features, units), nn.Linear(units, units)
+        self.update_h, self.new_h = nn.Linear(units, units), nn.Linear(units, units)
+
+    def forward(self, z: Tensor, h: Tensor, dt: Tensor) -> Tensor:
+        """z: (B, features) of x alone, h: (B, units), dt is not used."""
+        update = torch.sigmoid(self.update_x(z) + self.update_h(h))
+        reset = torch.sigmoid(self.reset_x(z) + self.reset_h(h))
+        return (1.0 - update) * torch.tanh(self.new_x(z) + reset * self.new_h(h)) + update * h
+
+
 CELLS: Final[dict[str, Callable[[int, CellSpec], nn.Module]]] = {
     "decay": lambda features, spec: Decay(features, spec.units, spec.time_unit_s),
     "default": lambda features, spec: Gated(features, spec.units, interpolate=True),
     "no_gate": lambda features, spec: Gated(features, spec.units, interpolate=False),
     "pure": lambda features, spec: Pure(features, spec.units),
+    "gru": lambda features, spec: Gru(features, spec.units),
 }
 
 

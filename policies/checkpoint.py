@@ -23,8 +23,8 @@ from envs.batched_state import from_dict, to_dict
 from envs.flights import draw_flights
 from liquid_pilot.errors import TrainingError
 from policies.analytic import AnalyticTrainer, TrainConfig
-from policies.backend import TorchCarry
 from policies.curriculum import lesson
+from policies.torch_backend import TorchCarry
 
 SCHEMA = 1
 

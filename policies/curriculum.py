@@ -23,7 +23,8 @@ class Curriculum:
     last_horizon_s: float = 3.2
     horizon_share: float = 0.5
     disturbance_share: float = 0.25
-    mixed_chance: float = 0.2
+    imu_hz: Span = TRAINED_IMU_HZ  # of the lessons at one rate
+    mixed_chance: float = 0.2  # of a lesson whose every interval is drawn anew
     most_steps: int = 640
     hover_chance: float = 0.7  # of a lane with velocity set-point zero
     setpoint_speed_m_s: float = 0.5
@@ -42,7 +43,7 @@ class Lesson:
 def training_conditions(curriculum: Curriculum, strength: float) -> Conditions:
     """The spread of flights at a disturbance strength from 0 to 1; a little wider than evaluation."""
     return Conditions(
-        imu_hz=TRAINED_IMU_HZ,
+        imu_hz=curriculum.imu_hz,
         imu_jitter=0.15,
         flow_hz=TRAINED_FLOW_HZ,
         range_hz=TRAINED_RANGE_HZ,
@@ -71,7 +72,7 @@ def lesson(curriculum: Curriculum, share: float, rng: np.random.Generator) -> Le
         mean_s = (1 / MIXED_IMU_HZ[0] - 1 / MIXED_IMU_HZ[1]) / math.log(MIXED_IMU_HZ[1] / MIXED_IMU_HZ[0])
         conditions, hz = replace(base, imu_hz=MIXED_IMU_HZ, imu_mixed=True), 1.0 / mean_s
     else:
-        low, high = math.log(TRAINED_IMU_HZ[0]), math.log(TRAINED_IMU_HZ[1])
+        low, high = math.log(curriculum.imu_hz[0]), math.log(curriculum.imu_hz[1])
         hz = math.exp(low + (high - low) * rng.random())
         conditions = replace(base, imu_hz=(hz, hz))
     steps = min(curriculum.most_steps, math.ceil(horizon * hz))

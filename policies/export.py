@@ -17,7 +17,7 @@ from liquid_pilot.bundle import SelfTest, make_bundle, save_bundle
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.observation import OBS_DIM
 from policies.analytic import AnalyticTrainer
-from policies.curriculum import TRAINED_FLOW_HZ, TRAINED_HEIGHT_M, TRAINED_IMU_HZ, TRAINED_RANGE_HZ
+from policies.curriculum import TRAINED_FLOW_HZ, TRAINED_HEIGHT_M, TRAINED_RANGE_HZ
 from policies.network import PolicyNetwork
 
 SELFTEST_STEPS = 128
@@ -56,7 +56,7 @@ def export_policy(trainer: AnalyticTrainer, path: Path, name: str, commit: str) 
         DEFAULT_LIMITS,
         record_selftest(network, trainer.airframe, config.seed),
         trained_rates_hz={
-            "imu": list(TRAINED_IMU_HZ),
+            "imu": list(config.curriculum.imu_hz),
             "flow": list(TRAINED_FLOW_HZ),
             "range": list(TRAINED_RANGE_HZ),
         },

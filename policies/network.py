@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from liquid_pilot.bundle import Bundle
-from liquid_pilot.cells import CellSpec
+from liquid_pilot.cells import FORMS, CellSpec
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.observation import OBS_DIM
 from policies.cells import Decay, lecun_tanh, make_cell
@@ -25,9 +25,10 @@ class PolicyNetwork(nn.Module):
     def __init__(self, spec: CellSpec, seed: int = 0) -> None:
         super().__init__()
         self.spec = spec
+        self.joined = spec.form != "mlp" and not FORMS[spec.form].recurrent  # the backbone sees the state too
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            width = spec.inputs + (0 if spec.form == "mlp" else spec.units)
+            width = spec.inputs + (spec.units if self.joined else 0)
             layers = []
             for _ in range(spec.backbone_layers):
                 layers.append(nn.Linear(width, spec.backbone_units))
@@ -44,8 +45,8 @@ class PolicyNetwork(nn.Module):
         return torch.zeros((batch, self.spec.units), dtype=self.readout.weight.dtype)
 
     def features(self, x: Tensor, h: Tensor) -> Tensor:
-        """Backbone output of [x; h]."""
-        z = x if self.cell is None else torch.cat([x, h], dim=1)
+        """Backbone output of [x; h], or of x alone for cells that take the state by themselves."""
+        z = torch.cat([x, h], dim=1) if self.joined else x
         for layer in self.backbone:
             z = lecun_tanh(layer(z))
         return z
@@ -101,12 +102,15 @@ class PolicyNetwork(nn.Module):
 
 
 BACKBONE_UNITS = {"decay": 32, "default": 21, "no_gate": 21, "pure": 32}  # about as many parameters each
+GRU_UNITS = 20  # without a backbone, as it is published; 19 neurons would be 7 % short of parameters
 
 
 def hover_spec(form: str, time_unit_s: float = 0.015) -> CellSpec:
-    """The shipped sizes: 19 neurons, and a memoryless MLP of as many parameters. Raises `ConfigError`."""
+    """The shipped sizes: 19 neurons, and a GRU and a memoryless MLP of as many parameters. Raises `ConfigError`."""
+    if form == "gru":
+        return CellSpec("gru", OBS_DIM, GRU_UNITS, 4, 0, 1, time_unit_s)
     if form == "mlp":
         return CellSpec("mlp", OBS_DIM, 0, 4, 2, 40, time_unit_s)
     if form not in BACKBONE_UNITS:
-        raise ConfigError(unknown_name("cell", form, [*BACKBONE_UNITS, "mlp"]))
+        raise ConfigError(unknown_name("cell", form, [*BACKBONE_UNITS, "gru", "mlp"]))
     return CellSpec(form, OBS_DIM, 19, 4, 1, BACKBONE_UNITS[form], time_unit_s)

@@ -4,6 +4,8 @@ Examples:
   python -m scripts.benchmark rates hover                        # the shipped policy over all sensor rates
   python -m scripts.benchmark rates hover geometric runs/hover-default/policy.safetensors --flights 200
   python -m scripts.benchmark speed                              # how fast the parts are on this machine
+  python -m scripts.benchmark engine                             # the compiled engine beside torch
+  python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Union
+from typing import Annotated, Any, Literal, Union
 
 import tyro
 
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks import rates, speed
-from scripts.console import OUT, exit_code
+from scripts.console import ERR, OUT, exit_code, on_backend
 from scripts.evaluation import Case
 from scripts.tables import rich_table
 
@@ -71,12 +73,82 @@ class Speed:
         OUT.print(rich_table("speed on this machine", ("what", "measured", "goal"), speed.measure(self.policy)))
 
 
+@dataclass(frozen=True)
+class Engine:
+    """The compiled engine beside torch: the same gradients, speed, compile time, memory. Takes one or two minutes."""
+
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")] = "hover"
+    """Shipped name or path of the trained policy that flies."""
+    out: Path = Path("runs/engine")
+    """Folder of engine.json."""
+    flights: int = 10_000
+    """Flights that are scored against the clock."""
+    quick: bool = False
+    """Measure each speed for a moment only; the figures then are rough."""
+
+    def run(self) -> None:
+        """Measure, print, write."""
+        from scripts.benchmarks.engine import measure, present
+
+        path = present(measure(self.policy, self.flights, self.quick), self.out)
+        OUT.print(f"wrote {path}")
+
+
+@dataclass(frozen=True)
+class RateTable:
+    """Tune, train and fly decay, published CfC, GRU and MLP of equal parameters at IMU 25 to 400 Hz and mixed.
+
+    Two trainings: narrow (IMU 50 to 100 Hz) and wide (22 to 440 Hz and mixed). Every model gets six trials on a seed
+    that is not reported. Writes table.json, table.md and table.png; trained policies and flown cells are kept, so
+    that an interrupted table goes on where it stopped.
+    """
+
+    seeds: int = 5
+    """Reported trainings of each model."""
+    updates: int = 1000
+    """Gradient steps of every training."""
+    batch: int = 48
+    """Drones flown at once in training."""
+    flights: int = 2000
+    """Flights of a cell, in the batched engine."""
+    pybullet_flights: int = 0
+    """Flights of a cell in PyBullet, at IMU 25, 100 and 400 Hz, by the first seed of each; 0 = none."""
+    out: Path = Path("runs/table")
+    """Folder of everything."""
+    backend: Literal["auto", "compiled", "torch"] = "auto"
+    """Engine of training and batched flights; auto: compiled where a C compiler is found."""
+    workers: int | None = None
+    """Parallel processes of the PyBullet flights; as many as processors if not given."""
+
+    def run(self) -> None:
+        """Train, fly, print, draw."""
+        import torch
+
+        from scripts.benchmarks import table
+        from scripts.benchmarks.contest import Recipe
+
+        torch.set_num_threads(1)
+
+        def fill(backend: str) -> dict[str, Any]:
+            recipe = Recipe(self.updates, self.batch, backend)
+            plan = table.Plan(self.out, recipe, self.seeds, self.flights, self.pybullet_flights)
+            return table.run(plan, self.workers)
+
+        files = table.present(on_backend(self.backend, ERR, fill), self.out)
+        OUT.print(f"wrote {', '.join(str(file) for file in files)}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m scripts.benchmark`. Returns the exit code."""
     kinds = Union[  # noqa: UP007  # an annotated union, which `|` cannot write
-        Annotated[Rates, tyro.conf.subcommand("rates")], Annotated[Speed, tyro.conf.subcommand("speed")]
+        Annotated[Rates, tyro.conf.subcommand("rates")],
+        Annotated[Speed, tyro.conf.subcommand("speed")],
+        Annotated[Engine, tyro.conf.subcommand("engine")],
+        Annotated[RateTable, tyro.conf.subcommand("table")],
     ]
-    command: Rates | Speed = tyro.cli(kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__)
+    command: Rates | Speed | Engine | RateTable = tyro.cli(
+        kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__
+    )
     run: Callable[[], None] = command.run
     return exit_code(run)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -11,6 +11,8 @@ from rich.progress import TimeRemainingColumn as Remaining
 
 from liquid_pilot import native
 from liquid_pilot.errors import LiquidPilotError
+
+T = TypeVar("T")
 
 OUT: Final = Console()  # results
 ERR: Final = Console(stderr=True)  # progress and errors, so that results can be piped
@@ -54,3 +56,20 @@ def choose_backend(wanted: str, console: Console) -> str:
         return "compiled"
     console.print("no C compiler found (install gcc): the torch engine serves, about a hundred times slower")
     return "torch"
+
+
+def on_backend(wanted: str, console: Console, work: Callable[[str], T]) -> T:
+    """The result of `work`, told the name of its backend.
+
+    Where "auto" finds a C compiler that fails, what it said is shown and torch does the work. A backend that was
+    asked for by name raises `NativeBuildError` or `NativeUnavailable` instead.
+    """
+    backend = choose_backend(wanted, console)
+    try:
+        return work(backend)
+    except (native.NativeBuildError, native.NativeUnavailable) as error:
+        if wanted != "auto":
+            raise
+        console.print("the C compiler failed: the torch engine serves, about a hundred times slower")
+        console.print(str(error), markup=False, highlight=False)
+        return work("torch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
@@ -14,7 +15,7 @@ from envs.conditions import Conditions, parse_dropout, parse_fault, parse_imu_hz
 from envs.scoring import FlightScore, summarise
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError, unknown_name
-from scripts.console import ERR, choose_backend
+from scripts.console import ERR, on_backend
 from scripts.flying import GEOMETRIC, FlightPool, Job
 from scripts.tables import short_name
 
@@ -108,8 +109,7 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
     load_airframe(case.airframe)  # refuse a bad name here, not in a worker
     task = progress.add_task(describe(case), total=case.flights)
     if case.engine == "batched":
-        scores = _batched(case, job)
-        progress.update(task, completed=case.flights)
+        scores = _batched(case, job, lambda done: progress.update(task, completed=done))
     else:
         scores = pool.score(job, lambda: progress.advance(task))
     progress.remove_task(task)
@@ -123,7 +123,7 @@ def describe(case: Case) -> str:
     return f"{short_name(case.policy)}: IMU {case.imu_hz} Hz, flow {case.flow_hz:g} Hz{extra}"
 
 
-def _batched(case: Case, job: Job) -> list[FlightScore]:
+def _batched(case: Case, job: Job, on_progress: Callable[[int], None]) -> list[FlightScore]:
     import torch
 
     from policies.batched_evaluation import evaluate_batched  # torch only where it is asked for
@@ -131,11 +131,17 @@ def _batched(case: Case, job: Job) -> list[FlightScore]:
     torch.set_num_threads(1)
     airframe = load_airframe(case.airframe)
     bundle = load_bundle(case.policy)
-    if choose_backend(case.backend, ERR) == "compiled":
-        from policies.compiled_trainer import evaluate_compiled
 
-        return evaluate_compiled(bundle, airframe, job.conditions, case.flights, case.seed, case.seconds)
-    return evaluate_batched(bundle, airframe, job.conditions, case.flights, case.seed, case.seconds)
+    def fly(backend: str) -> list[FlightScore]:
+        if backend == "compiled":
+            from policies.compiled_trainer import evaluate_compiled
+
+            return evaluate_compiled(
+                bundle, airframe, job.conditions, case.flights, case.seed, case.seconds, on_progress=on_progress
+            )
+        return evaluate_batched(bundle, airframe, job.conditions, case.flights, case.seed, case.seconds)
+
+    return on_backend(case.backend, ERR, fly)
 
 
 def _condition(case: Case, conditions: Conditions) -> dict[str, Any]:

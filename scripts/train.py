@@ -34,7 +34,7 @@ from policies import analytic
 from policies.analytic import AnalyticTrainer, TrainConfig, train
 from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.export import export_policy
-from scripts.console import OUT, choose_backend, exit_code
+from scripts.console import OUT, exit_code, on_backend
 from scripts.pictures.curves import draw_learning_curve
 
 DEFAULTS = TrainConfig()
@@ -47,9 +47,9 @@ class Options:
 
     task: Annotated[Literal["hover"], tyro.conf.Positional]
     """What to learn: hover = recover from a throw, then hold velocity and height."""
-    cell: Literal["decay", "default", "no_gate", "pure", "mlp"] = "decay"
-    """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. mlp: a
-    memoryless network of as many parameters, the baseline that should lose."""
+    cell: Literal["decay", "default", "no_gate", "pure", "gru", "mlp"] = "decay"
+    """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru and
+    mlp (no memory): rivals of as many parameters."""
     out: Path | None = None
     """Folder of the run; runs/TASK or runs/TASK-CELL if not given."""
     seed: int = 0
@@ -150,10 +150,13 @@ def run(options: Options, console: Console) -> Path:
     checkpoint = folder / "checkpoint.safetensors"
     if options.resume and not checkpoint.is_file():
         raise TrainingError(f"there is no checkpoint in {folder}; start without --resume, or give the run's --out")
-    backend = choose_backend(options.backend, console)
-    trainer = load_checkpoint(checkpoint, config, backend) if options.resume else AnalyticTrainer(config, backend)
+
+    def begin(backend: str) -> AnalyticTrainer:
+        return load_checkpoint(checkpoint, config, backend) if options.resume else AnalyticTrainer(config, backend)
+
+    trainer = on_backend(options.backend, console, begin)
     if options.verbose:
-        console.print(f"backend {backend}; compiled code is kept in {native.cache_dir()}")
+        console.print(f"backend {trainer.backend.name}; compiled code is kept in {native.cache_dir()}")
     (folder / "config.json").write_text(json.dumps({**asdict(config), "budget_s": options.budget_s}, indent=2))
     console.print(
         f"training [bold]{name}[/bold] into {folder}: {sum(p.numel() for p in trainer.network.parameters())} parameters"

@@ -149,14 +149,14 @@ class CompiledRollout:
         return RolloutResult(cost, weight, gradient, Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch]))
 
     def _call(self, numbers: Mapping[str, int], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        groups, size = numbers["lanes"] // self.group, self.group * self.dtype.itemsize
-        vectors = self._library.lp_workspace(numbers["steps"], numbers["all_substeps"], numbers["gradients"])
+        groups = numbers["lanes"] // self.group
+        size = self.workspace_bytes(numbers["steps"], numbers["all_substeps"], bool(numbers["gradients"]))
         pointers = {name: array.ctypes.data for name, array in arrays.items()}
 
         def part(index: int) -> None:
             first, last = (groups * i // self.threads for i in (index, index + 1))
-            if self._scratch[index].size < vectors * size + 64:
-                self._scratch[index] = np.empty(vectors * size + 64, np.uint8)
+            if self._scratch[index].size < size + 64:
+                self._scratch[index] = np.empty(size + 64, np.uint8)
             address = -(-self._scratch[index].ctypes.data // 64) * 64
             job = Job(**numbers, **pointers, first_group=first, last_group=last, workspace=address)
             self._library.lp_rollout(ctypes.byref(job))
@@ -172,6 +172,10 @@ class CompiledRollout:
                     f"the command of drone {lane} is not finite at step {step} of {numbers['steps']}; "
                     "the policy or its state has diverged"
                 )
+
+    def workspace_bytes(self, steps: int, substeps: int, gradients: bool = True) -> int:
+        """Scratch memory of one thread for control steps of so many substeps in all; drone groups use it in turn."""
+        return int(self._library.lp_workspace(steps, substeps, int(gradients))) * self.group * self.dtype.itemsize
 
     def noise(self, seed: int, steps: int, batch: int) -> tuple[Reals, Reals]:
         """What a rollout draws from a seed, as `Draw.noise` has it: for a second engine on the same numbers."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.compiled.job import NetworkSource
-from liquid_pilot.cells import CellSpec, parameters, weight_shapes
+from liquid_pilot.cells import FORMS, CellSpec, parameters, weight_shapes
 from liquid_pilot.errors import ConfigError, unknown_name
 
 CELL_FILES: Final = {
@@ -18,6 +18,7 @@ CELL_FILES: Final = {
     "default": "gated.c",
     "no_gate": "gated.c",
     "pure": "pure.c",
+    "gru": "gru.c",
     "mlp": "memoryless.c",
 }
 
@@ -33,6 +34,7 @@ def network_source(spec: CellSpec) -> NetworkSource:
         "LAYERS": spec.backbone_layers,
         "HIDDEN": spec.backbone_units if spec.backbone_layers else 0,
         "TIME_UNIT_S": repr(float(spec.time_unit_s)),
+        "RECURRENT": len(FORMS[spec.form].recurrent),
         "INTERPOLATE": int(spec.form == "default"),
     }
     folder = Path(__file__).parent

@@ -1,7 +1,8 @@
 /* Backbone, cell, readout: one step and its derivative, with all weights in one flat array.
  *
- * Set before: NET_INPUTS, NET_UNITS, NET_OUTPUTS, NET_LAYERS, NET_HIDDEN, NET_TIME_UNIT_S and a cell (NET_HEADS,
- * NET_VECTORS, NET_CELL_TAPE, cell_step, cell_vjp). Weights in the order of `liquid_pilot.cells.weight_shapes`.
+ * Set before: NET_INPUTS, NET_UNITS, NET_OUTPUTS, NET_LAYERS, NET_HIDDEN, NET_RECURRENT, NET_TIME_UNIT_S and a cell
+ * (NET_HEADS, NET_VECTORS, NET_CELL_TAPE, cell_step, cell_vjp). NET_RECURRENT heads are linear maps of the state alone;
+ * with any of them the backbone sees the inputs alone. Weights in the order of `liquid_pilot.cells.weight_shapes`.
  * A tape keeps what the derivative needs of one step; a delta what the weight gradient needs of one derivative. */
 
 #define NET_GAIN ((LP_REAL)1.7159)
@@ -9,7 +10,9 @@
 
 enum {
     NET_JOINED = NET_INPUTS + NET_UNITS,
-    NET_FEATURES = NET_LAYERS ? NET_HIDDEN : NET_JOINED,
+    NET_SEEN = NET_RECURRENT ? NET_INPUTS : NET_JOINED,
+    NET_FEATURES = NET_LAYERS ? NET_HIDDEN : NET_SEEN,
+    NET_ALL_HEADS = NET_HEADS + NET_RECURRENT,
     NET_READ = NET_UNITS ? NET_UNITS : NET_FEATURES,
     /* places in a tape */
     NET_T_LAYERS = NET_JOINED,
@@ -21,14 +24,16 @@ enum {
     NET_TAPE = NET_T_ACTION + NET_OUTPUTS,
     /* places in a delta */
     NET_D_HEADS = NET_LAYERS * NET_HIDDEN,
-    NET_D_VECTORS = NET_D_HEADS + NET_HEADS * NET_UNITS,
+    NET_D_VECTORS = NET_D_HEADS + NET_ALL_HEADS * NET_UNITS,
     NET_D_READOUT = NET_D_VECTORS + NET_VECTORS * NET_UNITS,
     NET_DELTA = NET_D_READOUT + NET_OUTPUTS,
     /* places in the weights */
-    NET_FIRST = NET_LAYERS ? NET_HIDDEN * (NET_JOINED + 1) : 0,
+    NET_FIRST = NET_LAYERS ? NET_HIDDEN * (NET_SEEN + 1) : 0,
     NET_W_HEADS = NET_FIRST + (NET_LAYERS > 1 ? (NET_LAYERS - 1) * NET_HIDDEN * (NET_HIDDEN + 1) : 0),
     NET_HEAD = NET_UNITS * (NET_FEATURES + 1),
-    NET_W_VECTORS = NET_W_HEADS + NET_HEADS * NET_HEAD,
+    NET_W_RECURRENT = NET_W_HEADS + NET_HEADS * NET_HEAD,
+    NET_STATE_HEAD = NET_UNITS * (NET_UNITS + 1),
+    NET_W_VECTORS = NET_W_RECURRENT + NET_RECURRENT * NET_STATE_HEAD,
     NET_W_READOUT = NET_W_VECTORS + NET_VECTORS * NET_UNITS,
     NET_WEIGHTS = NET_W_READOUT + NET_OUTPUTS * (NET_READ + 1),
     NET_BLOCK = 16 /* steps whose weight gradient is gathered at once */
@@ -36,11 +41,11 @@ enum {
 
 static inline int layer_weights(int layer) { return layer ? NET_FIRST + (layer - 1) * NET_HIDDEN * (NET_HIDDEN + 1) : 0; }
 static inline int layer_input(int layer) { return layer ? NET_T_LAYERS + (layer - 1) * NET_HIDDEN : 0; }
-static inline int layer_columns(int layer) { return layer ? NET_HIDDEN : NET_JOINED; }
+static inline int layer_columns(int layer) { return layer ? NET_HIDDEN : NET_SEEN; }
 
 /* x (inputs), h (units), seconds since the previous step -> h_next (units), action (outputs), tape. */
 static void net_step(const LP_REAL *w, const V *x, const V *h, V dt_s, V *tape, V *h_next, V *action) {
-    V heads[NET_HEADS * NET_UNITS + 1], dt = dt_s / v_set((LP_REAL)NET_TIME_UNIT_S);
+    V heads[NET_ALL_HEADS * NET_UNITS + 1], dt = dt_s / v_set((LP_REAL)NET_TIME_UNIT_S);
     for (int i = 0; i < NET_INPUTS; ++i) tape[i] = x[i];
     for (int i = 0; i < NET_UNITS; ++i) tape[NET_INPUTS + i] = h[i];
     for (int j = 0; j < NET_LAYERS; ++j) {
@@ -50,6 +55,11 @@ static void net_step(const LP_REAL *w, const V *x, const V *h, V dt_s, V *tape, 
     }
     for (int j = 0; j < NET_HEADS; ++j)
         dense(NET_UNITS, NET_FEATURES, w + NET_W_HEADS + j * NET_HEAD, tape + NET_T_FEATURES, heads + j * NET_UNITS);
+    for (int j = 0; j < NET_RECURRENT; ++j)
+        dense(
+            NET_UNITS, NET_UNITS, w + NET_W_RECURRENT + j * NET_STATE_HEAD, tape + NET_INPUTS,
+            heads + (NET_HEADS + j) * NET_UNITS
+        );
     cell_step(w + NET_W_VECTORS, heads, h, dt, tape + NET_T_CELL, h_next);
     for (int i = 0; i < NET_UNITS; ++i) tape[NET_T_STATE + i] = h_next[i];
     dense(NET_OUTPUTS, NET_READ, w + NET_W_READOUT, tape + NET_T_READ, action);
@@ -72,6 +82,11 @@ static void net_vjp(
         w + NET_W_VECTORS, tape + NET_T_CELL, tape + NET_INPUTS, dt, bar_read, delta + NET_D_HEADS, direct,
         delta + NET_D_VECTORS
     );
+    for (int j = 0; j < NET_RECURRENT; ++j)
+        dense_back(
+            NET_UNITS, NET_UNITS, w + NET_W_RECURRENT + j * NET_STATE_HEAD,
+            delta + NET_D_HEADS + (NET_HEADS + j) * NET_UNITS, direct
+        );
     if (NET_UNITS) for (int i = 0; i < NET_FEATURES; ++i) bar[i] = v_set(0);
     for (int j = 0; j < NET_HEADS; ++j)
         dense_back(
@@ -89,7 +104,7 @@ static void net_vjp(
         bar_features = bar;
     }
     for (int i = 0; i < NET_INPUTS; ++i) bar_x[i] = bar_features[i];
-    for (int i = 0; i < NET_UNITS; ++i) bar_h[i] = bar_features[NET_INPUTS + i] + direct[i];
+    for (int i = 0; i < NET_UNITS; ++i) bar_h[i] = NET_RECURRENT ? direct[i] : bar_features[NET_INPUTS + i] + direct[i];
 }
 
 /* gradient (weights) += that of `steps` steps, at most NET_BLOCK. */
@@ -103,6 +118,11 @@ static void net_gradient(int steps, const V *const *tapes, const V *delta, V *gr
         dense_gradient(
             NET_UNITS, NET_FEATURES, steps, tapes, NET_T_FEATURES, delta + NET_D_HEADS + j * NET_UNITS, NET_DELTA,
             gradient + NET_W_HEADS + j * NET_HEAD
+        );
+    for (int j = 0; j < NET_RECURRENT; ++j)
+        dense_gradient(
+            NET_UNITS, NET_UNITS, steps, tapes, NET_INPUTS, delta + NET_D_HEADS + (NET_HEADS + j) * NET_UNITS, NET_DELTA,
+            gradient + NET_W_RECURRENT + j * NET_STATE_HEAD
         );
     for (int i = 0; i < NET_VECTORS * NET_UNITS; ++i)
         for (int t = 0; t < steps; ++t) gradient[NET_W_VECTORS + i] += delta[t * NET_DELTA + NET_D_VECTORS + i];

@@ -15,11 +15,12 @@ from envs.conditions import Conditions
 from liquid_pilot import native
 from liquid_pilot.errors import ConfigError
 from policies.analytic import AnalyticTrainer, TrainConfig
-from policies.backend import Backend, TorchBackend
+from policies.backend import Backend
 from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.compiled_trainer import CompiledBackend, fly_and_score
 from policies.curriculum import Curriculum
 from policies.fragments import flatten_weights
+from policies.torch_backend import TorchBackend
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
 

@@ -58,6 +58,9 @@ SPECS = (
     CellSpec("no_gate", 5, 3, 2, 1, 9, 0.02),
     CellSpec("pure", 5, 7, 3, 0, 1, 0.015),
     CellSpec("pure", 5, 7, 3, 1, 10, 0.015),
+    CellSpec("gru", 5, 7, 3, 0, 1, 0.015),
+    CellSpec("gru", 5, 6, 4, 1, 10, 0.015),
+    CellSpec("gru", 5, 3, 2, 2, 9, 0.015),
     CellSpec("mlp", 5, 0, 3, 2, 10, 0.015),
 )
 

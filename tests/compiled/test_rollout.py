@@ -129,7 +129,7 @@ def assert_same_state(found: RolloutState, wanted: RolloutState, tolerance: floa
     assert_allclose(found.clocks, wanted.clocks, rtol=0.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("form", ["decay", "default", "mlp"])
+@pytest.mark.parametrize("form", ["decay", "default", "gru", "mlp"])
 def test_loss_gradient_and_state_are_those_of_torch(form: str) -> None:
     case = make_case(form, steps=40, lanes=11)
     loss, states, h = fly_torch(case)

@@ -30,6 +30,7 @@ from liquid_pilot.geometry import rotation_matrix, to_body
 from liquid_pilot.observation import OBS_DIM, Held, assemble
 from liquid_pilot.ops import Ops
 from liquid_pilot.rate_loop import RateLoopState
+from policies.cost import CostWeights, event_cost
 from tests.compiled.running import compiled, compiled_vjp, error, in_torch, needs_compiler, on_floats
 
 pytestmark = needs_compiler
@@ -43,6 +44,8 @@ PARAMS = nominal_params(AIRFRAME)
 ZERO2 = (0.0, 0.0)
 HELD = Held(0.0, ZERO3, ZERO3, 0.0, 0.0, ZERO2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, ZERO2, 0.0, 0.0)
 MOVING = (BODY, ACTUATORS, PARAMS, ((0.0, ZERO3), ZERO3, 0.0))  # then the command, the wind and the substep
+
+JUDGED = (BODY, CostWeights(), (ZERO2, 0.0, 0.0), (0.0,) * 4, (0.0,) * 4)
 
 
 def substep(ops: Ops, x: Sequence[Any]) -> list[Any]:
@@ -91,6 +94,12 @@ def observe(ops: Ops, x: Sequence[Any]) -> list[Any]:
     return list(assemble(unflatten(HELD, x)))
 
 
+def cost(ops: Ops, x: Sequence[Any]) -> list[Any]:
+    """Body, weights, set-point, action, previous action."""
+    body, weights, goal, action, previous = unflatten(JUDGED, x)
+    return [event_cost(ops, weights, body, goal, action, previous)]
+
+
 def bodies(rng: np.random.Generator) -> Any:
     """(13, LANES): from on the floor to 2 m up, at any attitude."""
     attitude = rng.normal(size=(4, LANES))
@@ -128,6 +137,12 @@ def looking_down(rng: np.random.Generator) -> Any:
     return np.concatenate([bodies(rng), *rest])
 
 
+def judged(rng: np.random.Generator) -> Any:
+    weights = np.array(flatten(CostWeights()))[:, None] * rng.uniform(0.5, 2.0, (len(flatten(CostWeights())), LANES))
+    goal = np.concatenate([rng.normal(size=(2, LANES)), rng.uniform(0.5, 1.5, (1, LANES)), rng.normal(size=(1, LANES))])
+    return np.concatenate([bodies(rng), weights, goal, rng.uniform(-1.0, 1.0, (8, LANES))])
+
+
 def near_the_limits(rng: np.random.Generator) -> Any:
     return rng.normal(size=(18, LANES)) * np.repeat([20.0, 100.0, 1.0, 1.0, 1.0, 1.0], 3)[:, None]
 
@@ -139,6 +154,7 @@ EQUATIONS = {
     "imu": (imu, near_the_limits),
     "gusts": (gusts, lambda rng: rng.uniform(0.005, 1.0, (10, LANES))),
     "command": (command, lambda rng: rng.normal(size=(4, LANES))),
+    "cost": (cost, judged),
     "observation": (observe, lambda rng: rng.uniform(0.0, 1.0, (len(flatten(HELD)), LANES))),
 }
 

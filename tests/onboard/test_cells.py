@@ -39,12 +39,15 @@ def formula_step(spec: CellSpec, weights: Weights, x: F64, h: F64, dt_s: float) 
         return np.asarray(1.0 / (1.0 + np.exp(-(linear("time_a", z) * dt + linear("time_b", z)))))
 
     dt = dt_s / spec.time_unit_s
-    z = x if spec.form == "mlp" else np.concatenate([x, h])
+    z = x if spec.form in ("mlp", "gru") else np.concatenate([x, h])
     for k in range(spec.backbone_layers):
         z = 1.7159 * np.tanh(0.666 * linear(f"backbone.{k}", z))
     if spec.form == "mlp":
         return np.tanh(linear("readout", z)), h
-    if spec.form == "decay":
+    if spec.form == "gru":
+        r, u = (1.0 / (1.0 + np.exp(-linear(f"{g}_x", z) - linear(f"{g}_h", h))) for g in ("reset", "update"))
+        h = (1.0 - u) * np.tanh(linear("new_x", z) + r * linear("new_h", h)) + u * h
+    elif spec.form == "decay":
         kept = np.exp(-dt * np.log1p(np.exp(linear("rate", z))))
         h = h * kept + (1.0 - kept) * np.tanh(linear("target", z))
     elif spec.form == "default":
@@ -215,7 +218,7 @@ def test_parameters_of_the_flying_size() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"form": "cfc"}, "choose one of: decay, default, mlp, no_gate, pure"),
+        ({"form": "cfc"}, "choose one of: decay, default, gru, mlp, no_gate, pure"),
         ({"units": 0}, "at least 1"),
         ({"form": "mlp"}, "give 0"),
         ({"units": 19.0}, "whole number"),

@@ -15,7 +15,7 @@ from liquid_pilot.cells import CellSpec, Network, parameters
 from liquid_pilot.errors import ConfigError
 from policies.network import PolicyNetwork, hover_spec
 
-FORMS = ("decay", "default", "no_gate", "pure", "mlp")
+FORMS = ("decay", "default", "no_gate", "pure", "gru", "mlp")
 NCPS_MODES = {"default": "default", "no_gate": "no_gate", "pure": "pure"}
 
 
@@ -69,6 +69,22 @@ def test_torch_equals_numpy_over_a_thousand_steps(form: str, layers: int) -> Non
             a_numpy, h_numpy = flying.step(x, h_numpy, dt)
             assert_allclose(a_torch[0].numpy(), a_numpy, atol=1e-5)
     assert_allclose(h_torch[0].numpy(), h_numpy, atol=1e-5)
+
+
+def test_gru_gives_the_numbers_of_torch() -> None:
+    ours, theirs = random_network("gru", 1, **sized("gru", 0)).double(), torch.nn.GRUCell(7, 5).double()
+    own = ours.state_dict()
+    for side, letter in (("x", "ih"), ("h", "hh")):
+        for part in ("weight", "bias"):
+            blocks = theirs.state_dict()[f"{part}_{letter}"].chunk(3)  # reset, update, new
+            own |= {f"cell.{g}_{side}.{part}": b for g, b in zip(("reset", "update", "new"), blocks, strict=True)}
+    ours.load_state_dict(own)
+    mine = expected = torch.rand(3, 5, dtype=torch.float64) * 2 - 1
+    for dt in (0.0, 0.01, 7.0):
+        x = torch.randn(3, 7, dtype=torch.float64)
+        _, mine = ours.step(x, mine, torch.full((3,), dt, dtype=torch.float64))
+        expected = theirs(x, expected)
+        assert_allclose(mine.detach().numpy(), expected.detach().numpy(), atol=1e-14)
 
 
 def test_decay_is_the_identity_at_dt_zero_and_published_forms_are_not() -> None:
@@ -133,6 +149,6 @@ def test_wrong_shapes_and_names_are_refused() -> None:
 
 
 def test_compared_networks_have_about_as_many_parameters_and_a_19_neuron_state() -> None:
-    counts = {form: parameters(hover_spec(form)) for form in ("decay", "default", "no_gate", "mlp")}
+    counts = {form: parameters(hover_spec(form)) for form in ("decay", "default", "no_gate", "gru", "mlp")}
     assert max(counts.values()) - min(counts.values()) < 0.05 * counts["decay"]
     assert all(hover_spec(form).units == 19 for form in ("decay", "default", "no_gate", "pure"))

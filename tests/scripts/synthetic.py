@@ -63,9 +63,7 @@ def write_random_policy(path: Path, seed: int = 0, scale: float = 0.02) -> Path:
     """A policy file that is valid and cannot fly: small random weights."""
     rng = np.random.default_rng([seed])
     spec = CellSpec("decay", OBS_DIM, 5, 4, 1, 8, 0.015)
-    weights = {
-        name: rng.normal(0.0, scale, shape).astype(np.float32) for name, shape in weight_shapes(spec).items()
-    }
+    weights = {name: rng.normal(0.0, scale, shape).astype(np.float32) for name, shape in weight_shapes(spec).items()}
     bundle = make_bundle(
         "random",
         "hover",
@@ -77,6 +75,6 @@ def write_random_policy(path: Path, seed: int = 0, scale: float = 0.02) -> Path:
         sensor_limits_s={"imu": 0.1, "flow": 2.0, "range": 2.0},
         setpoint_limits={"speed_m_s": 0.0, "height_m": [0.8, 1.5], "yaw_rate_rad_s": 0.0},
         airframe="cf2x",
-        training={"config": {}, "seed": seed, "commit": "unknown", "minutes": 0.0},
+        training={"config": {"updates": 2}, "seed": seed, "commit": "unknown", "minutes": 0.0, "updates": 1},
     )
     return save_bundle(path, bundle)

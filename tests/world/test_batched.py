@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from envs import batched_quad, batched_sensors
+from envs import batched_quad, batched_sensors, sensors
 from envs.airframe import load_airframe
 from envs.batched_ops import TORCH_OPS
 from envs.batched_quad import BatchedQuad
@@ -43,24 +43,27 @@ def hover(world: BatchedQuad, state: BatchedState) -> BatchedState:
 
 
 def one_substep(ops: Ops, s: list[Any], command: list[Any], wind: list[Any], h: Any) -> list[Any]:
-    """The whole chain on scalars: 28 state numbers in, 13 + 10 numbers out."""
-    body: Body[Any] = Body(tuple(s[0:3]), tuple(s[3:6]), tuple(s[6:10]), tuple(s[10:13]))  # type: ignore[arg-type]
-    loop = RateLoopState(tuple(s[17:20]), tuple(s[20:23]))  # type: ignore[arg-type]
-    act: Actuators[Any] = Actuators(tuple(s[13:17]), loop)  # type: ignore[arg-type]
+    """The whole chain on scalars: 26 state numbers in, 13 + 10 numbers out."""
+
+    def cut(values: list[Any], start: int, width: int) -> Any:
+        return tuple(values[start : start + width])
+
+    body: Body[Any] = Body(cut(s, 0, 3), cut(s, 3, 3), cut(s, 6, 4), cut(s, 10, 3))
+    act: Actuators[Any] = Actuators(cut(s, 13, 4), RateLoopState(cut(s, 17, 3), cut(s, 20, 3)))
     limit = AIRFRAME.rotor_thrust_max_n
     params: FlightParams[Any] = FlightParams(
-        0.03,
-        (1.3e-5, 1.5e-5, 2.0e-5),
-        (limit, 0.9 * limit, 1.1 * limit, limit),
-        1.1,
-        0.9,
-        0.05,
-        0.07,
-        tuple(s[23:26]),  # type: ignore[arg-type]
+        mass_kg=0.03,
+        inertia_kg_m2=(1.3e-5, 1.5e-5, 2.0e-5),
+        rotor_thrust_max_n=(limit, 0.9 * limit, 1.1 * limit, limit),
+        yaw_scale=1.1,
+        drag_scale=0.9,
+        motor_tau_up_s=0.05,
+        motor_tau_down_s=0.07,
+        gyro_bias_rad_s=cut(s, 23, 3),
     )
-    act = actuate(ops, AIRFRAME, params, act, (command[0], tuple(command[1:])), body.rates_rad_s, h)  # type: ignore[arg-type]
+    act = actuate(ops, AIRFRAME, params, act, (command[0], cut(command, 1, 3)), body.rates_rad_s, h)
     matrix = rotation_matrix(body.attitude_wxyz)
-    force = forces(ops, AIRFRAME, params, body, matrix, act.motor_speed, tuple(wind))  # type: ignore[arg-type]
+    force = forces(ops, AIRFRAME, params, body, matrix, act.motor_speed, cut(wind, 0, 3))
     linear, angular = accelerations(AIRFRAME, params, body, matrix, force)
     moved = integrate(ops, body, linear, angular, h)
     return [
@@ -108,7 +111,7 @@ def test_gradient_of_a_flight_equals_finite_differences() -> None:
 
     thrust = torch.tensor([9.0, 10.0, 11.0], dtype=torch.float64, requires_grad=True)
     roll = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64, requires_grad=True)
-    height_and_drift(thrust, roll).backward()  # type: ignore[no-untyped-call]
+    height_and_drift(thrust, roll).backward()
     step = 1e-6
     for tensor, other, first in ((thrust, roll, True), (roll, thrust, False)):
         assert tensor.grad is not None
@@ -180,7 +183,7 @@ def test_observation_equals_the_onboard_memory_fed_with_the_same_events(
     world, state = make_world(conditions, seed=2, n=3)
     waiting: list[tuple[float, int, Flow | Range]] = []
     raw: dict[str, Any] = {}
-    read_flow, sense = batched_sensors.read_flow, batched_quad.sense_substep
+    read_flow, sense = sensors.read_flow, batched_sensors.sense_substep
 
     def spy_flow(*args: Any) -> Any:
         raw["flow"] = read_flow(*args)
