@@ -103,9 +103,14 @@ def load_airframe(name: str | Path) -> Airframe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML ({error}); see {AIRFRAME_DIR / 'cf2x.toml'} for the format") from error
-    table["rate_loop"] = _build(RateLoopGains, table.get("rate_loop", {}), path)
-    airframe: Airframe = _build(Airframe, table, path)
-    _check(airframe, path)
+    try:
+        table["rate_loop"] = _build(RateLoopGains, table.get("rate_loop", {}), path)
+        airframe: Airframe = _build(Airframe, table, path)
+        _check(airframe, path)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path} holds a value of a wrong kind ({error}); write it as cf2x.toml does") from error
     return airframe
 
 

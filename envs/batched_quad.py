@@ -27,12 +27,12 @@ from envs.batched_sensors import (
     step_noise,
 )
 from envs.batched_state import BatchedState, SensorState, lane_constants, vec3
-from envs.conditions import ACCEL_WALK_RATIO, HISTORY, LONGEST_LATENCY_S, SUBSTEP_S, Conditions
+from envs.conditions import ACCEL_WALK_RATIO, HISTORY, SUBSTEP_S, Conditions, check_batched
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import FlowModel, ImuModel, RangeModel, read_imu, specific_force
 from envs.wind import gust_m_s, step_gusts
-from liquid_pilot.errors import ConfigError, SimulationError
+from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body
 from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, Held, assemble
 from liquid_pilot.ops import Vec3, Vec4
@@ -56,13 +56,7 @@ class BatchedQuad:
     range: RangeModel = field(default_factory=RangeModel)
 
     def __post_init__(self) -> None:
-        if any(fault.sensor == "imu" for fault in self.conditions.faults):
-            raise ConfigError("the batched engine steps at IMU events and cannot lose the IMU; use --engine pybullet")
-        if self.conditions.command_latency_s[1] > LONGEST_LATENCY_S:
-            raise ConfigError(
-                f"command_latency_s goes to {self.conditions.command_latency_s[1]:g} s; "
-                f"the batched engine keeps commands for {LONGEST_LATENCY_S} s"
-            )
+        check_batched(self.conditions)
 
     def reset(self, flights: Flights) -> BatchedState:
         """Every drone in the hand at t = 0, with its first IMU sample read."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any, Final, TypeAlias
 
 from liquid_pilot.errors import ConfigError, unknown_name
 
@@ -75,6 +76,8 @@ class Conditions:
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, str(field.type), getattr(self, field.name))
         for name in ("imu_hz", "flow_hz", "range_hz"):
             low, high = getattr(self, name)
             if not 1.0 <= low <= high <= 1000.0:
@@ -91,6 +94,40 @@ class Conditions:
             raise ConfigError(f"wind_m_s is {self.wind_m_s}; mean wind must lie in 0 to 15 m/s")
         if not (0.0 <= self.imu_jitter < 0.9 and 0.0 <= self.sensor_jitter < 0.9):
             raise ConfigError("jitter is a share of the period and must lie in 0 to 0.9")
+        if not max(self.airframe_spread, self.rotor_spread, self.flow_scale_spread) < 1.0:
+            raise ConfigError("a spread is relative to nominal and must lie below 1")
+        if not self.motor_tau_s[0] > 0.0:
+            raise ConfigError(f"motor_tau_s is {self.motor_tau_s}; a motor's lag must be above 0 s")
+
+
+def _check_type(name: str, kind: str, value: Any) -> None:
+    """Raise `ConfigError` unless the value is of its field's kind, finite, and, if a span, rising."""
+    if kind == "Span":
+        pair = isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(x, Real) for x in value)
+        if not pair or not -math.inf < value[0] <= value[1] < math.inf:
+            raise ConfigError(f"{name} is {value!r}; give (lowest, highest), two finite numbers that rise")
+    elif kind == "float":
+        if not isinstance(value, Real) or not 0.0 <= float(value) < math.inf:
+            raise ConfigError(f"{name} is {value!r}; give one finite number, 0 or more")
+    elif name == "faults" and not (isinstance(value, tuple) and all(isinstance(x, Fault) for x in value)):
+        raise ConfigError(f"faults is {value!r}; give a tuple of Fault, as parse_fault makes them")
+
+
+def check_batched(conditions: Conditions) -> None:
+    """Raise `ConfigError` for conditions that only PyBullet flies."""
+    if any(fault.sensor == "imu" for fault in conditions.faults):
+        raise ConfigError("the batched engines step at IMU events and cannot lose the IMU; use --engine pybullet")
+    if conditions.command_latency_s[1] > LONGEST_LATENCY_S:
+        raise ConfigError(
+            f"command_latency_s goes to {conditions.command_latency_s[1]:g} s; "
+            f"the batched engines keep commands for {LONGEST_LATENCY_S:g} s"
+        )
+    fastest = conditions.imu_hz[1] / (1.0 - conditions.imu_jitter)
+    if fastest > FASTEST_IMU_HZ:
+        raise ConfigError(
+            f"imu_hz goes to {fastest:g} with its jitter; the batched engines keep commands for IMUs of up to "
+            f"{FASTEST_IMU_HZ:g} Hz; use --engine pybullet"
+        )
 
 
 _FAULT: Final = re.compile(r"(?P<sensor>\w+):off@(?P<start>[0-9.]+)s?(\+(?P<length>[0-9.]+)s?)?")

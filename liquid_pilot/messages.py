@@ -18,7 +18,11 @@ Floats3: TypeAlias = tuple[float, float, float]
 
 
 def _number(message: str, field: str, value: object) -> float:
-    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+    if type(value) is float:
+        return value
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")  # of numpy: no truth values, no complex numbers
+    shape = getattr(value, "shape", ())
+    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__") or kind not in "fiu" or shape != ():
         raise MessageError(
             f"{message}.{field} is {value!r} of type {type(value).__name__}; give one real number in that unit"
         )
@@ -29,7 +33,7 @@ def _number(message: str, field: str, value: object) -> float:
 
 
 def _numbers(message: str, field: str, value: object, width: int) -> tuple[float, ...]:
-    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, bytes, dict, set, frozenset)) or not isinstance(value, Iterable):
         raise MessageError(
             f"{message}.{field} is {value!r} of type {type(value).__name__}; give a sequence of {width} numbers"
         )

@@ -56,6 +56,14 @@ class TrainConfig:
     curriculum: Curriculum = field(default_factory=Curriculum)
     cost: CostWeights = field(default_factory=CostWeights)
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; give a whole number from 0 on")
+        if self.updates < 1 or self.batch < 1:
+            raise ConfigError(f"updates is {self.updates} and batch {self.batch}; give at least one of each")
+        if not 0.0 < self.learning_rate <= 1.0:
+            raise ConfigError(f"learning_rate is {self.learning_rate:g}; it must be above 0 and at most 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

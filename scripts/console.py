@@ -42,6 +42,10 @@ def exit_code(main: Callable[[], None]) -> int:
     except LiquidPilotError as error:
         ERR.print(f"error: {' '.join(str(error).split())}", markup=False, highlight=False, soft_wrap=True)
         return EXIT_BAD_INPUT
+    except OSError as error:
+        said = f"error: {' '.join(str(error).split())}; check the paths that were given and the room on the disk"
+        ERR.print(said, markup=False, highlight=False, soft_wrap=True)
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         ERR.print("interrupted")
         return 130

@@ -56,6 +56,8 @@ def write_json(path: Path, value: Any) -> None:
 def run(options: Options) -> None:
     """Fly, print the table, write what was asked for."""
     case = options.case
+    case.check()
+    job = case.job()
     if not 0 <= options.picture_flight < case.flights:
         raise ConfigError(f"picture_flight is {options.picture_flight}; flights count from 0 to {case.flights - 1}")
     with FlightPool(options.workers) as pool, progress_bar() as progress:
@@ -66,7 +68,7 @@ def run(options: Options) -> None:
         write_json(options.json, row)
         OUT.print(f"wrote {options.json}")
     if options.picture is not None:
-        trace = fly_one(case.job(), options.picture_flight)
+        trace = fly_one(job, options.picture_flight)
         for path in draw_flight(trace, options.picture, f"{short_name(case.policy)}: flight {options.picture_flight}"):
             OUT.print(f"wrote {path}")
 

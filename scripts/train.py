@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from liquid_pilot import native
-from liquid_pilot.errors import TrainingError
+from liquid_pilot.errors import ConfigError, TrainingError
 from policies import analytic
 from policies.analytic import AnalyticTrainer, TrainConfig, train
 from policies.checkpoint import load_checkpoint, save_checkpoint
@@ -126,14 +126,20 @@ def _show(bar: Progress, task: Any, total: int, budget_s: float | None) -> Calla
                 f"update {row.update:5d}  {row.elapsed_s:6.0f} s  up {row.success_rate:6.1%}  "
                 f"speed error {row.speed_error_median_m_s:.3f} m/s  height error {row.height_error_median_m:.3f} m"
             )
-        done = row.elapsed_s / budget_s * total if budget_s else row.update
-        bar.update(task, completed=min(done, total), loss=f"loss {row.loss:.3f}")
+        spent = row.elapsed_s / budget_s * total if budget_s else 0.0
+        bar.update(task, completed=min(max(spent, row.update), total))
+        if not math.isnan(row.loss):  # a row of nothing but validation has none
+            bar.update(task, loss=f"loss {row.loss:.3f}")
 
     return show
 
 
 def run(options: Options, console: Console) -> Path:
     """Train as the options say; returns the policy file."""
+    if options.threads < 1:
+        raise ConfigError(f"threads is {options.threads}; give at least one")
+    if options.budget_s is not None and not 0.0 < options.budget_s < math.inf:
+        raise ConfigError(f"budget_s is {options.budget_s:g}; give seconds above 0, or leave it out")
     torch.set_num_threads(options.threads)
     config = TrainConfig(
         task=options.task,

@@ -20,7 +20,7 @@ from envs.compiled.emit import prelude
 from envs.compiled.job import LEDGER, Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
 from envs.compiled.state import Reals, RolloutState
 from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
-from envs.conditions import LONGEST_LATENCY_S, SUBSTEP_S, Conditions
+from envs.conditions import SUBSTEP_S, Conditions, check_batched
 from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG
 from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.native import best_lane_bytes, build
@@ -208,13 +208,7 @@ class CompiledRollout:
                 raise ConfigError(f"{name} has shape {found}; {wanted} is needed for these lanes, steps and network")
         if batch == 0 or not bool((draw.dt_s > 0).all() and np.isfinite(draw.dt_s).all()):
             raise SimulationError("a rollout needs at least one drone and intervals that are positive and finite")
-        if any(fault.sensor not in _FAULT_CODES for fault in conditions.faults):
-            raise ConfigError("the batched engines step at IMU events and cannot lose the IMU; use --engine pybullet")
-        if conditions.command_latency_s[1] > LONGEST_LATENCY_S:
-            raise ConfigError(
-                f"command_latency_s goes to {conditions.command_latency_s[1]:g} s; "
-                f"the batched engines keep {LONGEST_LATENCY_S:g} s"
-            )
+        check_batched(conditions)
 
 
 def _settings(conditions: Conditions, objective: Objective, duration_s: float) -> npt.NDArray[np.float64]:

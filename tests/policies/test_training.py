@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from envs.batched_state import to_dict
 from liquid_pilot.bundle import load_bundle, run_selftest
-from liquid_pilot.errors import TrainingError
+from liquid_pilot.errors import ConfigError, TrainingError
 from policies.analytic import AnalyticTrainer, Progress, TrainConfig, learning_rate_shape, train
 from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.curriculum import Curriculum, lesson
@@ -101,6 +102,12 @@ def test_lessons_cover_the_rates_that_must_be_flown() -> None:
     assert 0.1 < sum(item.conditions.imu_mixed for item in lessons) / 400 < 0.3
     assert all(item.steps <= Curriculum().most_steps for item in lessons)
     assert learning_rate_shape(0.01) > 0.9 and learning_rate_shape(1.0) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("bad", [{"updates": 0}, {"batch": 0}, {"seed": -1}, {"learning_rate": math.nan}])
+def test_a_configuration_that_makes_no_sense_is_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        replace(TINY, **bad)
 
 
 def test_unknown_task_is_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 from rich.progress import Progress
 
 from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError
-from scripts import benchmark
+from scripts import benchmark, train
 from scripts import evaluate as script
 from scripts.benchmarks.rates import Point, read_cells, sweep
 from scripts.evaluation import Case, evaluate
@@ -130,6 +130,14 @@ def test_errors_are_one_line_and_exit_code_two(capsys: pytest.CaptureFixture[str
     assert script.main(["geometric", "--picture-flight", "500"]) == 2
     assert script.main(["geometric", "--workers", "0"]) == 2
     assert benchmark.main(["rates"]) == 2
+    assert train.main(["hover", "--threads", "0"]) == 2
+    assert train.main(["hover", "--budget-s", "0"]) == 2
+
+
+def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["geometric", "--flights", "1", "--seconds", "1", "--workers", "1", "--json", str(tmp_path)]
+    assert script.main(given) == 2
+    assert "check the paths" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("main", [script.main, benchmark.main])

@@ -38,6 +38,8 @@ def edited(tmp_path: Path, pattern: str, replacement: str) -> Path:
         (r"^idle_speed = .*$", "idle_speed = 0.9", "idle_speed"),
         (r"^kd = .*$", "", "missing keys .*kd"),
         (r"^mass_kg = .*$", "mass_kg = = 1", "is not TOML"),
+        (r"^mass_kg = .*$", "mass_kg = '27 g'", "wrong kind"),
+        (r"^inertia_kg_m2 = .*$", "inertia_kg_m2 = [1e-5, 1e-5]", "wrong kind"),
     ],
 )
 def test_what_is_no_quadrotor_is_refused(tmp_path: Path, pattern: str, replacement: str, said: str) -> None:

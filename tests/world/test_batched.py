@@ -259,6 +259,8 @@ def test_bad_use_is_refused_with_a_reason() -> None:
         make_world(Conditions(faults=(Fault("imu", 1.0, 2.0),)))
     with pytest.raises(ConfigError, match="command_latency_s"):
         make_world(Conditions(command_latency_s=(0.0, 0.2)))
+    with pytest.raises(ConfigError, match="520 Hz"):  # its delay line would be shorter than the latency
+        make_world(Conditions(imu_hz=(600.0, 600.0)))
     world, state = make_world()
     zero = torch.zeros(LANES, dtype=torch.float64)
     with pytest.raises(SimulationError, match="lane 2"):

@@ -85,6 +85,16 @@ def test_every_number_of_a_flight_has_a_column_of_its_own(monkeypatch: pytest.Mo
         {"imu_jitter": 0.95},
         {"sensor_jitter": -0.1},
         {"range_hz": (float("nan"), 10.0)},
+        {"imu_hz": 100.0},
+        {"imu_hz": ("50", "100")},
+        {"wind_m_s": 1.0},
+        {"tilt_deg": (0.0, float("nan"))},
+        {"command_latency_s": (0.03, 0.0)},
+        {"airframe_spread": 1.5},
+        {"gyro_walk_rad_s2": float("nan")},
+        {"hold_s": -1.0},
+        {"motor_tau_s": (0.0, 0.1)},
+        {"faults": ("flow:off@6s",)},
     ],
 )
 def test_conditions_that_make_no_sense_are_refused(bad: dict[str, float]) -> None:
