@@ -31,6 +31,10 @@ class Fault:
     start_s: float
     end_s: float
 
+    def __post_init__(self) -> None:
+        if self.sensor not in FAULT_SENSORS:
+            raise ConfigError(unknown_name("sensor in a fault", self.sensor, list(FAULT_SENSORS)))
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -145,8 +149,6 @@ def parse_fault(text: str) -> Fault:
         raise ConfigError(
             f"fault {text!r} is not understood; write SENSOR:off@START[+DURATION], for example flow:off@6s+1s"
         ) from None
-    if match["sensor"] not in FAULT_SENSORS:
-        raise ConfigError(unknown_name("sensor in a fault", match["sensor"], list(FAULT_SENSORS)))
     return Fault(match["sensor"], start, end)
 
 

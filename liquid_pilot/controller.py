@@ -261,7 +261,8 @@ class Controller:
         )
         before = self.state
         for state, cause in self._supervisor.update(readings):
-            reason = cause.name or "data are good" if cause else "data are good"
+            # not cause.name: Python 3.10 has none for several at once
+            reason = "|".join(str(one.name) for one in Condition if one & cause) or "data are good"
             self._journal.note(now_s, "state", f"{before.value} -> {state.value}: {reason}")
             before = state
             if state in (State.DEGRADED, State.LAND):

@@ -159,7 +159,7 @@ class SensorMemory:
             return _dropped(flow, fault)
         if not 0.0 < flow.dt_s <= own.flow_window_s:
             return _dropped(flow, f"its window is {flow.dt_s} s; it must be above 0 and at most {own.flow_window_s:g}")
-        if not flow.quality <= 1.0:
+        if not 0.0 <= flow.quality <= 1.0:
             return _dropped(flow, f"its quality is {flow.quality}; it must be 0 to 1 (divide a byte by 255)")
         if flow.quality > 0.0:
             highest = own.flow_rad_s * flow.dt_s

@@ -33,6 +33,13 @@ def test_shorter_silences_are_the_networks_business(missing: str) -> None:
     assert state_of(controller) is State.ACTIVE and len(changes(controller)) == 2
 
 
+def test_all_causes_of_a_change_are_named() -> None:
+    controller = started(1.0)
+    fly(controller, after(1.0, 2.2, flow_hz=0.0, range_hz=0.0))
+    causes = {name for _, text in changes(controller)[2:] for name in text.partition(": ")[2].split("|")}
+    assert causes and causes <= {"FLOW_SILENT", "RANGE_SILENT"}
+
+
 def ticks(controller: Controller, start_s: float, duration_s: float) -> list[tuple[float, Command | None]]:
     times_s = [start_s + 0.02 * k for k in range(round(duration_s / 0.02))]
     return [(t, controller.tick(t)) for t in times_s]
