@@ -1,4 +1,4 @@
-"""Dryden gusts as exact-in-variance filters (MIL-F-8785C), over `ops` scalars.
+"""Dryden gusts as first and second order filters (MIL-F-8785C), over `ops` scalars.
 
 Longitudinal: first order. Lateral and vertical: second order with a zero,
 H(s) ~ (1 + sqrt(3) T s) / (1 + T s)^2 with T = length / air speed. Low-level lengths and a mean air speed

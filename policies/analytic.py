@@ -231,11 +231,14 @@ def train(
         counted = trainer.done / config.updates
         return counted if budget_s is None else max(counted, (time.perf_counter() - started) / budget_s)
 
+    validated = -1
     while share_done() < 1.0 and trainer.done < config.updates:
         progress = trainer.update(share_done())
         if trainer.done % config.validate_every == 0:
-            progress = trainer.validate(progress)
+            progress, validated = trainer.validate(progress), trainer.done
             on_checkpoint()
         on_progress(progress)
-    on_progress(trainer.validate(Progress(trainer.done, trainer.elapsed_s, math.nan, math.nan, math.nan, math.nan)))
-    on_checkpoint()
+    if validated != trainer.done:
+        nothing = math.nan
+        on_progress(trainer.validate(Progress(trainer.done, trainer.elapsed_s, nothing, nothing, nothing, nothing)))
+        on_checkpoint()

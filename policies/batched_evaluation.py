@@ -71,7 +71,7 @@ def evaluate_network(
 ) -> list[FlightScore]:
     """Score `flights` flights of `duration_s` after release. The same draw of flights as in PyBullet."""
     world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(seed), substep_s=substep_s)
-    state = world.reset(draw_flights(airframe, conditions, flights, np.random.default_rng([seed])))
+    state = world.reset(draw_flights(airframe, conditions, flights, np.random.default_rng([seed]), duration_s))
     h = network.initial_state(flights)
     zero = torch.zeros(flights)
     ledger = _Ledger(zero + torch.inf, zero.clone(), zero > 1, zero.clone(), zero.clone(), zero.clone())

@@ -155,7 +155,7 @@ def fly_and_score(
 
     weights: flat, see `policies.fragments.flatten_weights`. on_progress: told the number of flights done.
     """
-    drawn = draw_flights(rollout.model.airframe, conditions, flights, np.random.default_rng([seed]))
+    drawn = draw_flights(rollout.model.airframe, conditions, flights, np.random.default_rng([seed]), duration_s)
     scores: list[FlightScore] = []
     for part, start in enumerate(range(0, flights, LANES_AT_ONCE)):
         rows = drawn.rows(slice(start, start + LANES_AT_ONCE))
