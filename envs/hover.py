@@ -107,8 +107,12 @@ class HoverEnv(gymnasium.Env[Observation, Action]):
         """overrides: fields of `Conditions`, for example imu_hz=(50, 200). Raises `ConfigError`."""
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ConfigError(f"render_mode is {render_mode!r}; choose None or 'rgb_array'")
-        if not (math.isfinite(duration_s) and duration_s > 0.0):
-            raise ConfigError(f"duration_s is {duration_s}; give positive seconds of flight after the release")
+        if not isinstance(duration_s, (int, float)) or not (math.isfinite(duration_s) and duration_s > 0.0):
+            raise ConfigError(f"duration_s is {duration_s!r}; give positive seconds of flight after the release")
+        if not isinstance(limits, CommandLimits):
+            raise ConfigError(f"limits is {limits!r}; give a liquid_pilot.command.CommandLimits")
+        if conditions is not None and not isinstance(conditions, Conditions):
+            raise ConfigError(f"conditions is a {type(conditions).__name__}; give an envs.conditions.Conditions")
         self.render_mode = render_mode
         self.conditions = make_conditions(conditions, overrides)
         self.limits = limits

@@ -166,10 +166,15 @@ class Controller:
     def tick(self, now_s: float) -> Command | None:
         """Age checks between messages; a command only where no `Imu` came in time.
 
-        now_s: the clock of the stamps. Call it at 50 Hz or faster. Never steps the network.
+        now_s: the clock of the stamps. Call it at 50 Hz or faster. Never steps the network. Raises `MessageError`
+        for what is no number.
         """
         imu_t_s = self._memory.imu_t_s
-        if imu_t_s is None or not math.isfinite(now_s):
+        try:
+            finite = math.isfinite(now_s)
+        except TypeError as error:
+            raise MessageError(f"tick got a {type(now_s).__name__}; give the time in seconds as a number") from error
+        if imu_t_s is None or not finite:
             return None
         if self._tick_s is None or now_s < self._tick_s:
             self._tick_s = now_s

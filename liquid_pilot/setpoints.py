@@ -30,7 +30,11 @@ class SetpointHolder:
                 f"setpoint_limits are {dict(limits)!r} ({error}); give speed_m_s and yaw_rate_rad_s as numbers "
                 "and height_m as [low, high]"
             ) from error
-        if timeout_s is not None and not timeout_s > 0.0:
+        try:
+            usable = timeout_s is None or timeout_s > 0.0
+        except TypeError:
+            usable = False
+        if not usable:
             raise ConfigError(f"setpoint_timeout_s is {timeout_s!r}; give seconds above 0, or None to hold for ever")
         self.timeout_s = timeout_s
         self.reset()

@@ -150,7 +150,7 @@ class SupervisorLimits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if not value > 0.0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0.0:
                 raise ConfigError(f"supervisor limit {name} is {value!r}; it must be a number above 0")
 
 

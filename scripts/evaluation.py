@@ -85,7 +85,10 @@ class Case:
             wind_m_s=(0.0, self.wind),
             faults=tuple(parse_fault(text) for text in self.fault),
         )
-        for sensor, share in (parse_dropout(text) for text in self.dropout):
+        losses = [parse_dropout(text) for text in self.dropout]
+        if len({sensor for sensor, _ in losses}) < len(losses):
+            raise ConfigError(f"dropout is {' '.join(self.dropout)}; give each sensor one share")
+        for sensor, share in losses:
             if sensor == "flow":
                 conditions = replace(conditions, flow_dropout=(share, share))
             else:
