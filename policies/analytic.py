@@ -38,8 +38,8 @@ class TrainConfig:
     task: str = "hover"
     cell: str = "decay"
     seed: int = 0
-    updates: int = 4000
-    batch: int = 64
+    updates: int = 1000
+    batch: int = 48
     learning_rate: float = 5e-3
     time_unit_s: float = 0.015
     substep_s: float = 0.005
