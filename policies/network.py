@@ -11,7 +11,7 @@ from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import FORMS, CellSpec
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.observation import OBS_DIM
-from policies.cells import Decay, lecun_tanh, make_cell
+from policies.cells.forms import Decay, lecun_tanh, make_cell
 
 READOUT_GAIN = 0.3  # a small first readout: an untrained policy asks for hover thrust and no rotation
 

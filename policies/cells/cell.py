@@ -1,0 +1,99 @@
+"""What every cell is: one step `(x, h, dt_s) -> h'` for any batch, and what of the state is its output."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from liquid_pilot.errors import ConfigError, MessageError
+
+
+class Cell(nn.Module):
+    """A recurrent network of one step. Subclasses write `advance`, and where they can do better, `sequence`.
+
+    inputs: features of x. state_width: numbers that are carried from step to step. outputs: numbers that are shown,
+    `read` of the state; all of it unless the cell says otherwise.
+    """
+
+    inputs: int
+    state_width: int
+    outputs: int
+
+    def __init__(self, inputs: int, state_width: int, outputs: int | None = None) -> None:
+        super().__init__()
+        outputs = state_width if outputs is None else outputs
+        check_sizes(inputs=inputs, outputs=outputs)
+        self.inputs, self.state_width, self.outputs = inputs, state_width, outputs
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Zeros, (B, state_width), in the number type of the weights."""
+        example = next(self.parameters())
+        return torch.zeros((batch, self.state_width), dtype=example.dtype, device=example.device)
+
+    def step(self, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
+        """State after one event. x: (B, inputs), h: (B, state_width), dt_s: (B,) or (B, 1) seconds since the last one.
+
+        Raises `ConfigError` for other shapes and number types, `MessageError` for a dt_s that is negative or not finite.
+        """
+        dt_s = check_step(self, x, h, dt_s)
+        return self.advance(x, h, dt_s)
+
+    def advance(self, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
+        """`step` for arguments that are known to fit; dt_s: (B, 1)."""
+        raise NotImplementedError
+
+    def read(self, h: Tensor) -> Tensor:
+        """Output of a state (..., state_width): (..., outputs)."""
+        return h[..., self.state_width - self.outputs :]
+
+    def sequence(self, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Many events, for arguments that are known to fit.
+
+        x: (B, T, inputs), dt_s: (B, T), mask: (B, T) True where there is an event; elsewhere the state is kept.
+        Returns the outputs after every event, (B, T, outputs), and the last state, (B, state_width).
+        """
+        shown = []
+        for t in range(x.shape[1]):
+            following = self.advance(x[:, t], h, dt_s[:, t, None])
+            h = following if mask is None else torch.where(mask[:, t, None], following, h)
+            shown.append(self.read(h))
+        return torch.stack(shown, dim=1), h
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise `ConfigError` unless every size is a whole number of at least 1."""
+    for name, size in sizes.items():
+        if type(size) is not int or size < 1:
+            raise ConfigError(f"{name} is {size!r}; give a whole number of at least 1")
+
+
+def check_step(cell: Cell, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
+    """dt_s as (B, 1). Nothing is broadcast: a batch is a batch in every argument. See `Cell.step` for the errors."""
+    batch = x.shape[0] if x.ndim == 2 else -1
+    wanted = (batch, cell.inputs), (batch, cell.state_width)
+    if batch < 0 or (x.shape, h.shape) != wanted or dt_s.shape not in ((batch,), (batch, 1)):
+        raise ConfigError(
+            f"step got x {tuple(x.shape)}, h {tuple(h.shape)}, dt_s {tuple(dt_s.shape)}; "
+            f"give (B, {cell.inputs}), (B, {cell.state_width}), (B,) or (B, 1)"
+        )
+    check_numbers(cell, x=x, h=h)
+    check_elapsed(dt_s)
+    return dt_s.reshape(batch, 1).to(x.dtype)
+
+
+def check_numbers(cell: Cell, **tensors: Tensor) -> None:
+    """Raise `ConfigError` unless every tensor has the number type of the cell's weights."""
+    wanted = next(cell.parameters()).dtype
+    for name, tensor in tensors.items():
+        if tensor.dtype != wanted:
+            raise ConfigError(f"{name} is {tensor.dtype} and the weights are {wanted}; convert one: {name}.to({wanted})")
+
+
+def check_elapsed(dt_s: Tensor) -> None:
+    """Raise `MessageError` for elapsed times that are negative or not finite. Not looked at while a graph is recorded."""
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return
+    bad = ~((dt_s >= 0) & torch.isfinite(dt_s))
+    if bool(bad.any()):
+        where = tuple(int(i) for i in bad.nonzero()[0])
+        raise MessageError(f"dt_s at {where} is {float(dt_s[where]):g}; elapsed times are finite and 0 or more")
