@@ -16,7 +16,8 @@ MIXED_IMU_HZ: Final[Span] = (25.0, 400.0)
 FAULT_SENSORS: Final = ("flow", "range", "accel", "imu")
 SUBSTEP_S: Final = 0.002  # physics never takes a longer substep in evaluation
 SLOWEST_S: Final = 0.2  # longest IMU interval that is simulated
-MAX_TILT_DEG: Final = 45.0
+MAX_TILT_DEG: Final = 45.0  # in the hand, where nothing else is said
+TILT_BOUND_DEG: Final = 90.0  # leaning further, flow and range see the sky, and a tilt beyond 180 would wrap around
 ACCEL_WALK_RATIO: Final = 10.0  # accelerometer bias walk over gyro bias walk, in SI units
 LONGEST_LATENCY_S: Final = 0.030  # of a command, in the batched engines
 FASTEST_IMU_HZ: Final = 520.0  # shortest interval of a 440 Hz IMU with 15 % jitter
@@ -42,7 +43,7 @@ class Conditions:
 
     Spans are drawn once a flight. imu_hz with `imu_mixed` = every interval drawn log-uniform between
     the two; without, one rate a flight (log-uniform) and `imu_jitter` around it. Latencies are cut to
-    0.9 of the sensor's period. Relative spreads are +- around nominal.
+    0.9 of the sensor's period. Relative spreads are +- around nominal. tilt_deg: in the hand, 0 to 90.
     """
 
     imu_hz: Span = (100.0, 100.0)
@@ -89,6 +90,12 @@ class Conditions:
         if 1.0 / self.imu_hz[0] > SLOWEST_S:
             raise ConfigError(
                 f"imu_hz is {self.imu_hz[0]:g}; the slowest IMU that is simulated has {1 / SLOWEST_S:g} Hz"
+            )
+        low, high = self.tilt_deg
+        if not 0.0 <= low <= high <= TILT_BOUND_DEG:
+            raise ConfigError(
+                f"tilt_deg is {low:g} to {high:g}; a drone in the hand may lean 0 to {TILT_BOUND_DEG:g} degrees, "
+                "for upside down its downward sensors see nothing"
             )
         for name in ("flow_dropout", "range_dropout"):
             low, high = getattr(self, name)

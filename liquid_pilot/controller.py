@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from liquid_pilot.cells import Network
 from liquid_pilot.command import from_action
-from liquid_pilot.errors import BundleError, LiquidPilotError, MessageError
+from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError, MessageError
 from liquid_pilot.fallback import Fallback, clamped
 from liquid_pilot.flight_log import Event, FlightLog
 from liquid_pilot.fusion import SensorMemory
@@ -67,6 +67,8 @@ class Controller:
                 f"policy {bundle.name!r} has {bundle.spec.inputs} inputs and {bundle.spec.outputs} outputs; "
                 f"the controller gives {OBS_DIM} and needs {_ACTIONS}: export the policy again with this version"
             )
+        if limits is not None and not isinstance(limits, SupervisorLimits):
+            raise ConfigError(f"limits is {limits!r}; give a liquid_pilot.supervisor.SupervisorLimits, or None")
         self.bundle = bundle
         self._network = Network(bundle.spec, bundle.weights)
         self._command_limits = bundle.limits

@@ -82,29 +82,36 @@ class Progress:
 
 
 def make_backend(
-    name: str, recipe: Recipe, spec: CellSpec, generator: torch.Generator, rng: np.random.Generator
+    name: str,
+    recipe: Recipe,
+    spec: CellSpec,
+    generator: torch.Generator,
+    rng: np.random.Generator,
+    threads: int = 1,
 ) -> Backend:
     """The backend of that name. torch draws from `generator`, the compiled one from `rng`.
 
-    Raises `ConfigError` for another name, `NativeUnavailable` or `NativeBuildError` where C cannot be compiled.
+    threads: of the compiled one; torch has a number of its own for the whole process. Raises `ConfigError` for another
+    name or less than one thread, `NativeUnavailable` or `NativeBuildError` where C cannot be compiled.
     """
     if name == "torch":
         return TorchBackend(recipe, spec, generator)
     if name == "compiled":
         from policies.compiled_trainer import CompiledBackend  # builds nothing until it is asked for
 
-        return CompiledBackend(recipe, spec, rng)
+        return CompiledBackend(recipe, spec, rng, threads)
     raise ConfigError(unknown_name("backend", name, list(BACKENDS)))
 
 
 class AnalyticTrainer:
     """State of one run. `update()` does one step; `policies.checkpoint` saves and restores it.
 
-    backend: "torch" or "compiled"; who flies is no part of the configuration. Raises `TrainingError` for an
-    unknown task, `ConfigError` for an unknown backend, `NativeUnavailable` where C cannot be compiled.
+    backend: "torch" or "compiled"; threads: of the compiled one, whose results do not depend on it. Neither is part
+    of the configuration. Raises `TrainingError` for an unknown task, `ConfigError` for an unknown backend or less than
+    one thread, `NativeUnavailable` where C cannot be compiled.
     """
 
-    def __init__(self, config: TrainConfig, backend: str = "torch") -> None:
+    def __init__(self, config: TrainConfig, backend: str = "torch", threads: int = 1) -> None:
         if config.task != "hover":
             raise TrainingError(f"unknown task {config.task!r}; choose one of: hover")
         self.config = config
@@ -122,7 +129,7 @@ class AnalyticTrainer:
         recipe = Recipe(
             self.airframe, config.cost, config.substep_s, config.early_s, config.early_weight, config.oldest_s
         )
-        self.backend: Backend = make_backend(backend, recipe, self.network.spec, self.generator, self.rng)
+        self.backend: Backend = make_backend(backend, recipe, self.network.spec, self.generator, self.rng, threads)
 
     def update(self, share: float) -> Progress:
         """One gradient step at `share` (0 to 1) of the run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +14,8 @@ from envs.batched_quad import BatchedQuad
 from envs.batched_state import BatchedState
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import draw_flights
-from envs.scoring import (
-    MEASURE_AFTER_S,
-    TILT_AFTER_S,
-    TILT_LIMIT_DEG,
-    FlightScore,
-    out_of_bounds,
-)
+from envs.ledger import LEDGER, flight_scores
+from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG, FlightScore
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits, from_action
 from policies.network import PolicyNetwork
@@ -27,7 +23,7 @@ from policies.network import PolicyNetwork
 
 @dataclass(slots=True)
 class _Ledger:
-    """Running measures of every lane, (B,)."""
+    """The rows of `envs.ledger.LEDGER` as tensors, (B,)."""
 
     lowest_m: Tensor
     highest_m: Tensor
@@ -35,6 +31,15 @@ class _Ledger:
     speed_error: Tensor
     height_error: Tensor
     weight: Tensor
+    not_finite: Tensor
+
+    def scores(self) -> list[FlightScore]:
+        return flight_scores(np.stack([getattr(self, name).double().numpy() for name in LEDGER]))
+
+
+def _new_ledger(batch: int) -> _Ledger:
+    zero, never = torch.zeros(batch), torch.zeros(batch, dtype=torch.bool)
+    return _Ledger(zero + torch.inf, zero, never, zero, zero, zero, never)
 
 
 def _measure(ledger: _Ledger, state: BatchedState, duration_s: float) -> None:
@@ -45,18 +50,21 @@ def _measure(ledger: _Ledger, state: BatchedState, duration_s: float) -> None:
     ledger.lowest_m = torch.where(flying, torch.minimum(ledger.lowest_m, z), ledger.lowest_m)
     ledger.highest_m = torch.where(flying, torch.maximum(ledger.highest_m, z), ledger.highest_m)
     q = state.body.attitude_wxyz
-    tilt = torch.rad2deg(torch.acos((1.0 - 2.0 * (q[1] ** 2 + q[2] ** 2)).clamp(-1.0, 1.0)))
-    ledger.tilted |= flying & (since >= TILT_AFTER_S) & (tilt >= TILT_LIMIT_DEG)
-    measured = (flying & (since >= min(MEASURE_AFTER_S, duration_s / 2.0))).to(z.dtype)
+    cosine = 1.0 - 2.0 * (q[1] ** 2 + q[2] ** 2)
+    tilt = torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0)))
+    ledger.tilted = ledger.tilted | (flying & (since >= TILT_AFTER_S) & (tilt >= TILT_LIMIT_DEG))
     yaw = torch.atan2(2 * (q[0] * q[3] + q[1] * q[2]), 1 - 2 * (q[2] ** 2 + q[3] ** 2))
     want, v = state.constants["setpoint_velocity_m_s"], state.body.velocity_m_s
     ex = v[0] - (torch.cos(yaw) * want[0] - torch.sin(yaw) * want[1])
     ey = v[1] - (torch.sin(yaw) * want[0] + torch.cos(yaw) * want[1])
-    error = torch.nan_to_num(torch.hypot(ex, ey), nan=1e3)
-    weight = measured * state.dt_s.to(z.dtype)
-    ledger.speed_error += error * weight
-    ledger.height_error += (z - state.constants["setpoint_height_m"]).abs() * weight
-    ledger.weight += weight
+    speed_error, height_error = torch.hypot(ex, ey), (z - state.constants["setpoint_height_m"]).abs()
+    finite = torch.isfinite(z + cosine + speed_error)
+    ledger.not_finite = ledger.not_finite | ((since <= duration_s) & ~finite)
+    measured = flying & finite & (since >= min(MEASURE_AFTER_S, duration_s / 2.0))
+    weight = torch.where(measured, state.dt_s, 0.0).to(z.dtype)
+    ledger.speed_error = ledger.speed_error + torch.where(measured, speed_error * weight, 0.0)
+    ledger.height_error = ledger.height_error + torch.where(measured, height_error * weight, 0.0)
+    ledger.weight = ledger.weight + weight
 
 
 def evaluate_network(
@@ -68,34 +76,46 @@ def evaluate_network(
     duration_s: float = 15.0,
     limits: CommandLimits = DEFAULT_LIMITS,
     substep_s: float = SUBSTEP_S,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> list[FlightScore]:
-    """Score `flights` flights of `duration_s` after release. The same draw of flights as in PyBullet."""
+    """Score `flights` flights of `duration_s` after release. The same draw of flights as in PyBullet.
+
+    A flight whose command or motion is not finite fails. on_progress: told the number of flights done; as all are
+    flown at once, that is the share of the time simulated.
+    """
     world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(seed), substep_s=substep_s)
     state = world.reset(draw_flights(airframe, conditions, flights, np.random.default_rng([seed]), duration_s))
-    h = network.initial_state(flights)
-    zero = torch.zeros(flights)
-    ledger = _Ledger(zero + torch.inf, zero.clone(), zero > 1, zero.clone(), zero.clone(), zero.clone())
+    h, ledger, told = network.initial_state(flights), _new_ledger(flights), 0
     with torch.no_grad():
         while bool((state.t_s < state.release_s + duration_s).any()):
             action, h = network.step(world.observe(state), h, state.dt_s)
-            command = from_action(limits, (action[:, 0], action[:, 1], action[:, 2], action[:, 3]))
-            state = world.step(state, command, world.intervals(state))
+            thrust, rates = from_action(limits, (action[:, 0], action[:, 1], action[:, 2], action[:, 3]))
+            command = torch.stack([thrust, *rates])
+            lost = ~torch.isfinite(command).all(dim=0)
+            ledger.not_finite = ledger.not_finite | (lost & (state.t_s - state.release_s <= duration_s))
+            command = torch.where(lost, state.commands[:, -1], command)  # as good as any; the flight has failed
+            state = world.step(state, (command[0], (command[1], command[2], command[3])), world.intervals(state))
             _measure(ledger, state, duration_s)
-    return [_score(ledger, lane) for lane in range(flights)]
-
-
-def _score(ledger: _Ledger, lane: int) -> FlightScore:
-    weight = max(float(ledger.weight[lane]), 1e-9)
-    reason = out_of_bounds(float(ledger.lowest_m[lane]), float(ledger.highest_m[lane]))
-    reason = reason or ("tilt" if bool(ledger.tilted[lane]) else "")
-    if reason:
-        return FlightScore(False, reason, float("inf"), float("inf"))
-    return FlightScore(True, "", float(ledger.speed_error[lane]) / weight, float(ledger.height_error[lane]) / weight)
+            done = int(flights * min(1.0, float(state.t_s.min()) / (conditions.hold_s + duration_s)))
+            if done > told:
+                on_progress(done)
+                told = done
+    if told < flights:
+        on_progress(flights)
+    return ledger.scores()
 
 
 def evaluate_batched(
-    bundle: Bundle, airframe: Airframe, conditions: Conditions, flights: int, seed: int, duration_s: float = 15.0
+    bundle: Bundle,
+    airframe: Airframe,
+    conditions: Conditions,
+    flights: int,
+    seed: int,
+    duration_s: float = 15.0,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> list[FlightScore]:
     """`evaluate_network` for a policy file."""
     network = PolicyNetwork.from_bundle(bundle)
-    return evaluate_network(network, airframe, conditions, flights, seed, duration_s, bundle.limits)
+    return evaluate_network(
+        network, airframe, conditions, flights, seed, duration_s, bundle.limits, on_progress=on_progress
+    )

@@ -54,8 +54,11 @@ def save_checkpoint(path: Path, trainer: AnalyticTrainer) -> None:
     os.replace(partial, path)
 
 
-def load_checkpoint(path: Path, config: TrainConfig, backend: str = "torch") -> AnalyticTrainer:
-    """The trainer as it was. Raises `TrainingError` for a damaged file or another configuration."""
+def load_checkpoint(path: Path, config: TrainConfig, backend: str = "torch", threads: int = 1) -> AnalyticTrainer:
+    """The trainer as it was. backend, threads: as of `AnalyticTrainer`.
+
+    Raises `TrainingError` for a damaged file or another configuration.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {})["run"])
@@ -69,7 +72,7 @@ def load_checkpoint(path: Path, config: TrainConfig, backend: str = "torch") -> 
             f"{path} was made with another configuration (schema {record.get('schema')}, differing: {differing}); "
             "resume with the same options, or start again without --resume"
         )
-    trainer = AnalyticTrainer(config, backend)
+    trainer = AnalyticTrainer(config, backend, threads)
     try:
         _restore(trainer, record, tensors)
     except (KeyError, RuntimeError, ValueError) as error:

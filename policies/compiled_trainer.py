@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Final
@@ -14,13 +13,14 @@ from torch import Tensor
 from envs.airframe import Airframe
 from envs.batched_state import BatchedState
 from envs.compiled.engine import CompiledRollout
-from envs.compiled.job import LEDGER, Draw, Lanes, Objective, new_ledger
+from envs.compiled.job import Draw, Lanes, Objective
 from envs.compiled.state import CONSTANTS, choose, intervals, reset
 from envs.compiled.world import EventCost, Goal, WorldModel
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import Flights, draw_flights
+from envs.ledger import flight_scores, new_ledger
 from envs.physics import Body
-from envs.scoring import FlightScore, out_of_bounds
+from envs.scoring import FlightScore
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
@@ -88,13 +88,16 @@ def lanes_of(carry: Carry) -> Lanes:
 
 
 class CompiledBackend:
-    """`policies.backend.Backend` on the compiled rollout; random numbers come from `rng`."""
+    """`policies.backend.Backend` on the compiled rollout; random numbers come from `rng`.
+
+    threads: of the rollout; results do not depend on it. Raises `ConfigError` below 1.
+    """
 
     name: str = "compiled"
 
-    def __init__(self, recipe: Recipe, spec: CellSpec, rng: np.random.Generator) -> None:
+    def __init__(self, recipe: Recipe, spec: CellSpec, rng: np.random.Generator, threads: int = 1) -> None:
         self.recipe, self.rng = recipe, rng
-        self.rollout = hover_rollout(recipe.airframe, spec, substep_s=recipe.substep_s)
+        self.rollout = hover_rollout(recipe.airframe, spec, substep_s=recipe.substep_s, threads=threads)
         self.objective = Objective(astuple(recipe.cost), recipe.early_s, recipe.early_weight)
 
     def launch(self, flights: Flights, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
@@ -153,7 +156,8 @@ def fly_and_score(
 ) -> list[FlightScore]:
     """Score `flights` flights of `duration_s` after release. The same draw of flights as the other engines fly.
 
-    weights: flat, see `policies.fragments.flatten_weights`. on_progress: told the number of flights done.
+    A flight whose command or motion is not finite fails. weights: flat, see `policies.fragments.flatten_weights`.
+    on_progress: told the number of flights done.
     """
     drawn = draw_flights(rollout.model.airframe, conditions, flights, np.random.default_rng([seed]), duration_s)
     scores: list[FlightScore] = []
@@ -176,15 +180,7 @@ def _fly_part(
     while bool((lanes.world.clock("t_s") < lanes.world.clock("release_s") + duration_s).any()):
         dt_s = intervals(conditions, rows.imu_hz, CHUNK_STEPS, rng)
         lanes = rollout.score(lanes, weights, Draw(dt_s, seed=_seed(rng)), conditions, ledger, duration_s)
-    return [_score(dict(zip(LEDGER, column, strict=True))) for column in ledger.T.tolist()]
-
-
-def _score(flight: dict[str, float]) -> FlightScore:
-    reason = out_of_bounds(flight["lowest_m"], flight["highest_m"]) or ("tilt" if flight["tilted"] else "")
-    if reason:
-        return FlightScore(False, reason, math.inf, math.inf)
-    weight = max(flight["weight"], 1e-9)
-    return FlightScore(True, "", flight["speed_error"] / weight, flight["height_error"] / weight)
+    return flight_scores(ledger)
 
 
 def evaluate_compiled(

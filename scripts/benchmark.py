@@ -22,6 +22,7 @@ from liquid_pilot.errors import ConfigError
 from scripts.benchmarks import rates, speed
 from scripts.console import ERR, OUT, exit_code, on_backend
 from scripts.evaluation import Case
+from scripts.files import check_folder
 from scripts.tables import rich_table
 
 
@@ -46,12 +47,13 @@ class Rates:
     seed: int = 0
     """Seed of all flights."""
     workers: int | None = None
-    """Parallel processes; as many as processors if not given."""
+    """Parallel processes, or threads of the compiled engine; as many as processors if not given."""
 
     def run(self) -> None:
         """Fly, print, draw."""
         if not self.policies:
             raise ConfigError("no policy to sweep; give at least one, for example: rates hover geometric")
+        check_folder("--out", self.out)
         cases = [
             Case(policy=policy, flights=self.flights, engine=self.engine, seconds=self.seconds, seed=self.seed)
             for policy in self.policies
@@ -90,6 +92,7 @@ class Engine:
         """Measure, print, write."""
         from scripts.benchmarks.engine import measure, present
 
+        check_folder("--out", self.out)
         path = present(measure(self.policy, self.flights, self.quick), self.out)
         OUT.print(f"wrote {path}")
 
@@ -118,7 +121,8 @@ class RateTable:
     backend: Literal["auto", "compiled", "torch"] = "auto"
     """Engine of training and batched flights; auto: compiled where a C compiler is found."""
     workers: int | None = None
-    """Parallel processes of the PyBullet flights; as many as processors if not given."""
+    """Parallel processes of the PyBullet flights, and threads of the compiled ones; as many as processors if not
+    given."""
 
     def run(self) -> None:
         """Train, fly, print, draw."""
@@ -127,6 +131,7 @@ class RateTable:
         from scripts.benchmarks import table
         from scripts.benchmarks.contest import Recipe
 
+        check_folder("--out", self.out)
         torch.set_num_threads(1)
 
         def fill(backend: str) -> dict[str, Any]:

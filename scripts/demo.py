@@ -1,6 +1,6 @@
 """The whole road in a few minutes: train, score, export, fly the exported file, draw, report.
 
-Training follows the recipe of the shipped policy. With a C compiler it runs to its end in about a minute; without
+Training is that of `python -m scripts.train hover`. With a C compiler it runs to its end in some seconds; without
 one the torch engine serves, the budget cuts it short, and the result says so. The new policy and the shipped one are
 flown beside a controller that is told the true state.
 
@@ -23,8 +23,8 @@ from rich.rule import Rule
 
 from liquid_pilot.bundle import Bundle, load_bundle
 from scripts.console import OUT, exit_code, progress_bar
-from scripts.evaluate import write_json
 from scripts.evaluation import Case, evaluate
+from scripts.files import check_folder, write_json
 from scripts.flying import GEOMETRIC, FlightPool, fly_one
 from scripts.pictures.flight import draw_flight
 from scripts.pictures.report import Paragraph, Picture, Section, Table, write_report
@@ -134,6 +134,7 @@ def write_up(options: Options, rows: Sequence[dict[str, Any]], flights: Sequence
 def run(options: Options) -> None:
     """Train, score, fly, report."""
     start = time.perf_counter()
+    check_folder("--out", options.out)
     load_bundle(options.shipped)  # say now, not after the training, that it cannot be flown
     options.out.mkdir(parents=True, exist_ok=True)
     new = str(train(options))

@@ -15,18 +15,17 @@ Examples:
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tyro
 
 from liquid_pilot.errors import ConfigError
 from scripts.console import OUT, exit_code, progress_bar
 from scripts.evaluation import Case, evaluate
+from scripts.files import check_file, write_json
 from scripts.flying import FlightPool, fly_one
 from scripts.pictures.flight import draw_flight
 from scripts.tables import score_table, short_name
@@ -44,13 +43,8 @@ class Options:
     picture_flight: int = 0
     """Which flight is drawn, from 0."""
     workers: int | None = None
-    """Parallel processes; as many as processors if not given. The result does not depend on it."""
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write plain data; the folder is made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    """Parallel processes, or threads of the compiled engine; as many as processors if not given. The result does not
+    depend on it."""
 
 
 def run(options: Options) -> None:
@@ -60,6 +54,10 @@ def run(options: Options) -> None:
     job = case.job()
     if not 0 <= options.picture_flight < case.flights:
         raise ConfigError(f"picture_flight is {options.picture_flight}; flights count from 0 to {case.flights - 1}")
+    if options.json is not None:
+        check_file("--json", options.json, ".json")
+    if options.picture is not None:
+        check_file("--picture", options.picture, ".png")
     with FlightPool(options.workers) as pool, progress_bar() as progress:
         row = evaluate(case, pool, progress)
     title = f"{case.task}: {case.seconds:g} s flights, wind to {case.wind:g} m/s, {case.engine}, seed {case.seed}"

@@ -14,7 +14,6 @@ Examples:
 from __future__ import annotations
 
 import csv
-import json
 import math
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from envs.compiled.engine import check_threads
 from liquid_pilot import native
 from liquid_pilot.errors import ConfigError, TrainingError
 from policies import analytic
@@ -35,6 +35,7 @@ from policies.analytic import AnalyticTrainer, TrainConfig, train
 from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.export import export_policy
 from scripts.console import OUT, exit_code, on_backend
+from scripts.files import check_folder, write_json
 from scripts.pictures.curves import draw_learning_curve
 
 DEFAULTS = TrainConfig()
@@ -70,7 +71,8 @@ class Options:
     """compiled: the world traced to C, about a hundred times faster. torch: the reference, needs no compiler.
     auto: compiled where a C compiler is found, else torch."""
     threads: int = 1
-    """Threads of torch. One is usually fastest at these sizes."""
+    """Threads of the engine. The compiled one gives the same weights with any number; torch is usually fastest with
+    one."""
     verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
     """Say which backend flies and where its compiled code is kept."""
 
@@ -136,8 +138,7 @@ def _show(bar: Progress, task: Any, total: int, budget_s: float | None) -> Calla
 
 def run(options: Options, console: Console) -> Path:
     """Train as the options say; returns the policy file."""
-    if options.threads < 1:
-        raise ConfigError(f"threads is {options.threads}; give at least one")
+    check_threads(options.threads)
     if options.budget_s is not None and not 0.0 < options.budget_s < math.inf:
         raise ConfigError(f"budget_s is {options.budget_s:g}; give seconds above 0, or leave it out")
     torch.set_num_threads(options.threads)
@@ -152,18 +153,21 @@ def run(options: Options, console: Console) -> Path:
     )
     name = options.task if options.cell == "decay" else f"{options.task}-{options.cell}"
     folder = options.out or Path("runs") / name
+    check_folder("--out", folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
     if options.resume and not checkpoint.is_file():
         raise TrainingError(f"there is no checkpoint in {folder}; start without --resume, or give the run's --out")
 
     def begin(backend: str) -> AnalyticTrainer:
-        return load_checkpoint(checkpoint, config, backend) if options.resume else AnalyticTrainer(config, backend)
+        if options.resume:
+            return load_checkpoint(checkpoint, config, backend, options.threads)
+        return AnalyticTrainer(config, backend, options.threads)
 
     trainer = on_backend(options.backend, console, begin)
     if options.verbose:
         console.print(f"backend {trainer.backend.name}; compiled code is kept in {native.cache_dir()}")
-    (folder / "config.json").write_text(json.dumps({**asdict(config), "budget_s": options.budget_s}, indent=2))
+    write_json(folder / "config.json", asdict(config) | {"budget_s": options.budget_s})
     console.print(
         f"training [bold]{name}[/bold] into {folder}: {sum(p.numel() for p in trainer.network.parameters())} parameters"
         + (f", resumed after update {trainer.done}" if options.resume else "")

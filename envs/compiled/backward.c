@@ -18,7 +18,7 @@ static void range_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
     V bar = only(s->range_sent, a->range_pending);
     a->range_pending = only(~s->range_sent, a->range_pending);
     undeliver(s->range_due, &a->range_pending, &a->range_held, 1);
-    range_sample_vjp(s[1].body, w->constants, noise + LP_N_RANGE, &bar, a->body);
+    AMONG(s->range_sent, range_sample_vjp(s[1].body, w->constants, noise + LP_N_RANGE, &bar, a->body));
 }
 
 static void flow_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
@@ -30,10 +30,10 @@ static void flow_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
     }
     for (int j = 0; j < 2; ++j) a->integral[j] = only(~s->flow_closes, a->integral[j]);
     undeliver(s->flow_due, a->flow_pending, a->flow_held, 3);
-    flow_sample_vjp(
+    AMONG(s->flow_sent, flow_sample_vjp(
         s[1].body, w->constants, s->integral, &s->window, s->gyro_sum, &s->count, s->gyro, noise + LP_N_FLOW, bar,
         a->body, a->integral, a->gyro_sum, a->gyro
-    );
+    ));
 }
 
 /* Backwards over the IMU event; afterwards a->gyro belongs to the event before. */
@@ -92,7 +92,7 @@ static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *de
     );
     if (any_lane(r->released)) {
         V now = one_where(r->released);
-        release_vjp(body, w->constants, &now, a->body, bar_body);
+        AMONG(r->released, release_vjp(body, w->constants, &now, a->body, bar_body));
         memcpy(a->body, bar_body, sizeof bar_body);
     }
     undeliver(r->flow_due, a->flow_pending, a->flow_held, 3);

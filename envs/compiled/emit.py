@@ -15,7 +15,7 @@ from envs.compiled.expression import Expr, Graph, TraceError
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.ops import Ops
 
-VECTOR_MATH: Final = Path(__file__).with_name("vector_math.h")
+HEADERS: Final = ("vector_math.h", "branches.h")
 LANE_BYTES: Final = (16, 32, 64)
 _INFIX: Final = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _CALLS: Final = {"minimum": "v_min", "maximum": "v_max"}
@@ -23,13 +23,17 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOCAL: Final = re.compile(r"V|t[0-9]+")
 
 
-def prelude(lane_bytes: int, real: str = "float") -> str:
-    """The vector type and its functions, as C text. lane_bytes: 16, 32 or 64; real: "float" or "double"."""
+def prelude(lane_bytes: int, real: str = "float", watch_branches: bool = False) -> str:
+    """The vector type and its functions, as C text. lane_bytes: 16, 32 or 64; real: "float" or "double".
+
+    watch_branches: every lane signs which way its selects went, see branches.h.
+    """
     if lane_bytes not in LANE_BYTES or real not in ("float", "double"):
         raise ConfigError(f"lanes of {lane_bytes} bytes of {real!r}; choose one of {LANE_BYTES} and float or double")
     lanes = lane_bytes // (4 if real == "float" else 8)
-    text = VECTOR_MATH.read_text(encoding="utf-8")
-    return f"#define LP_REAL {real}\n#define LP_LANES {lanes}\n{text}"
+    settings = {"REAL": real, "LANES": lanes, "BRANCHES": int(watch_branches)}
+    defines = "".join(f"#define LP_{name} {value}\n" for name, value in settings.items())
+    return defines + "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in HEADERS)
 
 
 def emit_function(

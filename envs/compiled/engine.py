@@ -10,6 +10,7 @@ import ctypes
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.compiled.emit import prelude
-from envs.compiled.job import LEDGER, Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
+from envs.compiled.job import Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
 from envs.compiled.state import Reals, RolloutState
 from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
 from envs.conditions import SUBSTEP_S, Conditions, check_batched
+from envs.ledger import LEDGER, Ledger
 from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG
 from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.native import best_lane_bytes, build
@@ -33,8 +35,9 @@ class CompiledRollout:
     """One compiled world and network.
 
     dtype: float32, or float64 for proofs. lane_bytes: 16, 32 or 64; chosen for the processor if not given.
-    threads: lane groups are split among them; results do not depend on it. Raises `NativeUnavailable` without a
-    C compiler.
+    threads: lane groups are split among them; results do not depend on it. watch_branches: results say which way
+    every drone's selects went and, with gradients, its minima and maxima; equal in float32 and float64 where no branch
+    differs. Raises `NativeUnavailable` without a C compiler.
     """
 
     def __init__(
@@ -45,18 +48,19 @@ class CompiledRollout:
         lane_bytes: int | None = None,
         substep_s: float = SUBSTEP_S,
         threads: int = 1,
+        watch_branches: bool = False,
     ) -> None:
         self.model, self.network, self.dtype, self.substep_s = model, network, np.dtype(dtype), substep_s
         lane_bytes = lane_bytes or best_lane_bytes()
         self.group = lane_bytes // self.dtype.itemsize
-        self.threads = threads
+        self.threads, self.watch_branches = check_threads(threads), watch_branches
         real = "float" if self.dtype == np.float32 else "double"
         folder = Path(__file__).parent
-        parts = [prelude(lane_bytes, real), world_source(model), network.text]
+        parts = [prelude(lane_bytes, real, watch_branches), world_source(model), network.text]
         self._library = build("\n".join([*parts, *((folder / p).read_text("utf-8") for p in PARTS)]), "rollout")
         self._library.lp_rollout.restype = self._library.lp_workspace.restype = ctypes.c_int64
         self._library.lp_workspace.argtypes = (ctypes.c_int64,) * 3
-        self._scratch = [np.empty(0, np.uint8) for _ in range(threads)]
+        self._scratch: list[npt.NDArray[np.uint8]] = []  # of each thread
 
     def run(
         self,
@@ -66,13 +70,15 @@ class CompiledRollout:
         conditions: Conditions,
         objective: Objective,
         gradients: bool = True,
+        counted: npt.NDArray[np.bool_] | None = None,
     ) -> RolloutResult:
         """Fly the control steps of `draw`. The lanes given are not changed.
 
-        Raises `SimulationError` where a command is not finite, naming drone and step; `ConfigError` for arrays or
-        conditions that do not fit.
+        counted: (B,), the drones that cost and gradient are of; all if not given. Raises
+        `SimulationError` where a command is not finite, naming drone and step; `ConfigError` for arrays or conditions
+        that do not fit.
         """
-        return self._fly(lanes, weights, draw, conditions, objective, gradients, None, math.inf)
+        return self._fly(lanes, weights, draw, conditions, objective, gradients, counted, None, math.inf)
 
     def score(
         self,
@@ -80,15 +86,18 @@ class CompiledRollout:
         weights: Reals,
         draw: Draw,
         conditions: Conditions,
-        ledger: npt.NDArray[np.float64],
+        ledger: Ledger,
         duration_s: float,
     ) -> Lanes:
         """Fly without gradients and keep score of flights that last `duration_s` after release.
 
-        ledger: (len(LEDGER), B) as `new_ledger` makes it; brought up to date in place.
+        ledger: (len(LEDGER), B) as `envs.ledger.new_ledger` makes it; brought up to date in place. A flight whose
+        command is not finite has failed: it goes on with the command before, and the others do not notice.
         """
+        if ledger.shape != (len(LEDGER), len(lanes.world)):
+            raise ConfigError(f"ledger has shape {ledger.shape}; {(len(LEDGER), len(lanes.world))} is needed")
         spare = Objective((0.0,) * self.model.cost.weights)
-        return self._fly(lanes, weights, draw, conditions, spare, False, ledger, duration_s).lanes
+        return self._fly(lanes, weights, draw, conditions, spare, False, None, ledger, duration_s).lanes
 
     def _fly(
         self,
@@ -98,11 +107,13 @@ class CompiledRollout:
         conditions: Conditions,
         objective: Objective,
         gradients: bool,
-        ledger: npt.NDArray[np.float64] | None,
+        counted: npt.NDArray[np.bool_] | None,
+        ledger: Ledger | None,
         duration_s: float,
     ) -> RolloutResult:
         batch, steps = len(lanes.world), len(draw.dt_s)
-        self._check(lanes, weights, draw, conditions, objective)
+        counted = np.ones(batch, np.bool_) if counted is None else counted
+        self._check(lanes, weights, draw, conditions, objective, counted)
         padded = -(-batch // self.group) * self.group
         groups = padded // self.group
         substeps = np.ceil(draw.dt_s.max(axis=1, initial=0.0) / self.substep_s - 1e-9).astype(np.int32)
@@ -116,7 +127,7 @@ class CompiledRollout:
             **({} if draw.noise is None else dict(zip(("normal", "uniform"), given, strict=True))),
             "constants": self._lanes(world.constants, padded),
             "delays": self._lanes(world.delays, padded, np.float64),
-            "counted": (np.arange(padded) < batch).astype(self.dtype),
+            "counted": np.pad(counted, (0, padded - batch)).astype(self.dtype),
             "values": self._lanes(world.values, padded, copy=True),
             "clocks": self._lanes(world.clocks, padded, np.float64, copy=True),
             "h": self._lanes(lanes.h, padded, copy=True),
@@ -129,6 +140,7 @@ class CompiledRollout:
             "gradient": np.zeros((groups if gradients else 0, self.network.weights)),
             "ledger": self._lanes(shown, padded, np.float64, copy=True),
             "trouble": np.zeros((groups, 2), np.int64),
+            "branches": np.zeros(padded if self.watch_branches else 0, np.uint32),
         }
         numbers = {
             "steps": steps,
@@ -146,26 +158,29 @@ class CompiledRollout:
         cost, weight = float(totals[0]), float(totals[1])
         kept = RolloutState(world.constants, world.delays, arrays["values"][:, :batch], arrays["clocks"][:, :batch])
         gradient = arrays["gradient"].sum(axis=0) / max(weight, 1e-3) if gradients else None
-        return RolloutResult(cost, weight, gradient, Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch]))
+        flown = Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch])
+        return RolloutResult(cost, weight, gradient, flown, arrays["branches"][:batch] if self.watch_branches else None)
 
     def _call(self, numbers: Mapping[str, int], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         groups = numbers["lanes"] // self.group
+        threads = min(self.threads, groups)
+        self._scratch += [np.empty(0, np.uint8)] * (threads - len(self._scratch))
         size = self.workspace_bytes(numbers["steps"], numbers["all_substeps"], bool(numbers["gradients"]))
         pointers = {name: array.ctypes.data for name, array in arrays.items()}
 
         def part(index: int) -> None:
-            first, last = (groups * i // self.threads for i in (index, index + 1))
+            first, last = (groups * i // threads for i in (index, index + 1))
             if self._scratch[index].size < size + 64:
                 self._scratch[index] = np.empty(size + 64, np.uint8)
             address = -(-self._scratch[index].ctypes.data // 64) * 64
             job = Job(**numbers, **pointers, first_group=first, last_group=last, workspace=address)
             self._library.lp_rollout(ctypes.byref(job))
 
-        if self.threads == 1:
+        if threads == 1:
             part(0)
         else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(part, range(self.threads)))
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(part, range(threads)))
         for step, lane in arrays["trouble"]:
             if lane >= 0:
                 raise SimulationError(
@@ -192,13 +207,22 @@ class CompiledRollout:
             return np.concatenate([array, np.repeat(array[..., -1:], missing, axis=-1)], axis=-1, dtype=dtype)
         return np.array(array, dtype=dtype, order="C") if copy else np.ascontiguousarray(array, dtype)
 
-    def _check(self, lanes: Lanes, weights: Reals, draw: Draw, conditions: Conditions, objective: Objective) -> None:
+    def _check(
+        self,
+        lanes: Lanes,
+        weights: Reals,
+        draw: Draw,
+        conditions: Conditions,
+        objective: Objective,
+        counted: npt.NDArray[np.bool_],
+    ) -> None:
         batch, steps = len(lanes.world), len(draw.dt_s)
         shapes = {
             "weights": (weights.shape, (self.network.weights,)),
             "h": (lanes.h.shape, (self.network.units, batch)),
             "action": (lanes.action.shape, (self.network.outputs, batch)),
             "dt_s": (draw.dt_s.shape, (steps, batch)),
+            "counted": (counted.shape, (batch,)),
             "cost_weights": ((len(objective.cost_weights),), (self.model.cost.weights,)),
         }
         for name, part, rows in zip(("normal", "uniform"), draw.noise or (), (NORMALS, UNIFORMS), strict=False):
@@ -209,6 +233,13 @@ class CompiledRollout:
         if batch == 0 or not bool((draw.dt_s > 0).all() and np.isfinite(draw.dt_s).all()):
             raise SimulationError("a rollout needs at least one drone and intervals that are positive and finite")
         check_batched(conditions)
+
+
+def check_threads(threads: object) -> int:
+    """The number of threads. Raises `ConfigError` unless it is a whole number from 1 on."""
+    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
+        raise ConfigError(f"threads is {threads!r}; give a whole number, at least one")
+    return int(threads)
 
 
 def _settings(conditions: Conditions, objective: Objective, duration_s: float) -> npt.NDArray[np.float64]:

@@ -15,20 +15,15 @@ static void observe_inputs(World *w, V *seen) {
     *at++ = w->range.held[0];
 }
 
-/* Put the command in the delay line; a held drone ignores it. Returns the first lane whose command is not finite. */
-static int issue(World *w, const V *command, VI moving, int64_t k) {
-    V sum = {0}, zero;
-    V *now = w->commands[k + LP_HISTORY], *before = w->commands[k + LP_HISTORY - 1];
-    for (int j = 0; j < 4; ++j) {
-        now[j] = v_where(moving, command[j], before[j]);
-        sum += command[j];
-    }
-    FOR_LANES w->issued[k + LP_HISTORY][l] =
-        flags_of(&moving)[l] ? w->t[l] : w->issued[k + LP_HISTORY - 1][l];
-    zero = sum - sum;
-    VI bad = zero != zero;
-    if (any_lane(bad)) FOR_LANES if (flags_of(&bad)[l]) return l;
-    return -1;
+/* Put the command in the delay line, unless the drone is held or the command is not finite. Returns the lanes in which
+ * it is not. */
+static VI issue(World *w, const V *command, VI moving, int64_t k) {
+    V sum = {0}, *now = w->commands[k + LP_HISTORY], *before = w->commands[k + LP_HISTORY - 1];
+    for (int j = 0; j < 4; ++j) sum += command[j];
+    VI bad = not_finite(sum), taken = moving & ~bad;
+    for (int j = 0; j < 4; ++j) now[j] = v_where(taken, command[j], before[j]);
+    FOR_LANES w->issued[k + LP_HISTORY][l] = flags_of(&taken)[l] ? w->t[l] : w->issued[k + LP_HISTORY - 1][l];
+    return bad;
 }
 
 /* The newest command that has taken effect at t, lane by lane, among the LP_HISTORY newest. */
@@ -57,7 +52,9 @@ static void flow_closes(const Job *job, World *w, Substep *s, V *body, const dou
     for (int i = 0; i < 2; ++i) s->integral[i] = w->integral[i];
     for (int i = 0; i < 3; ++i) s->gyro_sum[i] = w->gyro_sum[i], s->gyro[i] = w->gyro[i];
     s->count = w->count, s->window = window;
-    flow_sample(body, w->constants, s->integral, &s->window, s->gyro_sum, &s->count, s->gyro, noise + LP_N_FLOW, sample);
+    AMONG(s->flow_closes, flow_sample(
+        body, w->constants, s->integral, &s->window, s->gyro_sum, &s->count, s->gyro, noise + LP_N_FLOW, sample
+    ));
     VI silent = lost(&w->flow_rules, since, noise[LP_N_FLOW_LOSS])
         | silenced(job->fault_table, (int)job->faults, FLOW, since);
     s->flow_due = deliver(&w->flow, t, 3);
@@ -75,7 +72,7 @@ static void range_closes(const Job *job, World *w, Substep *s, VI closes, V *bod
     V sample, returns;
     FOR_LANES since[l] = t[l] - w->release[l];
     s->closes |= RANGE_CLOSES;
-    range_sample(body, w->constants, noise + LP_N_RANGE, &sample, &returns);
+    AMONG(closes, range_sample(body, w->constants, noise + LP_N_RANGE, &sample, &returns));
     VI silent = lost(&w->range_rules, since, noise[LP_N_RANGE_LOSS])
         | silenced(job->fault_table, (int)job->faults, RANGE, since);
     s->range_due = deliver(&w->range, t, 1);
@@ -144,7 +141,7 @@ static void let_go(const Job *job, World *w, Step *r) {
     if (!any_lane(r->released)) return;
     now = one_where(r->released);
     memcpy(body, w->body, sizeof body);
-    release(body, w->constants, &now, w->body);
+    AMONG(r->released, release(body, w->constants, &now, w->body));
 }
 
 static void add_cost(const Job *job, World *w, Step *r, int64_t lane) {
@@ -160,10 +157,18 @@ static void add_cost(const Job *job, World *w, Step *r, int64_t lane) {
     w->weight += r->share;
 }
 
-/* Flight scores: lowest, highest, tilted, speed error, height error, weight; of flights not yet at their end. */
+/* Flights not yet at their end fail in these lanes. */
+static void fail(const Job *job, World *w, VI lost, int64_t lane) {
+    if (!any_lane(lost)) return;
+    FOR_LANES if (flags_of(&lost)[l] && !(w->t[l] - w->release[l] > job->settings[DURATION_S]))
+        job->ledger[6 * job->lanes + lane + l] = 1;
+}
+
+/* Flight scores, rows as in `envs.ledger`; of flights not yet at their end. */
 static void keep_score(const Job *job, World *w, int64_t lane) {
     V figures[4];
     measure(w->body, w->constants, figures);
+    fail(job, w, not_finite(figures[0] + figures[1] + figures[2] + figures[3]), lane);
     FOR_LANES {
         double *at = job->ledger + lane + l, since = w->t[l] - w->release[l];
         if (!(since >= 0 && since <= job->settings[DURATION_S])) continue;
@@ -178,7 +183,8 @@ static void keep_score(const Job *job, World *w, int64_t lane) {
     }
 }
 
-/* One control step. Returns the first lane whose command is not finite, or -1. */
+/* One control step. Returns the first lane whose command is not finite, or -1; a flight that is scored goes on with the
+ * command before and has failed. */
 static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     Step *r = job->gradients ? w->steps + k : w->steps;
     V seen[LP_OBS], command[4], walk = v_set(job->settings[GYRO_WALK]), drifted[LP_DRIFT];
@@ -194,8 +200,9 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     observe(r->seen, w->constants, seen);
     net_step(job->weights, seen, h, r->dt, r->net, h_next, r->action);
     command_of(r->action, command);
-    int bad = issue(w, command, r->moving, k);
-    if (bad >= 0) return bad;
+    VI bad = issue(w, command, r->moving, k);
+    if (job->scoring) fail(job, w, bad, lane);
+    else if (any_lane(bad)) return first_lane(bad);
     V step_dt = as_real(dt);
     drift(w->drift, w->constants, &step_dt, noise + LP_N_DRIFT, &walk, drifted, r->wind);
     memcpy(w->drift, drifted, sizeof drifted);

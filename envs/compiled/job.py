@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from envs.compiled.state import Clocks, Reals, RolloutState
-
-LEDGER: Final = ("lowest_m", "highest_m", "tilted", "speed_error", "height_error", "weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +61,14 @@ class RolloutResult:
     """What a rollout came to.
 
     cost: summed over events and lanes; weight: what it was weighed by. gradient: of `loss` in the flat weights,
-    (weights,), or None.
+    (weights,), or None. branches: signature of the ways a drone's selects and clamps went, (B,), if watched.
     """
 
     cost: float
     weight: float
     gradient: npt.NDArray[np.float64] | None
     lanes: Lanes
+    branches: npt.NDArray[np.uint32] | None = None
 
     @property
     def loss(self) -> float:
@@ -89,13 +87,6 @@ class Job(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in (
             "substeps", "dt_s", "normal", "uniform", "constants", "delays", "counted", "values", "clocks", "h",
             "action", "weights", "cost_weights", "settings", "fault_table", "totals", "gradient", "ledger",
-            "trouble", "workspace",
+            "trouble", "workspace", "branches",
         )),
     )  # fmt: skip
-
-
-def new_ledger(batch: int) -> npt.NDArray[np.float64]:
-    """Scores of flights that have not begun, (len(LEDGER), B)."""
-    ledger = np.zeros((len(LEDGER), batch))
-    ledger[0] = np.inf
-    return ledger

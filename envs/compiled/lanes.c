@@ -19,6 +19,18 @@ static inline int any_lane(VI m) {
     return some != 0;
 }
 
+static inline int first_lane(VI m) {
+    int l = 0;
+    while (l < LANES && !flags_of(&m)[l]) ++l;
+    return l;
+}
+
+/* Lanes in which x is infinite or no number. */
+static inline VI not_finite(V x) {
+    V zero = x - x;
+    return (VI)(zero != zero);
+}
+
 static inline V as_real(const double *t) {
     V v;
     FOR_LANES lanes_of(&v)[l] = (real)t[l];

@@ -21,6 +21,7 @@ typedef struct {
     double *ledger;                /* (LP_LEDGER, lanes), in and out, where scoring */
     int64_t *trouble;              /* (groups, 2): step and lane of the first command that is not finite, or -1 */
     V *workspace;                  /* `lp_workspace` vectors, 64-byte aligned */
+    uint32_t *branches;            /* (lanes,) out: signatures, see branches.h; NULL where they are not watched */
 } Job;
 
 enum { HOLD_S, SENSOR_JITTER, GYRO_WALK, EARLY_S, EARLY_WEIGHT, DURATION_S, TILT_AFTER_S, TILT_COSINE, MEASURE_AFTER_S };

@@ -28,7 +28,7 @@ static void end(const Job *job, World *w, int64_t lane) {
 }
 
 /* Fly the lane groups first_group <= g < last_group. Returns the number of groups that met a command that is not
- * finite; such a group stops there, says so in `trouble` and leaves state and gradient untouched. */
+ * finite; unless it is scored, such a group stops there, says so in `trouble` and leaves state and gradient untouched. */
 int64_t lp_rollout(const Job *job) {
     int64_t failed = 0;
     for (int64_t g = job->first_group; g < job->last_group; ++g) {
@@ -36,6 +36,7 @@ int64_t lp_rollout(const Job *job) {
         int64_t lane = g * LANES;
         int bad = -1;
         begin(job, w, lane);
+        BRANCHES_BEGIN();
         for (int64_t k = 0; k < job->steps && bad < 0; ++k) {
             bad = forward_step(job, w, k, lane);
             job->trouble[2 * g] = k;
@@ -47,6 +48,7 @@ int64_t lp_rollout(const Job *job) {
         job->totals[2 * g + 1] = v_sum(w->weight);
         if (job->gradients) backward(job, w, job->gradient + g * NET_WEIGHTS);
         end(job, w, lane);
+        BRANCHES_END(job->branches + lane);
     }
     return failed;
 }

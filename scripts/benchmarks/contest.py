@@ -18,6 +18,7 @@ from liquid_pilot.errors import ConfigError, SimulationError
 from policies.analytic import AnalyticTrainer, TrainConfig, train
 from policies.curriculum import Curriculum
 from policies.export import export_policy
+from scripts.files import write_json
 from scripts.train import git_commit
 
 TUNING_SEED: Final = 1000  # weights, flights and noise of the trials; no reported run has it
@@ -145,11 +146,3 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is no record of a run ({error}); delete its folder or give another --out") from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all: an interruption leaves the previous file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    unfinished.replace(path)

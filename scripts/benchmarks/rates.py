@@ -11,6 +11,7 @@ from typing import Any, Final
 from liquid_pilot.errors import ConfigError
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
+from scripts.files import write_json
 from scripts.flying import FlightPool
 from scripts.pictures.rates import draw_rates
 from scripts.tables import NARROW_HEADER, rich_table, short_names
@@ -67,7 +68,7 @@ def sweep(bases: Sequence[Case], folder: Path, workers: int | None, points: Sequ
                 if cell is None:
                     cell = evaluate(point.case(base), pool, progress) | marks
                     known.append(cell)
-                    _write(path, known)
+                    write_json(path, {"cells": known})
                 cells.append(cell)
                 progress.advance(whole)
     return cells
@@ -93,13 +94,6 @@ def read_cells(path: Path) -> list[dict[str, Any]]:
     if not isinstance(cells, list):
         raise ConfigError(f"{path} holds no list of cells; delete it or give another --out")
     return cells
-
-
-def _write(path: Path, cells: Sequence[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".json.part")
-    unfinished.write_text(json.dumps({"cells": cells}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    unfinished.replace(path)  # an interrupted sweep leaves the last whole file
 
 
 def present(cells: Sequence[dict[str, Any]], folder: Path) -> Path:

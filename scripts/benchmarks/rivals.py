@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+
+from scripts.benchmarks.timing import per_second
 
 Row = tuple[str, str, str]
 _CONTROL_S: Final = 0.010  # as everywhere: one control step of 10 ms
@@ -18,25 +18,18 @@ _CONTROL_S: Final = 0.010  # as everywhere: one control step of 10 ms
 def measure(seconds: float) -> list[Row]:
     """(what, measured, note) of each rival. A rival that fails to run says so; it never stops the benchmark."""
     rows: list[Row] = []
-    for name, meter in (("crazyflow", _crazyflow), ("l2f", _l2f)):
+    for name, meter, install in (
+        ("crazyflow", _crazyflow, "pip install 'liquid-pilot[rivals]'"),
+        ("l2f", _l2f, "pip install l2f"),
+    ):
         if importlib.util.find_spec(name) is None:
-            rows.append((name, "not installed", f"pip install {name}"))
+            rows.append((name, "not installed", install))
             continue
         try:
             rows.append(meter(seconds))
         except Exception as error:  # somebody else's package, of any version
             rows.append((name, "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"))
     return rows
-
-
-def _per_second(work: Callable[[], object], count: int, seconds: float) -> float:
-    work()  # compiles
-    work()
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        work()
-        done += count
-    return done / (time.perf_counter() - start)
 
 
 def _crazyflow(seconds: float, worlds: int = 1024, freq: int = 500) -> Row:
@@ -53,7 +46,7 @@ def _crazyflow(seconds: float, worlds: int = 1024, freq: int = 500) -> Row:
         sim.step(substeps)
         return sim.data.states.pos.block_until_ready()
 
-    rate = _per_second(work, worlds, seconds)
+    rate = per_second(work, worlds, seconds, unmeasured=2)
     note = f"physics alone, {worlds} drones, {substeps} substeps; {substeps * rate:,.0f} substeps/s; all cores"
     return f"crazyflow {_version('crazyflow')}, control steps", f"{rate:,.0f} /s", note
 
@@ -77,7 +70,7 @@ def _l2f(seconds: float) -> Row:
         vector.step(device, env, params, state, action, following, rng)
         state.assign(following)
 
-    rate = _per_second(work, env.N_ENVIRONMENTS, seconds)
+    rate = per_second(work, env.N_ENVIRONMENTS, seconds)
     note = f"full state, motor commands, {env.N_ENVIRONMENTS} drones, one integration of 10 ms"
     return f"l2f {_version('l2f')}, control steps", f"{rate:,.0f} /s", note
 

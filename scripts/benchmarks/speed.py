@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
+from scripts.benchmarks.timing import per_second
 from scripts.console import progress_bar
 from scripts.flying import import_pybullet
 from scripts.tables import short_name
@@ -60,7 +60,12 @@ def pybullet_steps_per_s(seconds: float = 2.0, h_s: float = 0.002) -> float:
 
     command, calm = (9.81, (0.0, 0.0, 0.0)), (0.0, 0.0, 0.0)
     with PyBulletQuad(load_airframe("cf2x")) as quad:
-        return _per_second(lambda: quad.substep(command, calm, h_s), seconds)
+
+        def work() -> None:
+            for _ in range(100):
+                quad.substep(command, calm, h_s)
+
+        return per_second(work, 100, seconds)
 
 
 def batched_steps_per_s(batch: int = 1024, seconds: float = 3.0) -> float:
@@ -78,22 +83,14 @@ def batched_steps_per_s(batch: int = 1024, seconds: float = 3.0) -> float:
     state = world.reset(draw_flights(airframe, conditions, batch, np.random.default_rng([0])))
     zero = torch.zeros(batch)
     command = (zero + _GRAVITY[2], (zero, zero, zero))
-    start, count = time.perf_counter(), 0
+
+    def work() -> None:
+        nonlocal state
+        world.observe(state)
+        state = world.step(state, command, world.intervals(state))
+
     with torch.no_grad():
-        while time.perf_counter() - start < seconds:
-            world.observe(state)
-            state = world.step(state, command, world.intervals(state))
-            count += batch
-    return count / (time.perf_counter() - start)
-
-
-def _per_second(work: Callable[[], object], seconds: float) -> float:
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        for _ in range(100):
-            work()
-        count += 100
-    return count / (time.perf_counter() - start)
+        return per_second(work, batch, seconds)
 
 
 def measure(policy: str) -> list[tuple[str, str, str]]:

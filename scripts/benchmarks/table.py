@@ -15,10 +15,11 @@ from rich.progress import Progress, TaskID
 
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError
-from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Model, Recipe, Trained, best, trained, write_json
+from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Model, Recipe, Trained, best, trained
 from scripts.benchmarks.rates import read_cells
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
+from scripts.files import write_json
 from scripts.flying import GEOMETRIC, FlightPool
 from scripts.pictures.table import draw_table
 from scripts.tables import rich_table

@@ -1,10 +1,8 @@
-"""Control steps and physics substeps a second, of the compiled engine and of eager torch, on one thread each."""
+"""Control steps and physics substeps a second, of the compiled engine and of eager torch, on one thread if not said."""
 
 from __future__ import annotations
 
 import ctypes
-import time
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -28,6 +26,7 @@ from policies.fragments import flatten_weights
 from policies.network import PolicyNetwork
 from policies.torch_backend import TorchBackend
 from scripts.benchmarks.agreement import OBJECTIVE
+from scripts.benchmarks.timing import per_second
 
 STEADY: Final = Conditions(imu_jitter=0.0)  # IMU 100 Hz: every control step is 10 ms, 5 substeps of 2 ms
 CONTROL_S: Final = 0.010
@@ -45,19 +44,12 @@ void lp_physics(int64_t count, LP_REAL *rows) {
 """
 
 
-def per_second(work: Callable[[], object], count: int, seconds: float) -> float:
-    """How often a second: `work` does `count` of them; its first run is not counted."""
-    work()
-    start, done = time.perf_counter(), 0
-    while done == 0 or time.perf_counter() - start < seconds:
-        work()
-        done += count
-    return done / (time.perf_counter() - start)
-
-
-def compiled_steps_per_s(bundle: Bundle, drones: int, steps: int, gradients: bool, seconds: float) -> float:
-    """Control steps of 10 ms with network, all sensors drawn; on one thread."""
-    rollout, rng = hover_rollout(load_airframe("cf2x"), bundle.spec, bundle.limits), np.random.default_rng([2])
+def compiled_steps_per_s(
+    bundle: Bundle, drones: int, steps: int, gradients: bool, seconds: float, threads: int = 1
+) -> float:
+    """Control steps of 10 ms with network, all sensors drawn."""
+    rollout = hover_rollout(load_airframe("cf2x"), bundle.spec, bundle.limits, threads=threads)
+    rng = np.random.default_rng([2])
     flights = draw_flights(rollout.model.airframe, STEADY, drones, rng)
     lanes, weights = new_lanes(rollout, flights, rng), flatten_weights(bundle.spec, bundle.weights)
     draw = Draw(intervals(STEADY, flights.imu_hz, steps, rng), seed=3)

@@ -50,6 +50,18 @@ def test_training_descends() -> None:
     assert loss() < 0.6 * before
 
 
+def test_threads_do_not_change_the_weights(tmp_path: Path) -> None:
+    alone, together = AnalyticTrainer(SMALL, "compiled"), AnalyticTrainer(SMALL, "compiled", threads=2)
+    assert trained(alone, 3) == trained(together, 3)
+    for name, value in alone.network.state_dict().items():
+        assert torch.equal(value, together.network.state_dict()[name]), name
+    save_checkpoint(tmp_path / "c.safetensors", together)
+    resumed = load_checkpoint(tmp_path / "c.safetensors", SMALL, "compiled", threads=3)
+    assert isinstance(resumed.backend, CompiledBackend) and resumed.backend.rollout.threads == 3
+    with pytest.raises(ConfigError, match="threads is 0"):
+        AnalyticTrainer(SMALL, "compiled", threads=0)
+
+
 def test_resumed_run_gives_the_weights_of_one_that_was_never_stopped(tmp_path: Path) -> None:
     config = replace(SMALL, relaunch_chance=0.25)
     whole, first = (AnalyticTrainer(config, "compiled") for _ in range(2))

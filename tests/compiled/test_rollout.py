@@ -18,10 +18,11 @@ from envs.batched_sensors import step_noise
 from envs.batched_state import BatchedState, to_dict
 from envs.compiled import state as flat
 from envs.compiled.engine import CompiledRollout
-from envs.compiled.job import LEDGER, Draw, Lanes, Objective, RolloutResult, new_ledger
+from envs.compiled.job import Draw, Lanes, Objective, RolloutResult
 from envs.compiled.state import RolloutState, intervals
 from envs.conditions import MIXED_IMU_HZ, Conditions, Fault
 from envs.flights import draw_flights
+from envs.ledger import LEDGER, flight_scores, new_ledger
 from liquid_pilot import native
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.errors import ConfigError, SimulationError
@@ -255,6 +256,40 @@ def test_score_is_that_of_the_torch_flights() -> None:
     assert_allclose(found["speed_error"], (np.hypot(ex, ey) * weight).sum(axis=0), rtol=1e-6)
 
 
+def test_a_scored_flight_that_is_not_finite_fails_and_the_others_do_not_notice() -> None:
+    case, engine = make_case("decay", steps=40, lanes=21, real=np.float32), rollout("decay", np.float32)
+    found = []
+    for change in (0.0, np.nan):
+        lanes, ledger = case.lanes(), new_ledger(21)
+        lanes.h[2, 17] += change
+        lanes.world.value("body")[2, 4] += change  # a height that is no number need not reach the network
+        found.append((engine.score(lanes, case.weights(), case.draw, BUSY, ledger, 0.5), ledger))
+    (whole, clean), (broken, spoilt) = found
+    others = ~np.isin(np.arange(21), (4, 17))
+    assert_array_equal(spoilt[:, others], clean[:, others])
+    assert_array_equal(broken.world.values[:, others], whole.world.values[:, others])
+    assert_array_equal(broken.h[:, others], whole.h[:, others])
+    scores = flight_scores(spoilt)
+    assert {scores[lane].reason for lane in (4, 17)} == {"not finite"}
+    assert not any(score.reason == "not finite" for score in flight_scores(clean))
+
+
+def test_a_flight_that_is_over_cannot_fail_any_more() -> None:
+    case, engine = make_case("decay", steps=40, lanes=3, real=np.float32), rollout("decay", np.float32)
+    ledger = new_ledger(3)
+    lanes = engine.score(case.lanes(), case.weights(), case.draw, BUSY, ledger, 0.2)
+    assert (lanes.world.clock("t_s") > lanes.world.clock("release_s") + 0.2).all()
+    scored, lanes.h[:, 1] = ledger.copy(), np.nan
+    engine.score(lanes, case.weights(), case.draw, BUSY, ledger, 0.2)
+    assert_array_equal(ledger, scored)
+
+
+@pytest.mark.parametrize("threads", [0, -1, True, 1.0, "2", None])
+def test_threads_that_are_no_number_of_threads_are_refused(threads: Any) -> None:
+    with pytest.raises(ConfigError, match="threads is"):
+        hover_rollout(AIRFRAME, hover_spec("decay"), threads=threads)
+
+
 def test_flat_state_is_the_torch_state() -> None:
     case = make_case("decay", steps=1, lanes=5, real=np.float32)
     ours, theirs = to_dict(unpack(pack(case.start)), "s"), to_dict(case.start, "s")
@@ -286,5 +321,7 @@ def test_what_cannot_be_flown_is_refused() -> None:
         engine.run(case.lanes(), case.weights(), case.draw, replace(BUSY, faults=(Fault("imu", 1, 2),)), OBJECTIVE)
     with pytest.raises(ConfigError, match="command_latency_s"):
         engine.run(case.lanes(), case.weights(), case.draw, replace(BUSY, command_latency_s=(0.0, 0.5)), OBJECTIVE)
+    with pytest.raises(ConfigError, match="ledger has shape"):
+        engine.score(case.lanes(), case.weights(), case.draw, BUSY, new_ledger(17), 1.0)
     with pytest.raises(SimulationError, match="positive"):
         engine.run(case.lanes(), case.weights(), Draw(0.0 * case.draw.dt_s), BUSY, OBJECTIVE)

@@ -12,7 +12,9 @@ from liquid_pilot.errors import ConfigError, MessageError
 from liquid_pilot.supervisor import SupervisorLimits
 
 
-@pytest.mark.parametrize("wrong", [{"setpoint_timeout_s": "x"}, {"setpoint_timeout_s": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"setpoint_timeout_s": "x"}, {"setpoint_timeout_s": -1.0}, {"limits": 3}, {"limits": 0}]
+)
 def test_controller_options(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="give"):
         Controller.load("hover", **wrong)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
+from liquid_pilot import native
 from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError
+from policies.compiled_trainer import hover_rollout
 from scripts import benchmark, train
 from scripts import evaluate as script
 from scripts.benchmarks.rates import Point, read_cells, sweep
@@ -67,6 +69,20 @@ def test_scores_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     for case in (SHORT, network):
         alone, together = score(case), score(case, workers=2)
         assert figures(alone) == figures(together)
+
+
+@pytest.mark.skipif(not native.available(), reason="needs a C compiler")
+def test_workers_are_the_threads_of_the_compiled_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, threads = str(write_random_policy(tmp_path / "p.safetensors")), list[int]()
+    case = Case(policy=policy, flights=70, seconds=1.0, imu_hz="mixed", engine="batched", backend="compiled")
+
+    def watched(*given: Any, **named: Any) -> Any:
+        threads.append(named["threads"])
+        return hover_rollout(*given, **named)
+
+    monkeypatch.setattr("policies.compiled_trainer.hover_rollout", watched)
+    rows = [figures(score(case, workers)) for workers in (1, 2, 3)]
+    assert threads == [1, 2, 3] and rows[0] == rows[1] == rows[2]
 
 
 def test_a_flight_depends_on_seed_and_number_alone() -> None:
@@ -135,8 +151,14 @@ def test_errors_are_one_line_and_exit_code_two(capsys: pytest.CaptureFixture[str
     assert train.main(["hover", "--budget-s", "0"]) == 2
 
 
-def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["geometric", "--flights", "1", "--seconds", "1", "--workers", "1", "--json", str(tmp_path)]
+def test_a_result_that_cannot_be_written_after_all_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, value: Any) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(script, "write_json", full)
+    given = ["geometric", "--flights", "1", "--seconds", "1", "--workers", "1", "--json", str(tmp_path / "score.json")]
     assert script.main(given) == 2
     assert "check the paths" in capsys.readouterr().err.strip().splitlines()[-1]
 

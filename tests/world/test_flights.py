@@ -89,6 +89,8 @@ def test_every_number_of_a_flight_has_a_column_of_its_own(monkeypatch: pytest.Mo
         {"imu_hz": ("50", "100")},
         {"wind_m_s": 1.0},
         {"tilt_deg": (0.0, float("nan"))},
+        {"tilt_deg": (0.0, 90.1)},
+        {"tilt_deg": (-1.0, 45.0)},
         {"command_latency_s": (0.03, 0.0)},
         {"airframe_spread": 1.5},
         {"gyro_walk_rad_s2": float("nan")},

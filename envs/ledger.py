@@ -1,0 +1,38 @@
+"""What the batched engines note of every flight while it is flown, and the score that comes of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from envs.scoring import FlightScore, out_of_bounds
+
+Ledger: TypeAlias = npt.NDArray[np.float64]
+
+# Of a flight from its release to its end: heights; whether it leant, whether it left the finite numbers (also in the
+# hand); errors and time, summed over the time in which errors count.
+LEDGER: Final = ("lowest_m", "highest_m", "tilted", "speed_error", "height_error", "weight", "not_finite")
+
+
+def new_ledger(batch: int) -> Ledger:
+    """Notes of flights that have not begun, (len(LEDGER), B)."""
+    ledger = np.zeros((len(LEDGER), batch))
+    ledger[0] = np.inf
+    return ledger
+
+
+def flight_scores(ledger: Ledger) -> list[FlightScore]:
+    """The score of each flight. ledger: (len(LEDGER), B), of flights that are over."""
+    return [_score(dict(zip(LEDGER, flight, strict=True))) for flight in ledger.T.tolist()]
+
+
+def _score(flight: dict[str, Any]) -> FlightScore:
+    reason = "not finite" if flight["not_finite"] else out_of_bounds(flight["lowest_m"], flight["highest_m"])
+    reason = reason or ("tilt" if flight["tilted"] else "")
+    if reason:
+        return FlightScore(False, reason, math.inf, math.inf)
+    weight = max(flight["weight"], 1e-9)
+    return FlightScore(True, "", flight["speed_error"] / weight, flight["height_error"] / weight)
