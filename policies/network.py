@@ -11,7 +11,7 @@ from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import FORMS, CellSpec
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.observation import OBS_DIM
-from policies.cells.forms import Decay, lecun_tanh, make_cell
+from policies.cells.forms import Backbone, make_cell
 
 READOUT_GAIN = 0.3  # a small first readout: an untrained policy asks for hover thrust and no rotation
 
@@ -29,11 +29,8 @@ class PolicyNetwork(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             width = spec.inputs + (spec.units if self.joined else 0)
-            layers = []
-            for _ in range(spec.backbone_layers):
-                layers.append(nn.Linear(width, spec.backbone_units))
-                width = spec.backbone_units
-            self.backbone = nn.ModuleList(layers)
+            self.backbone = Backbone(width, spec.backbone_layers, spec.backbone_units)
+            width = self.backbone.width
             self.cell = None if spec.form == "mlp" else make_cell(spec, width)
             self.readout = nn.Linear(width if self.cell is None else spec.units, spec.outputs)
         with torch.no_grad():
@@ -46,10 +43,8 @@ class PolicyNetwork(nn.Module):
 
     def features(self, x: Tensor, h: Tensor) -> Tensor:
         """Backbone output of [x; h], or of x alone for cells that take the state by themselves."""
-        z = torch.cat([x, h], dim=1) if self.joined else x
-        for layer in self.backbone:
-            z = lecun_tanh(layer(z))
-        return z
+        features: Tensor = self.backbone(torch.cat([x, h], dim=1) if self.joined else x)
+        return features
 
     def step(self, x: Tensor, h: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
         """One event. dt_s: (B,) seconds since the previous one. Raises `ConfigError` on wrong shapes."""
@@ -77,12 +72,6 @@ class PolicyNetwork(nn.Module):
             action, h = self.step(x[:, t], h, dt_s[:, t])
             actions.append(action)
         return torch.stack(actions, dim=1), h
-
-    def time_constants_s(self, x: Tensor, h: Tensor) -> Tensor:
-        """Time constant of each neuron, (B, units); (B, 0) for cells that have none."""
-        if not isinstance(self.cell, Decay):
-            return x.new_zeros((x.shape[0], 0))
-        return self.cell.time_constant(self.features(x, h)) * self.spec.time_unit_s
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """Weights by their bundle names, float32."""

@@ -33,7 +33,8 @@ class Cell(nn.Module):
     def step(self, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
         """State after one event. x: (B, inputs), h: (B, state_width), dt_s: (B,) or (B, 1) seconds since the last one.
 
-        Raises `ConfigError` for other shapes and number types, `MessageError` for a dt_s that is negative or not finite.
+        Raises `ConfigError` for other shapes and number types, `MessageError` for a dt_s that is negative and for
+        numbers that are not finite.
         """
         dt_s = check_step(self, x, h, dt_s)
         return self.advance(x, h, dt_s)
@@ -45,6 +46,11 @@ class Cell(nn.Module):
     def read(self, h: Tensor) -> Tensor:
         """Output of a state (..., state_width): (..., outputs)."""
         return h[..., self.state_width - self.outputs :]
+
+    def architecture(self) -> dict[str, object]:
+        """Plain data that says which cell this is; weights of one architecture mean nothing in another."""
+        sizes = {"inputs": self.inputs, "state_width": self.state_width, "outputs": self.outputs}
+        return {"cell": type(self).__name__, **sizes}
 
     def sequence(self, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Many events, for arguments that are known to fit.
@@ -77,6 +83,7 @@ def check_step(cell: Cell, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
             f"give (B, {cell.inputs}), (B, {cell.state_width}), (B,) or (B, 1)"
         )
     check_numbers(cell, x=x, h=h)
+    check_finite(x=x, h=h)
     check_elapsed(dt_s)
     return dt_s.reshape(batch, 1).to(x.dtype)
 
@@ -86,14 +93,35 @@ def check_numbers(cell: Cell, **tensors: Tensor) -> None:
     wanted = next(cell.parameters()).dtype
     for name, tensor in tensors.items():
         if tensor.dtype != wanted:
-            raise ConfigError(f"{name} is {tensor.dtype} and the weights are {wanted}; convert one: {name}.to({wanted})")
+            raise ConfigError(
+                f"{name} is {tensor.dtype} and the weights are {wanted}; convert one: {name}.to({wanted})"
+            )
+
+
+def check_finite(**tensors: Tensor) -> None:
+    """Raise `MessageError` unless every number is finite."""
+    for name, tensor in tensors.items():
+        refuse(tensor, ~torch.isfinite(tensor), name, "every number is finite")
 
 
 def check_elapsed(dt_s: Tensor) -> None:
-    """Raise `MessageError` for elapsed times that are negative or not finite. Not looked at while a graph is recorded."""
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    """Raise `MessageError` for elapsed times that are negative or not finite, `ConfigError` for whole numbers."""
+    if not dt_s.is_floating_point():
+        raise ConfigError(f"dt_s is {dt_s.dtype}; give seconds as floating-point numbers")
+    refuse(dt_s, ~((dt_s >= 0) & torch.isfinite(dt_s)), "dt_s", "elapsed times are finite and 0 or more")
+
+
+def refuse(values: Tensor, bad: Tensor, name: str, allowed: str) -> None:
+    """Raise `MessageError` with the first of the `values` that is `bad`. Not looked at while torch records a graph."""
+    if abstract() or not bool(bad.any()):
         return
-    bad = ~((dt_s >= 0) & torch.isfinite(dt_s))
-    if bool(bad.any()):
-        where = tuple(int(i) for i in bad.nonzero()[0])
-        raise MessageError(f"dt_s at {where} is {float(dt_s[where]):g}; elapsed times are finite and 0 or more")
+    where = tuple(int(i) for i in bad.nonzero()[0])
+    raise MessageError(f"{name} at {where} is {float(values[where]):g}; {allowed}")
+
+
+def abstract() -> bool:
+    """Whether torch records or transforms a computation (trace, compile, export, vmap), so that values are unknown."""
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return True
+    transformed: bool = torch._C._are_functorch_transforms_active()  # torch has no public name for it
+    return transformed

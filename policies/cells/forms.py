@@ -21,11 +21,34 @@ from liquid_pilot.errors import ConfigError, unknown_name
 
 FASTEST_TAU_S: Final = 0.02  # initial time constants of the decay form, log-uniform between these
 SLOWEST_TAU_S: Final = 3.0
+SOFTPLUS_IS_LINEAR: Final = 20.0  # from here on softplus(x) = x in float32, and torch computes it so
 
 
 def lecun_tanh(x: Tensor) -> Tensor:
     """1.7159 tanh(0.666 x), the published backbone activation."""
     return 1.7159 * torch.tanh(0.666 * x)
+
+
+class Backbone(nn.ModuleList):
+    """Linear layers, each with the published activation; none of them: the identity. width: of what comes out."""
+
+    def __init__(self, features: int, layers: int, units: int) -> None:
+        super().__init__()
+        self.width = features
+        for _ in range(layers):
+            self.append(nn.Linear(self.width, units))
+            self.width = units
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z: (B, features) -> (B, width)."""
+        for layer in self:
+            z = lecun_tanh(layer(z))
+        return z
+
+
+def inverse_softplus(y: Tensor) -> Tensor:
+    """x with softplus(x) = y > 0, for y of any size."""
+    return torch.where(y > SOFTPLUS_IS_LINEAR, y, torch.log(torch.expm1(y.clamp(max=SOFTPLUS_IS_LINEAR))))
 
 
 class Decay(nn.Module):
@@ -36,7 +59,7 @@ class Decay(nn.Module):
         self.target, self.rate = nn.Linear(features, units), nn.Linear(features, units)
         tau = torch.logspace(math.log10(FASTEST_TAU_S), math.log10(SLOWEST_TAU_S), units)
         with torch.no_grad():  # softplus(bias) = time_unit / tau
-            self.rate.bias.copy_(torch.log(torch.expm1(time_unit_s / tau)))
+            self.rate.bias.copy_(inverse_softplus(time_unit_s / tau))
 
     def forward(self, z: Tensor, h: Tensor, dt: Tensor) -> Tensor:
         """z: (B, features), h: (B, units), dt: (B, 1) in time units."""

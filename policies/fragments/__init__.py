@@ -25,22 +25,30 @@ CELL_FILES: Final = {
 
 def network_source(spec: CellSpec) -> NetworkSource:
     """The C text of a network. Raises `ConfigError` for a form that has no fragment."""
+    return NetworkSource(network_text(spec, spec.outputs), spec.units, spec.outputs, parameters(spec))
+
+
+def network_text(spec: CellSpec, outputs: int) -> str:
+    """The C text of a network with a readout of so many outputs, or with none. Raises as `network_source`."""
     if spec.form not in CELL_FILES:
         raise ConfigError(unknown_name("compiled cell form", spec.form, list(CELL_FILES)))
     sizes = {
         "INPUTS": spec.inputs,
         "UNITS": spec.units,
-        "OUTPUTS": spec.outputs,
+        "OUTPUTS": outputs,
         "LAYERS": spec.backbone_layers,
         "HIDDEN": spec.backbone_units if spec.backbone_layers else 0,
         "TIME_UNIT_S": repr(float(spec.time_unit_s)),
         "RECURRENT": len(FORMS[spec.form].recurrent),
         "INTERPOLATE": int(spec.form == "default"),
     }
-    folder = Path(__file__).parent
     defines = "".join(f"#define NET_{name} {value}\n" for name, value in sizes.items())
-    texts = [(folder / name).read_text("utf-8") for name in (CELL_FILES[spec.form], "dense.c", "network.c")]
-    return NetworkSource("\n".join([defines, *texts]), spec.units, spec.outputs, parameters(spec))
+    return "\n".join([defines, *(fragment(name) for name in (CELL_FILES[spec.form], "dense.c", "network.c"))])
+
+
+def fragment(name: str) -> str:
+    """The C text of a file of this folder."""
+    return (Path(__file__).parent / name).read_text("utf-8")
 
 
 def flatten_weights(

@@ -25,3 +25,12 @@ static void cell_vjp(
         bar_h[n] = bar[n] * keep;
     }
 }
+
+/* bar -> bar_dt. */
+static inline V cell_bar_dt(const LP_REAL *vectors, const V *heads, const V *tape, const V *h, V dt, const V *bar) {
+    V sum = v_set(0);
+    (void)vectors, (void)dt;
+    for (int n = 0; n < NET_UNITS; ++n)
+        sum += bar[n] * (tape[n] - h[n]) * tape[NET_UNITS + n] * v_softplus(heads[NET_UNITS + n]);
+    return sum;
+}

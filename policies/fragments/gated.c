@@ -28,3 +28,14 @@ static void cell_vjp(
         bar_h[n] = v_set(0);
     }
 }
+
+/* bar -> bar_dt. */
+static inline V cell_bar_dt(const LP_REAL *vectors, const V *heads, const V *tape, const V *h, V dt, const V *bar) {
+    V sum = v_set(0);
+    (void)vectors, (void)h, (void)dt;
+    for (int n = 0; n < NET_UNITS; ++n) {
+        V first = tape[n], second = tape[NET_UNITS + n], gate = tape[2 * NET_UNITS + n];
+        sum += bar[n] * (NET_INTERPOLATE ? second - first : second) * gate * (1 - gate) * heads[2 * NET_UNITS + n];
+    }
+    return sum;
+}

@@ -14,13 +14,14 @@ enum {
     NET_FEATURES = NET_LAYERS ? NET_HIDDEN : NET_SEEN,
     NET_ALL_HEADS = NET_HEADS + NET_RECURRENT,
     NET_READ = NET_UNITS ? NET_UNITS : NET_FEATURES,
+    NET_KEPT = NET_OUTPUTS ? NET_UNITS : 0, /* of the new state in a tape; the readout alone needs it */
     /* places in a tape */
     NET_T_LAYERS = NET_JOINED,
     NET_T_FEATURES = NET_LAYERS ? NET_T_LAYERS + (NET_LAYERS - 1) * NET_HIDDEN : 0,
     NET_T_CELL = NET_T_LAYERS + NET_LAYERS * NET_HIDDEN,
     NET_T_STATE = NET_T_CELL + NET_CELL_TAPE,
     NET_T_READ = NET_UNITS ? NET_T_STATE : NET_T_FEATURES,
-    NET_T_ACTION = NET_T_STATE + NET_UNITS,
+    NET_T_ACTION = NET_T_STATE + NET_KEPT,
     NET_TAPE = NET_T_ACTION + NET_OUTPUTS,
     /* places in a delta */
     NET_D_HEADS = NET_LAYERS * NET_HIDDEN,
@@ -43,6 +44,18 @@ static inline int layer_weights(int layer) { return layer ? NET_FIRST + (layer -
 static inline int layer_input(int layer) { return layer ? NET_T_LAYERS + (layer - 1) * NET_HIDDEN : 0; }
 static inline int layer_columns(int layer) { return layer ? NET_HIDDEN : NET_SEEN; }
 
+/* The heads of the features that a tape holds. */
+static inline void net_heads(const LP_REAL *w, const V *tape, V *heads) {
+    for (int j = 0; j < NET_HEADS; ++j)
+        dense(NET_UNITS, NET_FEATURES, w + NET_W_HEADS + j * NET_HEAD, tape + NET_T_FEATURES, heads + j * NET_UNITS);
+}
+
+/* bar += what a map of the features, or of [x; h], takes back; not of x where that is not asked for. */
+static inline void map_back(int rows, int columns, const LP_REAL *weight, const V *delta, V *bar, int without_x) {
+    if (without_x) dense_back(rows, columns, NET_INPUTS, weight, delta, bar);
+    else dense_back(rows, columns, 0, weight, delta, bar);
+}
+
 /* x (inputs), h (units), seconds since the previous step -> h_next (units), action (outputs), tape. */
 static void net_step(const LP_REAL *w, const V *x, const V *h, V dt_s, V *tape, V *h_next, V *action) {
     V heads[NET_ALL_HEADS * NET_UNITS + 1], dt = dt_s / v_set((LP_REAL)NET_TIME_UNIT_S);
@@ -53,20 +66,19 @@ static void net_step(const LP_REAL *w, const V *x, const V *h, V dt_s, V *tape, 
         dense(NET_HIDDEN, layer_columns(j), w + layer_weights(j), tape + layer_input(j), out);
         for (int i = 0; i < NET_HIDDEN; ++i) out[i] = NET_GAIN * v_tanh(NET_SLOPE * out[i]);
     }
-    for (int j = 0; j < NET_HEADS; ++j)
-        dense(NET_UNITS, NET_FEATURES, w + NET_W_HEADS + j * NET_HEAD, tape + NET_T_FEATURES, heads + j * NET_UNITS);
+    net_heads(w, tape, heads);
     for (int j = 0; j < NET_RECURRENT; ++j)
         dense(
             NET_UNITS, NET_UNITS, w + NET_W_RECURRENT + j * NET_STATE_HEAD, tape + NET_INPUTS,
             heads + (NET_HEADS + j) * NET_UNITS
         );
     cell_step(w + NET_W_VECTORS, heads, h, dt, tape + NET_T_CELL, h_next);
-    for (int i = 0; i < NET_UNITS; ++i) tape[NET_T_STATE + i] = h_next[i];
+    for (int i = 0; i < NET_KEPT; ++i) tape[NET_T_STATE + i] = h_next[i];
     dense(NET_OUTPUTS, NET_READ, w + NET_W_READOUT, tape + NET_T_READ, action);
     for (int i = 0; i < NET_OUTPUTS; ++i) tape[NET_T_ACTION + i] = action[i] = v_tanh(action[i]);
 }
 
-/* bar_h_next, bar_action -> bar_x, bar_h (stored) and the delta of this step. */
+/* bar_h_next, bar_action -> bar_x (0: not asked for), bar_h (stored) and the delta of this step. */
 static void net_vjp(
     const LP_REAL *w, const V *tape, V dt_s, const V *bar_h_next, const V *bar_action, V *delta, V *bar_x, V *bar_h
 ) {
@@ -77,20 +89,21 @@ static void net_vjp(
         delta[NET_D_READOUT + i] = bar_action[i] * (1 - a * a);
     }
     for (int i = 0; i < NET_READ; ++i) bar_read[i] = i < NET_UNITS ? bar_h_next[i] : v_set(0);
-    dense_back(NET_OUTPUTS, NET_READ, w + NET_W_READOUT, delta + NET_D_READOUT, bar_read);
+    dense_back(NET_OUTPUTS, NET_READ, 0, w + NET_W_READOUT, delta + NET_D_READOUT, bar_read);
     cell_vjp(
         w + NET_W_VECTORS, tape + NET_T_CELL, tape + NET_INPUTS, dt, bar_read, delta + NET_D_HEADS, direct,
         delta + NET_D_VECTORS
     );
     for (int j = 0; j < NET_RECURRENT; ++j)
         dense_back(
-            NET_UNITS, NET_UNITS, w + NET_W_RECURRENT + j * NET_STATE_HEAD,
+            NET_UNITS, NET_UNITS, 0, w + NET_W_RECURRENT + j * NET_STATE_HEAD,
             delta + NET_D_HEADS + (NET_HEADS + j) * NET_UNITS, direct
         );
     if (NET_UNITS) for (int i = 0; i < NET_FEATURES; ++i) bar[i] = v_set(0);
     for (int j = 0; j < NET_HEADS; ++j)
-        dense_back(
-            NET_UNITS, NET_FEATURES, w + NET_W_HEADS + j * NET_HEAD, delta + NET_D_HEADS + j * NET_UNITS, bar_features
+        map_back(
+            NET_UNITS, NET_FEATURES, w + NET_W_HEADS + j * NET_HEAD, delta + NET_D_HEADS + j * NET_UNITS, bar_features,
+            !NET_LAYERS && !bar_x
         );
     for (int j = NET_LAYERS - 1; j >= 0; --j) {
         const V *out = tape + NET_T_LAYERS + j * NET_HIDDEN;
@@ -100,10 +113,10 @@ static void net_vjp(
             d[i] = bar_features[i] * (1 - t * t) * (NET_GAIN * NET_SLOPE);
         }
         for (int i = 0; i < layer_columns(j); ++i) bar[i] = v_set(0);
-        dense_back(NET_HIDDEN, layer_columns(j), w + layer_weights(j), d, bar);
+        map_back(NET_HIDDEN, layer_columns(j), w + layer_weights(j), d, bar, !j && !bar_x);
         bar_features = bar;
     }
-    for (int i = 0; i < NET_INPUTS; ++i) bar_x[i] = bar_features[i];
+    for (int i = 0; bar_x && i < NET_INPUTS; ++i) bar_x[i] = bar_features[i];
     for (int i = 0; i < NET_UNITS; ++i) bar_h[i] = NET_RECURRENT ? direct[i] : bar_features[NET_INPUTS + i] + direct[i];
 }
 

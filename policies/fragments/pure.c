@@ -27,3 +27,14 @@ static void cell_vjp(
         bar_h[n] = v_set(0);
     }
 }
+
+/* bar -> bar_dt. */
+static inline V cell_bar_dt(const LP_REAL *vectors, const V *heads, const V *tape, const V *h, V dt, const V *bar) {
+    V sum = v_set(0);
+    (void)heads, (void)h, (void)dt;
+    for (int n = 0; n < NET_UNITS; ++n) {
+        V u = tape[n], kept = tape[NET_UNITS + n];
+        sum += bar[n] * v_set(vectors[NET_UNITS + n]) * kept * u * (v_abs(v_set(vectors[n])) + v_abs(u));
+    }
+    return sum;
+}

@@ -1,0 +1,1 @@
+"""Stability of cells: certified bounds by interval arithmetic, measured ones, and constraints on weights."""
