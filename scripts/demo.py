@@ -96,9 +96,7 @@ def told(bundle: Bundle) -> str:
     training = bundle.metadata["training"]
     done, wanted = training["updates"], training["config"]["updates"]
     if done >= wanted:
-        return (
-            f"All {wanted} updates of the shipped policy's recipe, in {60 * training['minutes']:.0f} s on this machine."
-        )
+        return f"All {wanted} updates of the recipe, in {60 * training['minutes']:.0f} s on this machine."
     return (
         f"The budget cut training short after {done} of {wanted} updates "
         f"({60 * training['minutes']:.0f} s on this machine): expect a worse policy than the shipped one."

@@ -30,8 +30,8 @@ from scripts.benchmarks.timing import per_second
 
 STEADY: Final = Conditions(imu_jitter=0.0)  # IMU 100 Hz: every control step is 10 ms, 5 substeps of 2 ms
 CONTROL_S: Final = 0.010
-# Rate loop, motors, forces and rigid body of one lane group, again and again; the vectors stay in cache. A call for each
-# substep, as in the rollout: inlined, a compiler takes what stays the same out of the loop.
+# Rate loop, motors, forces and rigid body of one lane group, again and again; the vectors stay in cache. A call for
+# each substep, as in the rollout: inlined, a compiler takes what stays the same out of the loop.
 _PHYSICS: Final = """
 static __attribute__((noinline)) void one_substep(V *const *in, V *next, V *acc, V *flow) {
     substep(in[0], in[1], in[2], in[3], in[4], in[5], next, acc, flow);
