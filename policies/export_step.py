@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
 
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from policies.cells.cell import Cell
+from policies.parametrized import make_plain
 from policies.rnn import LiquidRNN
 
 
@@ -29,19 +28,5 @@ def step_module(rnn: LiquidRNN) -> StepModule:
     """The step of a network with weights of its own: masked and constrained matrices as they are in effect now."""
     step = StepModule(copy.deepcopy(rnn.cell), copy.deepcopy(rnn.readout))
     for module in list(step.modules()):
-        if parametrize.is_parametrized(module):
-            make_plain(module)
+        make_plain(module)
     return step.eval().requires_grad_(False)
-
-
-def make_plain(module: nn.Module) -> None:
-    """Replace the parametrized tensors of a module by their values.
-
-    `parametrize.remove_parametrizations` would take them from the module's class, which copies share.
-    """
-    names = list(cast(nn.ModuleDict, module.parametrizations))
-    values = {name: cast(Tensor, getattr(module, name)).detach().clone() for name in names}
-    module.__class__ = parametrize.type_before_parametrizations(module)
-    del module.parametrizations
-    for name, value in values.items():
-        module.register_parameter(name, nn.Parameter(value))

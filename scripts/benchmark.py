@@ -5,6 +5,7 @@ Examples:
   python -m scripts.benchmark rates hover geometric runs/hover-default/policy.safetensors --flights 200
   python -m scripts.benchmark speed                              # how fast the parts are on this machine
   python -m scripts.benchmark engine                             # the compiled engine beside torch
+  python -m scripts.benchmark cells                              # what a cell costs, beside torch's LSTM
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
 """
 
@@ -98,6 +99,42 @@ class Engine:
 
 
 @dataclass(frozen=True)
+class Cells:
+    """Time, memory and size of every cell beside torch's LSTM and, where it is installed, the public package ncps.
+
+    Writes cells.json and cells.png. Takes some minutes with the memory of long LTC sequences.
+    """
+
+    batches: tuple[int, ...] = (32, 256)
+    """Sequences at once; one table for each."""
+    steps: int = 64
+    """Events of a sequence."""
+    repeats: int = 9
+    """Rounds; every cell is timed once in each, and the median counts."""
+    memory: bool = True
+    """Also count the bytes that long LTC sequences keep for their gradients, solver by solver."""
+    out: Path = Path("runs/cells")
+    """Folder of the results."""
+
+    def run(self) -> None:
+        """Measure, print, write."""
+        from scripts.benchmarks.cells import measure, present, present_memory
+
+        check_folder("--out", self.out)
+        for name, least in (
+            ("batches", min(self.batches, default=0)),
+            ("steps", self.steps),
+            ("repeats", self.repeats),
+        ):
+            if least < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give whole numbers of at least 1")
+        written, picture = present(measure(self.batches, self.steps, self.repeats), self.out)
+        if self.memory:
+            present_memory()
+        OUT.print(f"wrote {written} and {picture}")
+
+
+@dataclass(frozen=True)
 class RateTable:
     """Tune, train and fly decay, published CfC, GRU and MLP of equal parameters at IMU 25 to 400 Hz and mixed.
 
@@ -149,9 +186,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Annotated[Rates, tyro.conf.subcommand("rates")],
         Annotated[Speed, tyro.conf.subcommand("speed")],
         Annotated[Engine, tyro.conf.subcommand("engine")],
+        Annotated[Cells, tyro.conf.subcommand("cells")],
         Annotated[RateTable, tyro.conf.subcommand("table")],
     ]
-    command: Rates | Speed | Engine | RateTable = tyro.cli(
+    command: Rates | Speed | Engine | Cells | RateTable = tyro.cli(
         kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__
     )
     run: Callable[[], None] = command.run

@@ -7,6 +7,7 @@ from which `--resume` continues.
 Examples:
   python -m scripts.train hover                          # the shipped policy, about a minute
   python -m scripts.train hover --cell default --seed 3  # the published CfC form
+  python -m scripts.train hover --airframe racer         # another drone; or the path of a TOML file of your own
   python -m scripts.train hover --budget-s 120 --out runs/quick
   tensorboard --logdir runs/hover                        # watch it learn
 """
@@ -51,8 +52,11 @@ class Options:
     cell: Literal["decay", "default", "no_gate", "pure", "gru", "mlp"] = "decay"
     """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru and
     mlp (no memory): rivals of as many parameters."""
+    airframe: str = "cf2x"
+    """Shipped airframe (cf2x, racer, companion) or path of a TOML file, see docs/adding_an_airframe.md. Every flight's
+    drone is drawn around it."""
     out: Path | None = None
-    """Folder of the run; runs/TASK or runs/TASK-CELL if not given."""
+    """Folder of the run; runs/TASK, with -CELL and -AIRFRAME after it where they are not the default, if not given."""
     seed: int = 0
     """Seed of weights, flights and noise."""
     updates: int = DEFAULTS.updates
@@ -150,8 +154,10 @@ def run(options: Options, console: Console) -> Path:
         batch=options.batch,
         learning_rate=options.learning_rate,
         time_unit_s=options.time_unit_s,
+        airframe=options.airframe,
     )
-    name = options.task if options.cell == "decay" else f"{options.task}-{options.cell}"
+    special = [options.cell] * (options.cell != "decay") + [Path(options.airframe).stem] * (options.airframe != "cf2x")
+    name = "-".join([options.task, *special])
     folder = options.out or Path("runs") / name
     check_folder("--out", folder)
     folder.mkdir(parents=True, exist_ok=True)

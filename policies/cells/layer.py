@@ -74,7 +74,7 @@ class CfCLayer(nn.Module):
     def weights(self) -> list[Tensor]:
         """Effective weights, with their gradients, in the order of `liquid_pilot.cells.weight_shapes`; no readout."""
         maps = [*cast("list[nn.Linear]", list(self.backbone)), *self.heads()]
-        vectors = [self.head.get_parameter(name) for name in cells.FORMS[self.form].vectors]
+        vectors = [cast(Tensor, getattr(self.head, name)) for name in cells.FORMS[self.form].vectors]
         return [tensor for linear in maps for tensor in (linear.weight, linear.bias)] + vectors
 
     def _mask(self, mask: Tensor) -> None:

@@ -17,6 +17,8 @@ from policies.cells.cell import Cell, abstract, check_sizes
 from policies.cells.cfc import check_wiring
 from policies.cells.ltc_bounds import stable_step
 from policies.cells.ltc_solvers import FIXED, Drive, Weights, adaptive, sensory_drive
+from policies.sequence.choose import check_sequence
+from policies.sequence.ltc import check_engine, compiled_ltc, find_kernel
 from policies.wirings import Wiring, fully_connected
 
 Result = TypeVar("Result")
@@ -41,9 +43,11 @@ class LTC(Cell):
     solver: "semi_implicit" (published), "euler" and "rk4" take `unfolds` steps an event; the explicit two raise
     `ConfigError` for an event that lasts longer than `unfolds` stable steps. "adaptive" holds rtol and atol, and may
     find its gradients by the adjoint equation. checkpoint_every: length of the blocks of a sequence that are computed
-    again for their gradients instead of being kept; "sqrt" for the root of the number of events. seed: of the first
-    weights, and of the polarities without a wiring. State: the neurons in the order of flow; the last `outputs` of
-    them, scaled and shifted, are shown. Raises `ConfigError` for sizes and options that do not fit.
+    again for their gradients instead of being kept; "sqrt" for the root of the number of events. engine: of `sequence`;
+    "compiled" is for "semi_implicit" without checkpoints, in float32 and float64 on the CPU, and is differentiated
+    once; "loop" for everything; "auto" is "compiled" where that can be, with a C compiler. seed: of the first weights,
+    and of the polarities without a wiring. State: the neurons in the order of flow; the last `outputs` of them, scaled
+    and shifted, are shown. Raises `ConfigError` for sizes and options that do not fit.
     """
 
     recurrent_mask: Tensor
@@ -62,12 +66,14 @@ class LTC(Cell):
         rtol: float = 1e-5,
         atol: float = 1e-6,
         checkpoint_every: int | str | None = None,
+        engine: str = "auto",
         seed: int = 0,
     ) -> None:
         check_wiring(inputs, units, wiring, "full", None)
         width = wiring.units if wiring is not None else units or 0
         check_sizes(inputs=inputs, units=width, unfolds=unfolds)
         check_solver(solver, adjoint, checkpoint_every)
+        check_engine(engine, solver, checkpoint_every)
         check_positive(time_unit_s=time_unit_s, rtol=rtol, atol=atol)
         if type(seed) is not int or seed < 0:
             raise ConfigError(f"seed is {seed!r}; give a whole number of at least 0")
@@ -79,7 +85,7 @@ class LTC(Cell):
         super().__init__(inputs, width, width if wiring is None else wiring.outputs)
         self.wiring, self.solver, self.unfolds, self.adjoint = wiring, solver, unfolds, adjoint
         self.time_unit_s, self.rtol, self.atol = time_unit_s, rtol, atol
-        self.checkpoint_every = checkpoint_every
+        self.checkpoint_every, self.engine = checkpoint_every, engine
         polarity = wiring if wiring is not None else fully_connected(inputs, width, width, rng=seed)
         recurrent = torch.tensor(polarity.recurrent, dtype=torch.get_default_dtype())
         sensory = torch.tensor(polarity.sensory, dtype=recurrent.dtype)
@@ -116,13 +122,19 @@ class LTC(Cell):
         return shown
 
     def sequence(self, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See `Cell.sequence`. An event that is masked lasts no time, which is the identity."""
+        """See `Cell.sequence`. An event that is masked lasts no time, which is the identity.
+
+        Raises `ConfigError` for shapes and number types that do not fit, and where engine="compiled" cannot be.
+        """
+        check_sequence(self, x, dt_s, h, mask)
         if mask is not None:
             x, dt_s = torch.where(mask[:, :, None], x, 0.0), torch.where(mask, dt_s, 0.0)
-        weights = self.weights()
-        dt = self._time_units(weights, dt_s)
+        weights, kernel = self.weights(), find_kernel(self, x)
+        dt = self._time_units(weights, dt_s.to(x.dtype))
         events = x.shape[1]
-        if self.checkpoint_every is None or not torch.is_grad_enabled():
+        if kernel is not None:
+            states = compiled_ltc(kernel, self, weights, x, dt, h)
+        elif self.checkpoint_every is None or not torch.is_grad_enabled():
             states = self._events(weights, x, h, dt)
         else:
             length = math.isqrt(events) if isinstance(self.checkpoint_every, str) else self.checkpoint_every
@@ -134,9 +146,10 @@ class LTC(Cell):
         return self.read(states), states[:, -1]
 
     def architecture(self) -> dict[str, object]:
-        """See `Cell.architecture`. The solver is none of it: weights may be trained with one and used with another."""
+        """See `Cell.architecture`. With another solver, or other unfolds, weights give other numbers."""
         wired = {} if self.wiring is None else {"wiring": self.wiring.to_json()}
-        return super().architecture() | {"time_unit_s": self.time_unit_s} | wired
+        solved = {"solver": self.solver, "unfolds": self.unfolds, "time_unit_s": self.time_unit_s}
+        return super().architecture() | solved | wired
 
     def _events(self, weights: Weights, x: Tensor, h: Tensor, dt: Tensor) -> Tensor:
         """States after every event, (B, T, units). x: (B, T, inputs), dt: (B, T) in time units."""

@@ -18,8 +18,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from policies.cells.ltc import LTC, SQRT
 
 METHODS: Final[dict[str, dict[str, Any]]] = {  # options of `LTC`
-    "semi_implicit": {},
-    "semi_implicit, checkpointed": {"checkpoint_every": SQRT},
+    "semi_implicit": {"engine": "loop"},
+    "semi_implicit, checkpointed": {"engine": "loop", "checkpoint_every": SQRT},
     "adaptive": {"solver": "adaptive"},
     "adaptive, adjoint": {"solver": "adaptive", "adjoint": True},
 }

@@ -29,7 +29,10 @@ def network_source(spec: CellSpec) -> NetworkSource:
 
 
 def network_text(spec: CellSpec, outputs: int) -> str:
-    """The C text of a network with a readout of so many outputs, or with none. Raises as `network_source`."""
+    """The C text of a network with a readout of so many outputs; with none it has its slope in elapsed time instead.
+
+    Raises as `network_source`.
+    """
     if spec.form not in CELL_FILES:
         raise ConfigError(unknown_name("compiled cell form", spec.form, list(CELL_FILES)))
     sizes = {
@@ -43,7 +46,8 @@ def network_text(spec: CellSpec, outputs: int) -> str:
         "INTERPOLATE": int(spec.form == "default"),
     }
     defines = "".join(f"#define NET_{name} {value}\n" for name, value in sizes.items())
-    return "\n".join([defines, *(fragment(name) for name in (CELL_FILES[spec.form], "dense.c", "network.c"))])
+    files = [CELL_FILES[spec.form], "dense.c", "network.c", *([] if outputs else ["elapsed.c"])]
+    return "\n".join([defines, *map(fragment, files)])
 
 
 def fragment(name: str) -> str:

@@ -1,7 +1,7 @@
 /* Matrix products on lanes: W (rows, columns) and bias (rows,) are plain numbers, the vectors hold one drone a lane. */
 
-/* Blocks of `DO(size)` that cover what is left of `total` from `done` on: each of about 8, because one of 1 or 2 would wait
- * for its own sums. DO runs while its size fits and adds to `done`. */
+/* DO(size) again and again until `done`, to which it adds its size, is `total`. In sizes of about 8, because a block of 1 or
+ * 2 sums waits for each addition. */
 #define NET_BLOCKS(DO, done, total)                                                                 \
     while (total - done > 12) DO(8)                                                                 \
     switch (total - done) {                                                                         \

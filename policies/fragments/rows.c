@@ -47,3 +47,16 @@ static void unpack(const V *lanes, int64_t stride, int live, int count, LP_REAL 
     for (; i < count; ++i)
         for (int l = 0; l < live; ++l) rows[l * stride + i] = ((const LP_REAL *)(lanes + i))[l];
 }
+
+/* sums[i] = all lanes of lanes[i], in the order of v_sum. */
+static void sum_lanes(const V *lanes, int count, LP_REAL *sums) {
+    int i = 0;
+    for (; i + LP_LANES <= count; i += LP_LANES) {
+        V square[LP_LANES], total = v_set(0);
+        for (int l = 0; l < LP_LANES; ++l) square[l] = lanes[i + l];
+        transpose(square);
+        for (int l = 0; l < LP_LANES; ++l) total += square[l];
+        v_store(sums + i, total);
+    }
+    for (; i < count; ++i) sums[i] = v_sum(lanes[i]);
+}

@@ -68,7 +68,7 @@ static void step_back(const Sequence *job, Scratch *s, const V *tape, int t) {
         job->weights, tape, s->dt[t], taken, 0, s->delta + t * NET_DELTA, job->bar_x ? s->x + t * NET_INPUTS : 0, s->h
     );
     for (int n = 0; job->mask && n < NET_UNITS; ++n) s->h[n] += kept[n];
-    if (job->bar_dt) s->bar_dt[t] = net_bar_dt(job->weights, tape, taken, s->dt[t]);
+    if (job->bar_dt) s->bar_dt[t] = net_bar_dt(job->weights, tape, s->delta + t * NET_DELTA, taken, s->dt[t]);
 }
 
 static void backward_group(const Sequence *job, Scratch *s, int64_t row) {
@@ -97,5 +97,5 @@ void lp_backward(const Sequence *job) {
     Scratch *s = (Scratch *)job->scratch;
     memset(s->bar_weights, 0, sizeof s->bar_weights);
     for (int64_t row = 0; row < job->batch; row += LP_LANES) backward_group(job, s, row);
-    for (int i = 0; job->bar_weights && i < NET_WEIGHTS; ++i) job->bar_weights[i] = v_sum(s->bar_weights[i]);
+    if (job->bar_weights) sum_lanes(s->bar_weights, NET_WEIGHTS, job->bar_weights);
 }

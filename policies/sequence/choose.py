@@ -19,6 +19,7 @@ from policies.sequence.loop import loop
 
 if TYPE_CHECKING:
     from policies.cells.layer import CfCLayer
+    from policies.cells.ltc import LTC
 
 _RUN: Final = {"loop": loop, "torch": fused, "compiled": compiled}
 ENGINES: Final = ("auto", *_RUN)
@@ -37,7 +38,9 @@ def cfc_sequence(
     Raises `ConfigError` for an unknown engine and for shapes and number types that do not fit, `NativeUnavailable` or
     `NativeBuildError` where "compiled" is asked for and cannot be.
     """
-    _check(layer, x, dt_s, h, mask, engine)
+    if engine not in ENGINES:
+        raise ConfigError(unknown_name("sequence engine", engine, list(ENGINES)))
+    check_sequence(layer, x, dt_s, h, mask)
     if mask is not None:
         x, dt_s = torch.where(mask[:, :, None], x, 0.0), torch.where(mask, dt_s, 0.0)
     dt_s = dt_s.to(x.dtype)
@@ -52,19 +55,18 @@ def cfc_sequence(
         try:
             return compiled(layer, x, dt_s, h, mask)
         except (NativeUnavailable, NativeBuildError) as error:
-            _say_once(str(error))
+            say_once(str(error))
     return fused(layer, x, dt_s, h, mask)
 
 
 @lru_cache(maxsize=8)
-def _say_once(reason: str) -> None:
+def say_once(reason: str) -> None:
+    """Warn that the loop or torch runs instead of what is compiled."""
     _LOG.warning("sequences run in torch, several times slower than compiled: %s", reason)
 
 
-def _check(layer: CfCLayer, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None, engine: str) -> None:
-    """Nothing is broadcast: every argument has its own batch and steps."""
-    if engine not in ENGINES:
-        raise ConfigError(unknown_name("sequence engine", engine, list(ENGINES)))
+def check_sequence(layer: CfCLayer | LTC, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None) -> None:
+    """Raise `ConfigError` for what does not fit. Nothing is broadcast: every argument has its own batch and steps."""
     batch, steps = x.shape[:2] if x.ndim == 3 else (-1, 0)
     wanted = {"x": (batch, steps, layer.inputs), "dt_s": (batch, steps), "h": (batch, layer.units)}
     given = {"x": x, "dt_s": dt_s, "h": h}

@@ -1,6 +1,6 @@
 """Compiled sequences: C text of a network's step becomes one differentiable torch function over a whole sequence.
 
-Any network will do whose text has net_step, net_vjp, net_gradient and net_bar_dt without a readout (`network.c`).
+Any network will do whose text has net_step, net_vjp, net_gradient and net_bar_dt without a readout.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def build_kernel(network: str, dtype: torch.dtype, lane_bytes: int | None = None
     lane_bytes: 16, 32 or 64; chosen for the processor if not given.
     """
     start = [prelude(lane_bytes or best_lane_bytes(), REALS[dtype]), fragment("short_tanh.c"), network]
-    driver = [fragment(name) for name in ("elapsed.c", "rows.c", "sequence.c")]
+    driver = [fragment(name) for name in ("rows.c", "sequence.c")]
     library = build("\n".join([*start, *driver]), "sequence")
     sizes = [getattr(library, f"lp_{name}") for name in ("lanes", "weights", "tape", "scratch")]
     for size in sizes:
@@ -80,8 +80,8 @@ def run(
     needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (weights, x, dt, h))
     if not needed:
         return _forward(kernel, weights, x, dt, h, mask, None)
-    states, last = _Run.apply(kernel, weights, x, dt, h, mask)
-    return states, last
+    both: tuple[Tensor, Tensor] = _Run.apply(kernel, weights, x, dt, h, mask)  # type: ignore[no-untyped-call]
+    return both
 
 
 def _forward(
@@ -104,29 +104,23 @@ class _Run(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         tapes = kernel.tapes(x)
-        ctx.kernel, ctx.shape = kernel, x.shape
+        ctx.kernel, ctx.shapes = kernel, [tensor.shape for tensor in (weights, x, dt, h)]
         ctx.save_for_backward(weights, dt, mask, tapes)
         return _forward(kernel, weights, x, dt, h, mask, tapes)
 
     @staticmethod
-    def backward(ctx: Any, bar_states: Tensor | None, bar_last: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         refuse_second_order("compiled")
+        bar_states, bar_last = grad_outputs
         weights, dt, mask, tapes = ctx.saved_tensors
-        kernel, (batch, steps, inputs) = ctx.kernel, ctx.shape
         if bar_states is None and bar_last is None:
             return (None,) * 6
-        units = _width(bar_states, bar_last)
-        shapes = ((kernel.weights,), (batch, steps, inputs), (batch, steps), (batch, units))
-        asked = zip(("bar_weights", "bar_x", "bar_dt", "bar_h"), shapes, ctx.needs_input_grad[1:5], strict=True)
+        asked = zip(("bar_weights", "bar_x", "bar_dt", "bar_h"), ctx.shapes, ctx.needs_input_grad[1:5], strict=True)
         bars = {name: weights.new_empty(shape) if needed else None for name, shape, needed in asked}
         given = {"weights": weights, "dt": dt, "mask": mask, "bar_states": bar_states, "bar_last": bar_last}
         held = {name: None if array is None else array.contiguous() for name, array in given.items()}
-        kernel.call("lp_backward", batch, steps, weights, **held, **bars, tapes=tapes)
+        ctx.kernel.call("lp_backward", *dt.shape, weights, **held, **bars, tapes=tapes)
         return None, *bars.values(), None
-
-
-def _width(*bars: Tensor | None) -> int:
-    return next(bar.shape[-1] for bar in bars if bar is not None)
 
 
 def refuse_second_order(engine: str) -> None:

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from liquid_pilot.errors import ConfigError
 from policies.cells.cell import Cell
+from policies.parametrized import make_plain, parametrizations
 from policies.stability.layers import cfc_layers, linear_maps
 
 _ROUNDING: Final = 32  # of the matrix's number type, in its steps at 1: what the singular values may be wrong by
@@ -57,10 +58,11 @@ def fold(cell: Cell) -> None:
     """
     for linear in _maps(cell):
         if _bounds(linear):
-            kept = [p for p in _parametrizations(linear) if not isinstance(p, SpectralBound)]
-            parametrize.remove_parametrizations(linear, "weight", leave_parametrized=True)
-            for other in kept:
-                parametrize.register_parametrization(linear, "weight", other)
+            steps = [(name, step) for name, found in parametrizations(linear).items() for step in found]
+            make_plain(linear)
+            for name, step in steps:
+                if not isinstance(step, SpectralBound):
+                    parametrize.register_parametrization(linear, name, step)
 
 
 def _maps(cell: Cell) -> Iterator[nn.Linear]:
@@ -68,13 +70,5 @@ def _maps(cell: Cell) -> Iterator[nn.Linear]:
         yield from linear_maps(layer)
 
 
-def _parametrizations(linear: nn.Linear) -> list[nn.Module]:
-    if not parametrize.is_parametrized(linear, "weight"):
-        return []
-    found = linear.get_submodule("parametrizations.weight")
-    assert isinstance(found, nn.ModuleList)
-    return list(found)
-
-
 def _bounds(linear: nn.Linear) -> bool:
-    return any(isinstance(p, SpectralBound) for p in _parametrizations(linear))
+    return any(isinstance(step, SpectralBound) for step in parametrizations(linear).get("weight", []))

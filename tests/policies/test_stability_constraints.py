@@ -87,6 +87,25 @@ def test_spectral_bound_survives_training_and_folds_into_plain_weights(kind: str
     constrain_spectral(made, 0.5)  # folded, so a new bound is allowed
 
 
+@pytest.mark.parametrize("kind", ["dense", "wired"])
+def test_folding_a_copy_leaves_the_original_bounded(kind: str) -> None:
+    made = cell("decay", kind, scale=3.0)
+    constrain_spectral(made, 0.5)
+    points = samples(box(made, 1.0, 0.01, 0.02), 4, 0)
+    before, copied = made.step(*points), copy.deepcopy(made)
+    fold(copied)
+    assert torch.equal(made.step(*points), before)
+    assert_close(copied.step(*points), before, rtol=0.0, atol=1e-15)
+    with torch.no_grad():
+        for parameter in (*made.parameters(), *copied.parameters()):
+            parameter.mul_(10.0)
+    bounded, free = (
+        [float(torch.linalg.matrix_norm(linear.weight.detach(), ord=2)) for linear in all_maps(one)]
+        for one in (made, copied)
+    )
+    assert max(bounded) <= 0.5 < max(free)
+
+
 class Stepped(nn.Module):
     def __init__(self, cell: Cell) -> None:
         super().__init__()
