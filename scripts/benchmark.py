@@ -102,7 +102,8 @@ class Engine:
 class Cells:
     """Time, memory and size of every cell beside torch's LSTM and, where it is installed, the public package ncps.
 
-    Writes cells.json and cells.png. Takes some minutes with the memory of long LTC sequences.
+    Then how much a cell's state depends on the rate at which one signal is sampled. Writes cells.json and cells.png.
+    Takes some minutes with the memory of long LTC sequences.
     """
 
     batches: tuple[int, ...] = (32, 256)
@@ -119,6 +120,7 @@ class Cells:
     def run(self) -> None:
         """Measure, print, write."""
         from scripts.benchmarks.cells import measure, present, present_memory
+        from scripts.benchmarks.consistency import present_consistency
 
         check_folder("--out", self.out)
         for name, least in (
@@ -129,6 +131,7 @@ class Cells:
             if least < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give whole numbers of at least 1")
         written, picture = present(measure(self.batches, self.steps, self.repeats), self.out)
+        present_consistency()
         if self.memory:
             present_memory()
         OUT.print(f"wrote {written} and {picture}")
