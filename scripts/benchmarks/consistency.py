@@ -32,7 +32,7 @@ CELLS: Final[dict[str, Callable[[], Cell]]] = {
 def rate_spread(make: Callable[[], Cell], seed: int, gain: float) -> npt.NDArray[np.float64]:
     """Largest difference of a neuron from its state at 800 Hz, within a second, for each of `RATES_HZ`.
 
-    gain: of the first weights; 2 is about the size of trained ones, where the state acts on itself.
+    gain: of the first weights; training makes them grow, until the state acts on itself.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
