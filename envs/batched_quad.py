@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ from envs.batched_state import BatchedState, SensorState, lane_constants, vec3
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY, SUBSTEP_S, Conditions, check_batched
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
-from envs.sensors import FlowModel, ImuModel, RangeModel, read_imu, specific_force
+from envs.sensors import DEFAULT_SENSORS, FlowModel, ImuModel, RangeModel, SensorModels, read_imu, specific_force
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body
@@ -57,6 +58,13 @@ class BatchedQuad:
 
     def __post_init__(self) -> None:
         check_batched(self.conditions)
+
+    @property
+    def sensors(self) -> SensorModels:
+        """The sensors of the conditions, but for those that were given to this world itself."""
+        given: dict[str, Any] = {"imu": self.imu, "flow": self.flow, "range": self.range}
+        special = {name: model for name, model in given.items() if model != getattr(DEFAULT_SENSORS, name)}
+        return replace(self.conditions.sensors, **special)
 
     def reset(self, flights: Flights) -> BatchedState:
         """Every drone in the hand at t = 0, with its first IMU sample read."""
@@ -166,7 +174,7 @@ class BatchedQuad:
                 t, t - state.release_s, body.position_m[2], matrix, to_body(matrix, body.velocity_m_s), body.rates_rad_s
             )
             sensors = sense_substep(
-                sensors, state.constants, self.conditions, (self.flow, self.range), motion, h, noise
+                sensors, state.constants, self.conditions, (self.sensors.flow, self.sensors.range), motion, h, noise
             )
         sensors = replace(sensors, flow=deliver(sensors.flow, state.t_s), range=deliver(sensors.range, state.t_s))
         return self._release(replace(state, sensors=sensors))
@@ -241,7 +249,7 @@ class BatchedQuad:
         n, m = noise.gyro, noise.accel
         return read_imu(
             TORCH_OPS,
-            self.imu,
+            self.sensors.imu,
             state.body.rates_rad_s,
             specific_force(matrix, state.acceleration_m_s2),
             state.gyro_bias_rad_s,

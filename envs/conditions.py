@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Final, TypeAlias
 
+from envs.faults import Fault
+from envs.sensors import DEFAULT_SENSORS, SensorModels
 from liquid_pilot.errors import ConfigError, unknown_name
 
 Span: TypeAlias = tuple[float, float]  # lowest and highest of a uniform draw
 
 MIXED_IMU_HZ: Final[Span] = (25.0, 400.0)
-FAULT_SENSORS: Final = ("flow", "range", "accel", "imu")
 SUBSTEP_S: Final = 0.002  # physics never takes a longer substep in evaluation
 SLOWEST_S: Final = 0.2  # longest IMU interval that is simulated
 MAX_TILT_DEG: Final = 45.0  # in the hand, where nothing else is said
@@ -22,19 +22,6 @@ ACCEL_WALK_RATIO: Final = 10.0  # accelerometer bias walk over gyro bias walk, i
 LONGEST_LATENCY_S: Final = 0.030  # of a command, in the batched engines
 FASTEST_IMU_HZ: Final = 520.0  # shortest interval of a 440 Hz IMU with 15 % jitter
 HISTORY: Final = math.ceil(LONGEST_LATENCY_S * FASTEST_IMU_HZ) + 2  # commands that a batched engine keeps
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Sensor `sensor` says nothing from `start_s` to `end_s`, counted from the release."""
-
-    sensor: str
-    start_s: float
-    end_s: float
-
-    def __post_init__(self) -> None:
-        if self.sensor not in FAULT_SENSORS:
-            raise ConfigError(unknown_name("sensor in a fault", self.sensor, list(FAULT_SENSORS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +66,7 @@ class Conditions:
     outage_chance: float = 0.0  # of one random silence of flow (and, apart, of range) in a flight
     outage_s: Span = (0.2, 1.2)
     faults: tuple[Fault, ...] = ()
+    sensors: SensorModels = DEFAULT_SENSORS
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -122,12 +110,17 @@ def _check_type(name: str, kind: str, value: Any) -> None:
             raise ConfigError(f"{name} is {value!r}; give one finite number, 0 or more")
     elif name == "faults" and not (isinstance(value, tuple) and all(isinstance(x, Fault) for x in value)):
         raise ConfigError(f"faults is {value!r}; give a tuple of Fault, as parse_fault makes them")
+    elif name == "sensors" and not isinstance(value, SensorModels):
+        raise ConfigError(f"sensors is {value!r}; give a SensorModels, or use envs.parts.conditions_with")
 
 
 def check_batched(conditions: Conditions) -> None:
     """Raise `ConfigError` for conditions that only PyBullet flies."""
-    if any(fault.sensor == "imu" for fault in conditions.faults):
-        raise ConfigError("the batched engines step at IMU events and cannot lose the IMU; use --engine pybullet")
+    lost = next((fault for fault in conditions.faults if fault.kind.needs_pilot), None)
+    if lost is not None:
+        raise ConfigError(
+            f"the batched engines step at IMU events, which {lost.kind.name(lost.part)} takes away; use --engine pybullet"
+        )
     if conditions.command_latency_s[1] > LONGEST_LATENCY_S:
         raise ConfigError(
             f"command_latency_s goes to {conditions.command_latency_s[1]:g} s; "
@@ -139,24 +132,6 @@ def check_batched(conditions: Conditions) -> None:
             f"imu_hz goes to {fastest:g} with its jitter; the batched engines keep commands for IMUs of up to "
             f"{FASTEST_IMU_HZ:g} Hz; use --engine pybullet"
         )
-
-
-_FAULT: Final = re.compile(r"(?P<sensor>\w+):off@(?P<start>[0-9.]+)s?(\+(?P<length>[0-9.]+)s?)?")
-
-
-def parse_fault(text: str) -> Fault:
-    """`flow:off@6s+1s` = no flow from 6 to 7 s after release; without `+`, until the end."""
-    match = _FAULT.fullmatch(text.strip())
-    try:
-        if match is None:
-            raise ValueError
-        start = float(match["start"])
-        end = start + float(match["length"]) if match["length"] else float("inf")
-    except ValueError:
-        raise ConfigError(
-            f"fault {text!r} is not understood; write SENSOR:off@START[+DURATION], for example flow:off@6s+1s"
-        ) from None
-    return Fault(match["sensor"], start, end)
 
 
 def parse_dropout(text: str) -> tuple[str, float]:

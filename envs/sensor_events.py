@@ -13,11 +13,9 @@ from typing import Final
 import numpy as np
 
 from envs.conditions import Conditions
+from envs.fault_messages import FailingSensors
 from envs.flights import Flights
 from envs.sensors import (
-    FlowModel,
-    ImuModel,
-    RangeModel,
     flow_quality,
     range_returns,
     read_flow,
@@ -32,7 +30,6 @@ from liquid_pilot.messages import Flow, Imu, Range
 from liquid_pilot.ops import FLOAT_OPS, Vec3
 
 EPS_S: Final = 1e-9
-ABSENT: Final = (math.nan, math.nan, math.nan)
 
 
 class SampleClock:
@@ -64,13 +61,10 @@ class SensorSuite:
     delivery times by sensor ("imu", "flow", "range").
     """
 
-    imu_model: Final = ImuModel()
-    flow_model: Final = FlowModel()
-    range_model: Final = RangeModel()
-
     def __init__(self, flights: Flights, conditions: Conditions, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._faults = conditions.faults
+        self._models = conditions.sensors
+        self._failing = FailingSensors(conditions.faults)
         self._noise_scale = float(flights.noise_scale[0])
         self._texture = float(flights.texture[0])
         self._flow_scale = float(flights.flow_scale[0])
@@ -109,9 +103,9 @@ class SensorSuite:
         if self._flow_clock.due(t_s):
             self._close_flow(t_s, since_release_s, distance)
         if self._range_clock.due(t_s):
-            returns = range_returns(FLOAT_OPS, self.range_model, distance) > 0.5
+            returns = range_returns(FLOAT_OPS, self._models.range, distance) > 0.5
             noise = self._rng.standard_normal() * self._noise_scale
-            measured = read_range(self.range_model, distance, noise) if returns else math.nan
+            measured = read_range(self._models.range, distance, noise) if returns else math.nan
             self._range_clock.restart(t_s, self._rng)
             self._send("range", Range(t_s, measured), since_release_s)
 
@@ -135,37 +129,37 @@ class SensorSuite:
     ) -> Imu | None:
         """The IMU sample at t_s, or None while it is off. Acceleration in the world; biases: gyro, accelerometer."""
         n = [z * self._noise_scale for z in self._rng.standard_normal(6).tolist()]
-        if self._faulty("imu", since_release_s):
-            return None
         gyro, accel = read_imu(
             FLOAT_OPS,
-            self.imu_model,
+            self._models.imu,
             rates_rad_s,
             specific_force(matrix, acceleration_m_s2),
             biases[0],
             biases[1],
             ((n[0], n[1], n[2]), (n[3], n[4], n[5])),
         )
-        self.arrivals_s["imu"].append(t_s)
-        return Imu(t_s, gyro, ABSENT if self._faulty("accel", since_release_s) else accel)
+        message = self._failing.imu(Imu(t_s, gyro, accel), since_release_s)
+        if message is not None:
+            self.arrivals_s["imu"].append(t_s)
+        return message
 
     def _close_flow(self, t_s: float, since_release_s: float, distance_m: float) -> None:
         window_s = t_s - self._flow_clock.start_s
         mean = (self._flow_x / window_s, self._flow_y / window_s)
-        quality = flow_quality(FLOAT_OPS, self.flow_model, self._texture, distance_m, mean)
+        quality = flow_quality(FLOAT_OPS, self._models.flow, self._texture, distance_m, mean)
         noise = self._rng.standard_normal() * self._noise_scale, self._rng.standard_normal() * self._noise_scale
-        x, y = read_flow(FLOAT_OPS, self.flow_model, mean, quality, self._flow_scale, noise)
+        x, y = read_flow(FLOAT_OPS, self._models.flow, mean, quality, self._flow_scale, noise)
         self._flow_x = self._flow_y = 0.0
         self._flow_clock.restart(t_s, self._rng)
         self._send("flow", Flow(t_s, window_s, (x * window_s, y * window_s), quality), since_release_s)
 
     def _send(self, name: str, message: Flow | Range, since_release_s: float) -> None:
-        lost = self._rng.random() < self._dropout[name]  # drawn always, so that faults change nothing else
+        unit = self._rng.random()  # drawn always, so that faults change nothing else
         start, end = self._outage_s[name]
-        if lost or start <= since_release_s < end or self._faulty(name, since_release_s):
+        if unit < self._dropout[name] or start <= since_release_s < end:
+            return
+        sent = self._failing.sample(name, message, since_release_s, unit)
+        if sent is None:
             return
         self._sent += 1
-        heapq.heappush(self._under_way, (message.t_s + self._latency_s[name], self._sent, message))
-
-    def _faulty(self, name: str, since_release_s: float) -> bool:
-        return any(f.sensor == name and f.start_s <= since_release_s < f.end_s for f in self._faults)
+        heapq.heappush(self._under_way, (message.t_s + self._latency_s[name], self._sent, sent))

@@ -8,7 +8,7 @@ Figures: common MEMS IMU with airframe vibration, PMW3901-like flow, VL53L1X-lik
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from liquid_pilot.geometry import Matrix3, to_body
 from liquid_pilot.observation import GRAVITY_M_S2
@@ -42,6 +42,18 @@ class RangeModel:
     noise_m: float = 0.015
     near_m: float = 0.03
     far_m: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class SensorModels:
+    """What a drone senses with; `envs.parts` makes them of parts by name."""
+
+    imu: ImuModel = ImuModel()
+    flow: FlowModel = FlowModel()
+    range: RangeModel = RangeModel()
+
+
+DEFAULT_SENSORS: Final = SensorModels()
 
 
 def specific_force(matrix: Matrix3[S], acceleration_m_s2: Vec3[S]) -> Vec3[S]:

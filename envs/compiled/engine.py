@@ -10,6 +10,7 @@ import ctypes
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
 from envs.conditions import SUBSTEP_S, Conditions, check_batched
 from envs.ledger import LEDGER, Ledger
 from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG
+from envs.sensors import SensorModels
 from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.native import best_lane_bytes, build
 
@@ -51,16 +53,25 @@ class CompiledRollout:
         watch_branches: bool = False,
     ) -> None:
         self.model, self.network, self.dtype, self.substep_s = model, network, np.dtype(dtype), substep_s
-        lane_bytes = lane_bytes or best_lane_bytes()
-        self.group = lane_bytes // self.dtype.itemsize
+        self.lane_bytes = lane_bytes or best_lane_bytes()
+        self.group = self.lane_bytes // self.dtype.itemsize
         self.threads, self.watch_branches = check_threads(threads), watch_branches
-        real = "float" if self.dtype == np.float32 else "double"
-        folder = Path(__file__).parent
-        parts = [prelude(lane_bytes, real, watch_branches), world_source(model), network.text]
-        self._library = build("\n".join([*parts, *((folder / p).read_text("utf-8") for p in PARTS)]), "rollout")
-        self._library.lp_rollout.restype = self._library.lp_workspace.restype = ctypes.c_int64
-        self._library.lp_workspace.argtypes = (ctypes.c_int64,) * 3
+        self._libraries: dict[SensorModels, ctypes.CDLL] = {}
+        self._library = self._compiled(model.sensors)
         self._scratch: list[npt.NDArray[np.uint8]] = []  # of each thread
+
+    def _compiled(self, sensors: SensorModels) -> ctypes.CDLL:
+        """The world with these sensors, compiled when it is first flown."""
+        if sensors not in self._libraries:
+            real = "float" if self.dtype == np.float32 else "double"
+            world = world_source(replace(self.model, sensors=sensors))
+            parts = [prelude(self.lane_bytes, real, self.watch_branches), world, self.network.text]
+            parts += [(Path(__file__).parent / part).read_text("utf-8") for part in PARTS]
+            library = build("\n".join(parts), "rollout")
+            library.lp_rollout.restype = library.lp_workspace.restype = ctypes.c_int64
+            library.lp_workspace.argtypes = (ctypes.c_int64,) * 3
+            self._libraries[sensors] = library
+        return self._libraries[sensors]
 
     def run(
         self,
@@ -151,7 +162,7 @@ class CompiledRollout:
             "scoring": int(ledger is not None),
             "seed": draw.seed % 2**64,
         }
-        self._call(numbers, arrays)
+        self._call(self._compiled(conditions.sensors), numbers, arrays)
         if ledger is not None:
             ledger[...] = arrays["ledger"][:, :batch]
         totals = arrays["totals"].sum(axis=0)
@@ -161,7 +172,7 @@ class CompiledRollout:
         flown = Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch])
         return RolloutResult(cost, weight, gradient, flown, arrays["branches"][:batch] if self.watch_branches else None)
 
-    def _call(self, numbers: Mapping[str, int], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    def _call(self, library: ctypes.CDLL, numbers: Mapping[str, int], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         groups = numbers["lanes"] // self.group
         threads = min(self.threads, groups)
         self._scratch += [np.empty(0, np.uint8)] * (threads - len(self._scratch))
@@ -174,7 +185,7 @@ class CompiledRollout:
                 self._scratch[index] = np.empty(size + 64, np.uint8)
             address = -(-self._scratch[index].ctypes.data // 64) * 64
             job = Job(**numbers, **pointers, first_group=first, last_group=last, workspace=address)
-            self._library.lp_rollout(ctypes.byref(job))
+            library.lp_rollout(ctypes.byref(job))
 
         if threads == 1:
             part(0)

@@ -29,9 +29,8 @@ from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import (
-    FlowModel,
-    ImuModel,
-    RangeModel,
+    DEFAULT_SENSORS,
+    SensorModels,
     flow_quality,
     range_returns,
     read_flow,
@@ -53,8 +52,6 @@ NOISE_ROWS: Final = {"DRIFT": 0, "GYRO": 9, "FLOW": 15, "RANGE": 17}  # standard
 UNIFORM_ROWS: Final = {"FLOW_LOSS": 18, "FLOW_JITTER": 19, "RANGE_LOSS": 20, "RANGE_JITTER": 21}
 NORMALS: Final = 18
 UNIFORMS: Final = 4
-
-_IMU, _FLOW, _RANGE = ImuModel(), FlowModel(), RangeModel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +78,7 @@ class WorldModel:
     airframe: Airframe
     limits: CommandLimits
     cost: EventCost
-    imu: ImuModel = _IMU
-    flow: FlowModel = _FLOW
-    range: RangeModel = _RANGE
+    sensors: SensorModels = DEFAULT_SENSORS  # at first; a rollout compiles those of its conditions where they differ
 
 
 def named(constants: Scalars) -> dict[str, Any]:
@@ -185,7 +180,7 @@ def _imu(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     noise = [n * named(a["constants"])["noise_scale"] for n in a["noise"]]
     force = specific_force(rotation_matrix(body.attitude_wxyz), tuple(a["acc"]))
     gyro, accel = read_imu(
-        ops, model.imu, body.rates_rad_s, force, *_biases(a["drift"]), (tuple(noise[:3]), tuple(noise[3:]))
+        ops, model.sensors.imu, body.rates_rad_s, force, *_biases(a["drift"]), (tuple(noise[:3]), tuple(noise[3:]))
     )
     return {"gyro": gyro, "accel": accel}
 
@@ -197,9 +192,9 @@ def _flow(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     distance = slant_distance(ops, body.position_m[2], rotation_matrix(body.attitude_wxyz))
     window = ops.maximum(a["window"][0], 1e-6)
     mean = (a["integral"][0] / window, a["integral"][1] / window)
-    quality = flow_quality(ops, model.flow, c["texture"], distance, mean)
+    quality = flow_quality(ops, model.sensors.flow, c["texture"], distance, mean)
     n = (a["noise"][0] * c["noise_scale"], a["noise"][1] * c["noise_scale"])
-    x, y = read_flow(ops, model.flow, mean, quality, c["flow_scale"], n)
+    x, y = read_flow(ops, model.sensors.flow, mean, quality, c["flow_scale"], n)
     samples = ops.maximum(count, 1.0)
     wx, wy = (ops.select(count, 0.5, total[i] / samples, newest[i]) for i in range(2))
     return {"sample": [x + wy, y - wx, quality]}
@@ -209,8 +204,8 @@ def _range(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     body, _ = _machine(a["body"])
     distance = slant_distance(ops, body.position_m[2], rotation_matrix(body.attitude_wxyz))
     noise = a["noise"][0] * named(a["constants"])["noise_scale"]
-    returns = range_returns(ops, model.range, distance)
-    return {"sample": [read_range(model.range, distance, noise)], "returns": [returns]}
+    returns = range_returns(ops, model.sensors.range, distance)
+    return {"sample": [read_range(model.sensors.range, distance, noise)], "returns": [returns]}
 
 
 def _cost(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
