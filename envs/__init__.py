@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gymnasium
 
-gymnasium.register(
-    id="liquid_pilot/Hover-v0",
-    entry_point="envs.hover:HoverEnv",
-    order_enforce=False,  # the environment says itself what to do when it is stepped before a reset
-)
+for _task in ("Hover", "Track", "Mission"):
+    gymnasium.register(
+        id=f"liquid_pilot/{_task}-v0",
+        entry_point=f"envs.{_task.lower()}:{_task}Env",
+        order_enforce=False,  # the environment says itself what to do when it is stepped before a reset
+    )

@@ -23,12 +23,14 @@ from envs.batched_sensors import (
     Motion,
     StepNoise,
     deliver,
+    hold_imu,
     initial_sensors,
     sense_substep,
     step_noise,
 )
-from envs.batched_state import BatchedState, SensorState, lane_constants, vec3
+from envs.batched_state import BatchedState, lane_constants, vec3
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY, SUBSTEP_S, Conditions, check_batched
+from envs.fault_effects import Disturbance, disturbance, disturbed, disturbing
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import DEFAULT_SENSORS, FlowModel, ImuModel, RangeModel, SensorModels, read_imu, specific_force
@@ -134,13 +136,14 @@ class BatchedQuad:
         if not bool((dt_s > 0).all()):
             raise SimulationError("dt_s holds a value that is not positive; IMU intervals must be positive and finite")
         noise = noise or self.noise(len(dt_s))
+        by = self._disturbance(state) if disturbing(self.conditions.faults) else None
         state = self._drift(issue(state, command), dt_s, noise)
         n = math.ceil(float(dt_s.max()) / self.substep_s - 1e-9)
         h64 = dt_s / n
         h = h64.to(self.dtype)
         moving = torch.isfinite(state.release_s)
         h_moving = h * moving.to(self.dtype)
-        params = self._params(state)
+        params = disturbed(self._params(state), by) if by else self._params(state)
         matrix = rotation_matrix(state.body.attitude_wxyz)
         body, actuators, sensors = state.body, state.actuators, state.sensors
         sensors = replace(
@@ -149,6 +152,8 @@ class BatchedQuad:
             range=replace(sensors.range, fresh=torch.zeros_like(moving)),
         )
         wind = self._wind(state)
+        if by:
+            wind = (wind[0] + by.wind_m_s, wind[1], wind[2])
         due_s = state.command_times_s + state.constants["command_latency_s"]
         linear: Vec3[Tensor] = state.acceleration_m_s2
         for i in range(n):
@@ -169,7 +174,8 @@ class BatchedQuad:
                     actuators=actuators,
                     acceleration_m_s2=(linear[0] * mask, linear[1] * mask, linear[2] * mask),
                 )
-                sensors = self._sample_imu(state, matrix, sensors, noise)
+                reading = self._read_imu(state, matrix, noise)
+                sensors = hold_imu(sensors, self.conditions, reading, t, t - state.release_s)
             motion = Motion(
                 t, t - state.release_s, body.position_m[2], matrix, to_body(matrix, body.velocity_m_s), body.rates_rad_s
             )
@@ -257,30 +263,15 @@ class BatchedQuad:
             ((n[0] * scale, n[1] * scale, n[2] * scale), (m[0] * scale, m[1] * scale, m[2] * scale)),
         )
 
-    def _sample_imu(
-        self, state: BatchedState, matrix: Matrix3[Tensor], sensors: SensorState, noise: StepNoise
-    ) -> SensorState:
-        """The IMU event that ends the step; it counts into the flow window that ends at the same instant."""
-        gyro, accel = self._read_imu(state, matrix, noise)
-        off = torch.zeros_like(state.release_s, dtype=torch.bool)
-        since = state.t_s - state.release_s
-        for fault in self.conditions.faults:
-            if fault.sensor == "accel":
-                off = off | ((since >= fault.start_s) & (since < fault.end_s))
-        old, total = sensors.accel_m_s2, sensors.gyro_sum
-        return replace(
-            sensors,
-            gyro_rad_s=gyro,
-            accel_m_s2=(
-                torch.where(off, old[0], accel[0]),
-                torch.where(off, old[1], accel[1]),
-                torch.where(off, old[2], accel[2]),
-            ),
-            accel_stamp_s=torch.where(off, sensors.accel_stamp_s, state.t_s),
-            accel_fresh=~off,
-            gyro_sum=(total[0] + gyro[0], total[1] + gyro[1], total[2] + gyro[2]),
-            gyro_count=sensors.gyro_count + 1.0,
-        )
+    def _disturbance(self, state: BatchedState) -> Disturbance[Any]:
+        """What faults have changed by now."""
+        by = disturbance(TORCH_OPS, self.conditions.faults, state.t_s - state.release_s)
+
+        def real(value: Any) -> Any:
+            return value.to(self.dtype) if isinstance(value, Tensor) else value
+
+        a, b, c, d = (real(share) for share in by.thrust_share)
+        return Disturbance((a, b, c, d), real(by.load_share), real(by.wind_m_s))
 
     def _release(self, state: BatchedState) -> BatchedState:
         """Let go of the drones whose hold is over: they get their launch velocity and rates."""

@@ -6,6 +6,7 @@ outages silence them: the same rules as `envs.sensor_events` for one drone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from envs.batched_ops import TORCH_OPS
 from envs.batched_state import Channel, SensorState
 from envs.conditions import Conditions
+from envs.fault_effects import flow_spike, range_spike, total_change
 from envs.sensors import (
     FlowModel,
     RangeModel,
@@ -109,6 +111,7 @@ def initial_sensors(constants: dict[str, Tensor], gyro: Vec3[Tensor], accel: Vec
         gyro_sum=(zero, zero, zero),
         gyro_count=zero,
         flow_integral_rad=(zero, zero),
+        flow_reading=torch.stack([zero, zero, zero]),
         flow=initial_channel(constants["flow_hz"], constants["flow_phase"], torch.stack([zero, zero, zero])),
         range=initial_channel(constants["range_hz"], constants["range_phase"], torch.stack([zero + INITIAL_RANGE_M])),
     )
@@ -144,13 +147,54 @@ def _close(
     )
 
 
+def _struck(conditions: Conditions, part: str, modes: Sequence[str], since: Tensor) -> Tensor:
+    """Lanes in which a part fails in one of these modes."""
+    struck: Tensor = torch.zeros_like(since) + total_change(TORCH_OPS, conditions.faults, part, modes, since) > 0.5
+    return struck
+
+
+def _frozen(name: str, channel: Channel, conditions: Conditions, since: Tensor) -> Tensor:
+    """Lanes whose sensor repeats itself; one that has not spoken yet has nothing to repeat."""
+    return _struck(conditions, name, ("freeze",), since) & (channel.pending_stamp_s > 0.0)
+
+
+def _spike_size(name: str, conditions: Conditions, since: Tensor, like: Tensor) -> Tensor | None:
+    """How wrong a sample of a burst is now, or None where none was asked for."""
+    size = total_change(TORCH_OPS, conditions.faults, name, ("spike",), since)
+    return size.to(like.dtype) if isinstance(size, Tensor) else None
+
+
+def hold_imu(
+    state: SensorState,
+    conditions: Conditions,
+    reading: tuple[Vec3[Tensor], Vec3[Tensor]],
+    t_s: Tensor,
+    since: Tensor,
+) -> SensorState:
+    """Take in an IMU sample (gyro, accelerometer); it counts into the flow window that ends at the same instant."""
+    stuck, off = _struck(conditions, "gyro", ("freeze",), since), _struck(conditions, "accel", ("off",), since)
+    kept = off | _struck(conditions, "accel", ("freeze",), since)
+
+    def held(mask: Tensor, old: Vec3[Tensor], new: Vec3[Tensor]) -> Vec3[Tensor]:
+        a, b, c = (torch.where(mask, o, n) for o, n in zip(old, new, strict=True))
+        return a, b, c
+
+    gyro, total = held(stuck, state.gyro_rad_s, reading[0]), state.gyro_sum
+    return replace(
+        state,
+        gyro_rad_s=gyro,
+        accel_m_s2=held(kept, state.accel_m_s2, reading[1]),
+        accel_stamp_s=torch.where(off, state.accel_stamp_s, t_s),
+        accel_fresh=~off,
+        gyro_sum=(total[0] + gyro[0], total[1] + gyro[1], total[2] + gyro[2]),
+        gyro_count=state.gyro_count + 1.0,
+    )
+
+
 def _heard(name: str, conditions: Conditions, constants: dict[str, Tensor], since: Tensor, chance: Tensor) -> Tensor:
     """Lanes whose sample is neither lost nor silenced by an outage or a fault."""
     start, end = constants[f"{name}_outage_s"]
-    silent = (since >= start) & (since < end)
-    for fault in conditions.faults:
-        if fault.sensor == name:
-            silent = silent | ((since >= fault.start_s) & (since < fault.end_s))
+    silent = (since >= start) & (since < end) | _struck(conditions, name, ("off", "nan"), since)
     heard: Tensor = ~silent & (chance >= constants[f"{name}_dropout"])
     return heard
 
@@ -180,10 +224,15 @@ def sense_substep(
         state = _close_flow(state, constants, conditions, flow_model, motion, (closing, distance), noise)
     closing = motion.t_s >= state.range.next_s - EPS_S
     if bool(closing.any()):
-        returns = range_returns(ops, range_model, distance) > 0.5
-        heard = returns & _heard("range", conditions, constants, motion.since_release_s, noise.range_loss)
+        since, unit = motion.since_release_s, noise.range_loss
+        frozen = _frozen("range", state.range, conditions, since)
+        returns = frozen | (range_returns(ops, range_model, distance) > 0.5)
+        heard = returns & _heard("range", conditions, constants, since, unit)
         period = _jittered_period(constants["range_hz"], conditions.sensor_jitter, noise.range_jitter)
         sample = read_range(range_model, distance, noise.range * constants["noise_scale"])[None]
+        size = _spike_size("range", conditions, since, distance)
+        sample = sample if size is None else sample + range_spike(ops, unit, size)
+        sample = torch.where(frozen, state.range.pending, sample)
         latency = constants["range_latency_s"]
         state = replace(state, range=_close(state.range, closing, heard, sample, motion.t_s, latency, period))
     return state
@@ -209,13 +258,19 @@ def _close_flow(
     some, count = state.gyro_count > 0.5, state.gyro_count.clamp(min=1.0)
     wx = torch.where(some, state.gyro_sum[0] / count, state.gyro_rad_s[0])
     wy = torch.where(some, state.gyro_sum[1] / count, state.gyro_rad_s[1])
-    heard = (quality > 0) & _heard("flow", conditions, constants, motion.since_release_s, noise.flow_loss)
+    since, frozen = motion.since_release_s, _frozen("flow", state.flow, conditions, motion.since_release_s)
+    size = _spike_size("flow", conditions, since, distance)
+    if size is not None:
+        x, y = (part + wrong for part, wrong in zip((x, y), flow_spike(TORCH_OPS, noise.flow_loss, size), strict=True))
+    reading = torch.where(frozen, state.flow_reading, torch.stack([x, y, quality]))
+    heard = (reading[2] > 0) & _heard("flow", conditions, constants, since, noise.flow_loss)
     period = _jittered_period(constants["flow_hz"], conditions.sensor_jitter, noise.flow_jitter)
-    sample = torch.stack([x + wy, y - wx, quality])
+    sample = torch.stack([reading[0] + wy, reading[1] - wx, reading[2]])
     keep: Any = (~closing).to(dtype)
     return replace(
         state,
         flow=_close(state.flow, closing, heard, sample, motion.t_s, constants["flow_latency_s"], period),
+        flow_reading=torch.where(closing & heard, reading, state.flow_reading),
         flow_integral_rad=(state.flow_integral_rad[0] * keep, state.flow_integral_rad[1] * keep),
         gyro_sum=(state.gyro_sum[0] * keep, state.gyro_sum[1] * keep, state.gyro_sum[2] * keep),
         gyro_count=state.gyro_count * keep,

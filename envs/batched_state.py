@@ -42,6 +42,7 @@ class SensorState:
     gyro_sum: Vec3[Tensor]  # over IMU samples in the current flow window
     gyro_count: Tensor
     flow_integral_rad: Vec2[Tensor]
+    flow_reading: Tensor  # (3, B) newest that was sent: rate x, y before compensation, quality
     flow: Channel  # held: compensated rate x, y, quality
     range: Channel  # held: distance
 

@@ -119,7 +119,8 @@ def check_batched(conditions: Conditions) -> None:
     lost = next((fault for fault in conditions.faults if fault.kind.needs_pilot), None)
     if lost is not None:
         raise ConfigError(
-            f"the batched engines step at IMU events, which {lost.kind.name(lost.part)} takes away; use --engine pybullet"
+            f"the batched engines step at IMU events, and {lost.kind.name(lost.part)} takes some away; "
+            "use --engine pybullet"
         )
     if conditions.command_latency_s[1] > LONGEST_LATENCY_S:
         raise ConfigError(

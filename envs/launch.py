@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from envs.conditions import ACCEL_WALK_RATIO, SUBSTEP_S, Conditions
+from envs.fault_effects import disturbance, disturbed, disturbing
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Body
 from envs.pybullet_quad import ZERO3, PyBulletQuad, flight_params
@@ -22,7 +23,7 @@ from envs.wind import GustState, gust_m_s, step_gusts
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.messages import SensorMessage, Setpoint
 from liquid_pilot.observation import GRAVITY_M_S2
-from liquid_pilot.ops import FLOAT_OPS, Vec3
+from liquid_pilot.ops import FLOAT_OPS, Vec3, Vec4
 
 CommandValues: TypeAlias = tuple[float, Vec3[float]]  # (thrust_m_s2, rates_rad_s)
 
@@ -48,14 +49,16 @@ class HandLaunch:
         self._throw = (_three(flights.launch_velocity_m_s[0]), _three(flights.launch_rates_rad_s[0]))
         self._imu_period_s = 1.0 / float(flights.imu_hz[0])
         self._latency_s = float(flights.command_latency_s[0])
-        self._delayed: deque[tuple[float, CommandValues]] = deque()  # (time of effect, command)
+        self._delayed: deque[tuple[float, CommandValues | Vec4[float]]] = deque()  # (time of effect, command)
         thrust = RELEASE_THRUST * quad.airframe.thrust_to_weight * GRAVITY_M_S2
-        self._in_effect: CommandValues = (thrust, ZERO3)
-        self.issued: CommandValues = self._in_effect
+        self.issued: CommandValues = (thrust, ZERO3)
+        self._in_effect: CommandValues | Vec4[float] = self.issued
         self.sensors = SensorSuite(flights, conditions, rng)
         self._gyro_bias = _three(flights.gyro_bias_rad_s[0])
         self._accel_bias = _three(flights.accel_bias_m_s2[0])
         self._wind_mean = _three(flights.wind_mean_m_s[0])
+        self._step_wind_m_s = 0.0  # along world x, by faults
+        self._disturbing = disturbing(conditions.faults)
         self._gust_strength = float(flights.gust_m_s[0])
         u, v, w = rng.standard_normal(3).tolist()
         self._gusts: GustState[float] = (u, v, 0.0, w, 0.0)
@@ -67,7 +70,8 @@ class HandLaunch:
         self.release_s = math.inf
         self.lowest_m, self.highest_m = math.inf, -math.inf
         qw, qx, qy, qz = flights.attitude_wxyz[0].tolist()
-        quad.reset(flight_params(flights), (0.0, 0.0, float(flights.height_m[0])), (qw, qx, qy, qz))
+        self._params = flight_params(flights)
+        quad.reset(self._params, (0.0, 0.0, float(flights.height_m[0])), (qw, qx, qy, qz))
 
     @property
     def body(self) -> Body[float]:
@@ -88,7 +92,7 @@ class HandLaunch:
     def wind_m_s(self) -> Vec3[float]:
         """Mean wind and gusts, world."""
         mean, gust = self._wind_mean, gust_m_s(self._gusts, self._gust_strength)
-        return mean[0] + gust[0], mean[1] + gust[1], mean[2] + gust[2]
+        return mean[0] + gust[0] + self._step_wind_m_s, mean[1] + gust[1], mean[2] + gust[2]
 
     @property
     def finite(self) -> bool:
@@ -112,6 +116,13 @@ class HandLaunch:
             self.issued = command
             self._delayed.append((t_s + self._latency_s, command))
 
+    def issue_speeds(self, motor_speed: Vec4[float], t_s: float) -> None:
+        """As `issue`, for four motor speeds (0 to 1, fractions of full) that pass the rate loop by."""
+        if not all(0.0 <= speed <= 1.0 for speed in motor_speed):
+            raise SimulationError(f"the motor speeds are {motor_speed}; give fractions of full speed, 0 to 1")
+        if self.released:
+            self._delayed.append((t_s + self._latency_s, motor_speed))
+
     def advance(self, on_substep: Callable[[float], None] | None = None) -> list[SensorMessage]:
         """Run to the next IMU event and return what has arrived by then, the `Imu` last (none if it is off).
 
@@ -120,6 +131,8 @@ class HandLaunch:
         dt = self._interval()
         n = math.ceil(dt / SUBSTEP_S - 1e-9)
         start, h = self.t_s, dt / n
+        if self._disturbing:
+            self._disturb()
         self._drift(dt)
         wind = self.wind_m_s
         for i in range(n):
@@ -139,6 +152,12 @@ class HandLaunch:
             low, high = math.log(conditions.imu_hz[0]), math.log(conditions.imu_hz[1])
             return math.exp(-self._rng.uniform(low, high))
         return self._imu_period_s * (1.0 + conditions.imu_jitter * self._rng.uniform(-1.0, 1.0))
+
+    def _disturb(self) -> None:
+        """What faults change in the drone and the air, once a control step."""
+        by = disturbance(FLOAT_OPS, self._disturbing, self.flight_time_s)
+        self.quad.change(disturbed(self._params, by))
+        self._step_wind_m_s = by.wind_m_s
 
     def _drift(self, dt_s: float) -> None:
         """Gusts and bias walk, once a control step."""

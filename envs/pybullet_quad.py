@@ -17,7 +17,7 @@ import pybullet
 
 from envs.airframe import Airframe
 from envs.flights import RELEASE_THRUST, Flights
-from envs.physics import Actuators, Body, FlightParams, actuate, forces, nominal_params
+from envs.physics import Actuators, Body, FlightParams, actuate, forces, lag_motors, nominal_params
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_world
 from liquid_pilot.observation import GRAVITY_M_S2
@@ -59,35 +59,40 @@ class PyBulletQuad:
     def __init__(self, airframe: Airframe) -> None:
         self.airframe = airframe
         self.params = nominal_params(airframe)
-        self._client: int = pybullet.connect(pybullet.DIRECT)
-        if self._client < 0:
-            raise SimulationError("PyBullet gave no client; close quads that are not used any more (1024 at most)")
         self._h_s = 0.0
         self._rotors = [(x, y, 0.0) for x, y in airframe.rotor_xy_m]
+        self._client, self._body_id = self._load()
+        self.reset(self.params, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 0.0))
+
+    def _load(self) -> tuple[int, int]:
+        """A client and the drone's body in it."""
+        airframe, client = self.airframe, pybullet.connect(pybullet.DIRECT)
+        if client < 0:
+            raise SimulationError("PyBullet gave no client; close quads that are not used any more (1024 at most)")
         reach = max(max(abs(x), abs(y)) for x, y in airframe.rotor_xy_m) + airframe.propeller_radius_m
-        pybullet.setGravity(0.0, 0.0, -GRAVITY_M_S2, physicsClientId=self._client)
+        pybullet.setGravity(0.0, 0.0, -GRAVITY_M_S2, physicsClientId=client)
         half = [reach, reach, BODY_HALF_HEIGHT_M]
-        shape = pybullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half, physicsClientId=self._client)
+        shape = pybullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half, physicsClientId=client)
         look = pybullet.createVisualShape(
-            pybullet.GEOM_BOX, halfExtents=half, rgbaColor=[0.1, 0.35, 0.75, 1.0], physicsClientId=self._client
+            pybullet.GEOM_BOX, halfExtents=half, rgbaColor=[0.1, 0.35, 0.75, 1.0], physicsClientId=client
         )
-        self._body_id = pybullet.createMultiBody(
+        body_id: int = pybullet.createMultiBody(
             baseMass=airframe.mass_kg,
             baseCollisionShapeIndex=shape,
             baseVisualShapeIndex=look,
             basePosition=[0.0, 0.0, 1.0],
-            physicsClientId=self._client,
+            physicsClientId=client,
         )
         # a resting drone must not fall asleep, and PyBullet's default damping of 0.04 is no physics
         pybullet.changeDynamics(
-            self._body_id,
+            body_id,
             -1,
             linearDamping=0.0,
             angularDamping=0.0,
             activationState=pybullet.ACTIVATION_STATE_DISABLE_SLEEPING,
-            physicsClientId=self._client,
+            physicsClientId=client,
         )
-        self.reset(self.params, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 0.0))
+        return client, body_id
 
     @property
     def client(self) -> int:
@@ -110,20 +115,24 @@ class PyBulletQuad:
         norm = math.sqrt(w * w + x * x + y * y + z * z)
         if not (math.isfinite(norm) and abs(norm - 1.0) < 1e-3):
             raise SimulationError(f"attitude_wxyz has norm {norm:g}; give a unit quaternion (wxyz, body to world)")
-        self.params = params
-        pybullet.changeDynamics(
-            self._body_id,
-            -1,
-            mass=params.mass_kg,
-            localInertiaDiagonal=params.inertia_kg_m2,
-            physicsClientId=client,
-        )
+        self.change(params)
         pybullet.resetBasePositionAndOrientation(self._body_id, position_m, (x, y, z, w), physicsClientId=client)
         self.actuators = Actuators((motor_speed, motor_speed, motor_speed, motor_speed), _LOOP_AT_REST)
         self.acceleration_m_s2: Vec3[float] = ZERO3
         self.matrix: Matrix3[float] = rotation_matrix(attitude_wxyz)
         self.body: Body[float] = Body(position_m, ZERO3, attitude_wxyz, ZERO3)
         self.throw(velocity_m_s, rates_rad_s)
+
+    def change(self, params: FlightParams[float]) -> None:
+        """Another mass, inertia, thrust ... from now on; position and velocity go on."""
+        self.params = params
+        pybullet.changeDynamics(
+            self._body_id,
+            -1,
+            mass=params.mass_kg,
+            localInertiaDiagonal=params.inertia_kg_m2,
+            physicsClientId=self.client,
+        )
 
     def throw(self, velocity_m_s: Vec3[float], rates_rad_s: Vec3[float]) -> None:
         """Give the drone a velocity (world) and body rates where it is."""
@@ -135,10 +144,14 @@ class PyBulletQuad:
         """What the gyro adds to the true rates from now on; the rate loop feels it."""
         self.params = replace(self.params, gyro_bias_rad_s=bias_rad_s)
 
-    def substep(self, command: tuple[float, Vec3[float]], wind_m_s: Vec3[float], h_s: float) -> None:
-        """Physics for h_s seconds under a command (thrust_m_s2, rates_rad_s)."""
-        body = self.body
-        self.actuators = actuate(FLOAT_OPS, self.airframe, self.params, self.actuators, command, body.rates_rad_s, h_s)
+    def substep(self, command: tuple[float, Vec3[float]] | Vec4[float], wind_m_s: Vec3[float], h_s: float) -> None:
+        """Physics for h_s seconds under a command: (thrust_m_s2, rates_rad_s), or motor speeds past the rate loop."""
+        old, rates = self.actuators, self.body.rates_rad_s
+        if len(command) == 2:
+            self.actuators = actuate(FLOAT_OPS, self.airframe, self.params, old, command, rates, h_s)
+        else:
+            speed = lag_motors(FLOAT_OPS, self.params, old.motor_speed, command, h_s)
+            self.actuators = Actuators(speed, old.loop)
         self.push(wind_m_s, h_s)
 
     def push(self, wind_m_s: Vec3[float], h_s: float) -> None:

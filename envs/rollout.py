@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from envs.airframe import Airframe
 from envs.conditions import Conditions
+from envs.fault_effects import clock_ahead_s
 from envs.flights import Flights
 from envs.launch import HandLaunch
 from envs.physics import Body
@@ -71,7 +72,9 @@ class _FedPilot:
         if t_s < self._tick_s - EPS_S:
             return
         self._tick_s = t_s + TICK_S
-        self._issue(self.pilot.tick(t_s), t_s)
+        launch = self._launch
+        clock_s = t_s + clock_ahead_s(launch.conditions.faults, t_s - launch.release_s)
+        self._issue(self.pilot.tick(clock_s), t_s)
         if t_s - self._spoke_s > FAILSAFE_S and self._launch.issued[0] != 0.0:
             self._launch.issue((0.0, ZERO3), t_s)
 
@@ -172,14 +175,15 @@ def _stacked(rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]
     return table
 
 
-def _run(launch: HandLaunch, driver: _FedPilot | _ToldExpert, duration_s: float) -> FlightTrace:
+def _run(launch: HandLaunch, driver: _FedPilot | _ToldExpert, duration_s: float, bounded: bool) -> FlightTrace:
     recorder = _Recorder()
     messages = launch.first_messages()
     while True:
         driver.event(messages)
         recorder.add(launch, driver.pilot)
         if launch.released and launch.flight_time_s > 0.0:
-            lost = not launch.finite or out_of_bounds(launch.lowest_m, launch.highest_m) is not None
+            left = bounded and out_of_bounds(launch.lowest_m, launch.highest_m) is not None
+            lost = left or not launch.finite
             if lost or launch.flight_time_s >= duration_s:
                 return recorder.trace(launch, driver.changes)
         messages = launch.advance(driver.substep)
@@ -193,16 +197,18 @@ def fly(
     rng: np.random.Generator,
     duration_s: float = 15.0,
     quad: PyBulletQuad | None = None,
+    bounded: bool = True,
 ) -> FlightTrace:
     """Fly the first of `flights` for duration_s after the release, or until it is lost.
 
     The pilot must be fresh (reset). A flight ends early when it leaves the bounds of
     `envs.scoring` or the finite numbers. Without commands for half a second the motors stop, as an
-    autopilot's failsafe would do. quad: reuse of one; otherwise one is made and closed.
+    autopilot's failsafe would do. quad: reuse of one; otherwise one is made and closed. bounded=False:
+    the bounds end nothing, as where the ground is a place to start from.
     """
     with nullcontext(quad) if quad is not None else PyBulletQuad(airframe) as vehicle:
         launch = HandLaunch(vehicle, flights, conditions, rng)
-        return _run(launch, _FedPilot(pilot, launch), _checked(duration_s))
+        return _run(launch, _FedPilot(pilot, launch), _checked(duration_s), bounded)
 
 
 def fly_privileged(
@@ -213,11 +219,12 @@ def fly_privileged(
     rng: np.random.Generator,
     duration_s: float = 15.0,
     quad: PyBulletQuad | None = None,
+    bounded: bool = True,
 ) -> FlightTrace:
     """As `fly`, for an expert that is told the true state at every IMU event and nothing between."""
     with nullcontext(quad) if quad is not None else PyBulletQuad(airframe) as vehicle:
         launch = HandLaunch(vehicle, flights, conditions, rng)
-        return _run(launch, _ToldExpert(expert, launch), _checked(duration_s))
+        return _run(launch, _ToldExpert(expert, launch), _checked(duration_s), bounded)
 
 
 def _checked(duration_s: float) -> float:

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from envs.airframe import Airframe, load_airframe
-from envs.conditions import Conditions, Fault
+from envs.conditions import Conditions
+from envs.faults import Fault
 from envs.flights import draw_flights
 from envs.scoring import summarise
 from liquid_pilot.cells import CellSpec

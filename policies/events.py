@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from liquid_pilot.errors import ConfigError
-from policies.cells.cell import Cell, check_elapsed, check_finite, check_numbers, refuse
+from policies.cells.cell import Cell, check_elapsed, check_finite, check_numbers, check_tensors, refuse
 from policies.cells.elapsed import previous
 
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """x: (B, T, inputs), dt_s: (B, T) since the event before, mask: (B, T) True at events; None: all steps are."""
+    """x: (B, T, inputs), dt_s: (B, T) since the event before, mask: (B, T) True at events; None: all steps are.
+
+    Padding holds anything.
+    """
 
     x: Tensor
     dt_s: Tensor
@@ -23,6 +26,13 @@ class Events:
     def window(self, steps: slice) -> Events:
         """These steps of every row."""
         return Events(self.x[:, steps], self.dt_s[:, steps], None if self.mask is None else self.mask[:, steps])
+
+    def without_padding(self) -> Events:
+        """The same events, and zeros elsewhere. Of a window it has a graph that no other window shares."""
+        if self.mask is None:
+            return self
+        x, dt_s = torch.where(self.mask[:, :, None], self.x, 0.0), torch.where(self.mask, self.dt_s, 0.0)
+        return Events(x, dt_s, self.mask)
 
 
 def make_events(
@@ -45,22 +55,21 @@ def make_events(
     if not batch_first:
         x = x.transpose(0, 1)
         dt_s, times_s, mask = (None if tensor is None else tensor.transpose(0, 1) for tensor in given.values())
-    if mask is not None:
-        x = torch.where(mask[:, :, None], x, 0.0)
-    check_finite(x=x)
     if times_s is not None and dt_s is None:
         dt_s = elapsed(times_s, start_s, mask)
     elif dt_s is None or times_s is not None or start_s is not None:
         raise ConfigError("give either dt_s, or times_s and if need be start_s")
-    elif mask is not None:
-        dt_s = torch.where(mask, dt_s, 0.0)
-    check_elapsed(dt_s)
-    return Events(x, dt_s.to(x.dtype), mask)
+    events = Events(x, dt_s, mask)
+    seen = events.without_padding()
+    check_finite(x=seen.x)
+    check_elapsed(seen.dt_s, x.dtype)
+    return replace(events, dt_s=dt_s.to(x.dtype))
 
 
 def check_layout(cell: Cell, x: Tensor, batch_first: bool, **others: Tensor) -> None:
     """Raise `ConfigError` unless x is (B, T, inputs) and all others (B, T), in this order or (T, B)."""
     layout = "B, T" if batch_first else "T, B"
+    check_tensors(x=x, **others)
     if x.ndim != 3 or 0 in x.shape or x.shape[2] != cell.inputs:
         raise ConfigError(f"x is {tuple(x.shape)}; give ({layout}, {cell.inputs}) with B and T of at least 1")
     for name, tensor in others.items():
@@ -75,6 +84,7 @@ def check_layout(cell: Cell, x: Tensor, batch_first: bool, **others: Tensor) -> 
 
 def check_state(cell: Cell, state: Tensor, batch: int) -> None:
     """Raise `ConfigError` unless state is (B, state_width) of the weights' type, `MessageError` unless it is finite."""
+    check_tensors(state=state)
     if state.shape != (batch, cell.state_width):
         raise ConfigError(f"state is {tuple(state.shape)}; give (B, state_width), here {(batch, cell.state_width)}")
     check_numbers(cell, state=state)
@@ -100,6 +110,7 @@ def check_times(times_s: Tensor, start_s: Tensor | None) -> None:
     """Raise `ConfigError` for shapes and number types of times, `MessageError` for those that are not finite."""
     if start_s is None:
         start_s = torch.zeros_like(times_s[:, 0])
+    check_tensors(start_s=start_s)
     if start_s.shape != times_s.shape[:1]:
         raise ConfigError(f"start_s is {tuple(start_s.shape)}; give (B,), here {tuple(times_s.shape[:1])}")
     if start_s.dtype != times_s.dtype:

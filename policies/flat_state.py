@@ -40,6 +40,7 @@ def pack(state: BatchedState) -> RolloutState:
         *s.gyro_sum,
         s.gyro_count,
         *s.flow_integral_rad,
+        *s.flow_reading,
         *channel(s.flow),
         *channel(s.range),
         *state.commands.reshape(4 * HISTORY, -1),
@@ -84,6 +85,7 @@ def unpack(state: RolloutState) -> BatchedState:
         gyro_sum=rows["gyro_sum"],
         gyro_count=rows["gyro_count"][0],
         flow_integral_rad=rows["flow_integral_rad"],
+        flow_reading=v[VALUES["flow_reading"]],
         flow=channel("flow"),
         range=channel("range"),
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from liquid_pilot.errors import ConfigError
-from policies.cells.cell import Cell, check_sizes
+from policies.cells.cell import Cell, check_sizes, check_tensors
 from policies.events import Events, check_state, make_events
 from policies.packing import lay_out, pack_like
 
@@ -38,6 +38,8 @@ class LiquidRNN(nn.Module):
 
             cell = MixedMemory(cell, mixed_memory)
         check_sizes(outputs=cell.outputs if outputs is None else outputs)
+        if type(batch_first) is not bool:
+            raise ConfigError(f"batch_first is {batch_first!r}; give True or False")
         self.cell, self.batch_first = cell, batch_first
         self.readout = nn.Identity() if outputs is None else nn.Linear(cell.outputs, outputs)
 
@@ -80,6 +82,7 @@ class LiquidRNN(nn.Module):
 
         Raises as `forward` does.
         """
+        check_tensors(x=x)
         state = self.initial_state(x.shape[0] if x.ndim else 0) if state is None else state
         following = self.cell.step(x, state, dt_s)
         return self.readout(self.cell.read(following)), following
@@ -136,6 +139,7 @@ class LiquidRNN(nn.Module):
 
     def _run(self, events: Events, state: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs, (B, T, outputs), and the last state."""
+        events = events.without_padding()
         shown, last = self.cell.sequence(events.x, events.dt_s, state, events.mask)
         return self.readout(shown), last
 

@@ -6,6 +6,8 @@ Examples:
   python -m scripts.benchmark speed                              # how fast the parts are on this machine
   python -m scripts.benchmark engine                             # the compiled engine beside torch
   python -m scripts.benchmark cells                              # what a cell costs, beside torch's LSTM
+  python -m scripts.benchmark tracking                           # figure-eights of the conventional controllers
+  python -m scripts.benchmark world                              # known answers of the world, in every engine
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
 """
 
@@ -19,11 +21,12 @@ from typing import Annotated, Any, Literal, Union
 
 import tyro
 
+from envs.airframe import load_airframe
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks import rates, speed
-from scripts.console import ERR, OUT, exit_code, on_backend
+from scripts.console import ERR, OUT, exit_code, on_backend, progress_bar
 from scripts.evaluation import Case
-from scripts.files import check_folder
+from scripts.files import check_file, check_folder
 from scripts.tables import rich_table
 
 
@@ -138,6 +141,72 @@ class Cells:
 
 
 @dataclass(frozen=True)
+class Tracking:
+    """Figure-eights of 1.0 x 0.5 m at 10, 5.5 and 3.5 s a lap: geometric controller and PID, told the true state.
+
+    Prints second-lap errors beside those of published controllers and writes tracking.json and tracking.png.
+    """
+
+    airframe: str = "cf2x"
+    """Shipped airframe or path of a TOML file."""
+    flights: int = 10
+    """Flights of drawn drones in wind for each figure, beside the nominal one; 0 = none."""
+    out: Path = Path("runs/tracking")
+    """Folder of tracking.json and tracking.png."""
+
+    def run(self) -> None:
+        """Fly, print, draw."""
+        from scripts.benchmarks import tracking
+
+        check_folder("--out", self.out)
+        if self.flights < 0:
+            raise ConfigError(f"flights is {self.flights}; give 0 or more")
+        airframe = load_airframe(self.airframe)
+        with progress_bar() as progress:
+            figures, laps = tracking.measure(airframe, self.flights, progress)
+        files = tracking.present(figures, laps, airframe.name, self.out)
+        OUT.print(f"wrote {', '.join(str(file) for file in files)}")
+
+
+@dataclass(frozen=True)
+class World:
+    """Known answers of the world in PyBullet, torch, the compiled engine and an integrator of its own, side by side.
+
+    Then how far the engines are apart, their speed and memory, and episodes of random actions. Writes world.json and
+    world.png. Takes about half a minute; with 10000 episodes ten minutes.
+    """
+
+    airframe: str = "cf2x"
+    """Shipped airframe."""
+    drones: int = 64
+    """Drawn drones that the engines fly side by side."""
+    episodes: int = 200
+    """Episodes of random actions in each engine."""
+    quick: bool = False
+    """Measure each speed for a moment only, and no memory; the figures then are rough."""
+    out: Path = Path("runs/world")
+    """Folder of world.json and world.png."""
+    page: Path | None = None
+    """Also write the tables as a Markdown page, its picture beside it."""
+
+    def run(self) -> None:
+        """Measure, print, draw."""
+        from scripts.benchmarks import world
+
+        check_folder("--out", self.out)
+        if self.page is not None:
+            check_file("--page", self.page, ".md")
+        for name in ("drones", "episodes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give a whole number of at least 1")
+        airframe = load_airframe(self.airframe)
+        with progress_bar() as progress:
+            trial = world.measure(airframe, self.drones, self.episodes, self.quick, progress)
+        files = world.present(trial, self.out, self.page)
+        OUT.print(f"wrote {', '.join(str(file) for file in files)}")
+
+
+@dataclass(frozen=True)
 class RateTable:
     """Tune, train and fly decay, published CfC, GRU and MLP of equal parameters at IMU 25 to 400 Hz and mixed.
 
@@ -191,8 +260,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Annotated[Engine, tyro.conf.subcommand("engine")],
         Annotated[Cells, tyro.conf.subcommand("cells")],
         Annotated[RateTable, tyro.conf.subcommand("table")],
+        Annotated[Tracking, tyro.conf.subcommand("tracking")],
+        Annotated[World, tyro.conf.subcommand("world")],
     ]
-    command: Rates | Speed | Engine | Cells | RateTable = tyro.cli(
+    command: Rates | Speed | Engine | Cells | RateTable | Tracking | World = tyro.cli(
         kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__
     )
     run: Callable[[], None] = command.run

@@ -11,6 +11,8 @@ Examples:
   python -m scripts.evaluate runs/hover/policy.safetensors --imu-hz mixed --json score.json
   python -m scripts.evaluate hover --dropout flow:0.3 --fault flow:off@6s+1s --picture flight.png
   python -m scripts.evaluate hover --engine batched --flights 2000   # the network alone, fast
+  python -m scripts.evaluate hover --sim gym-pybullet-drones --flights 100                        # in its CtrlAviary
+  python -m scripts.evaluate hover --sim gym-pybullet-drones --score hover-aviary --flights 100   # by its reward
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ from liquid_pilot.errors import ConfigError
 from scripts.console import OUT, exit_code, progress_bar
 from scripts.evaluation import Case, evaluate
 from scripts.files import check_file, write_json
-from scripts.flying import FlightPool, fly_one
+from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, fly_one
 from scripts.pictures.flight import draw_flight
+from scripts.returns import return_table
 from scripts.tables import score_table, short_name
 
 
@@ -60,8 +63,10 @@ def run(options: Options) -> None:
         check_file("--picture", options.picture, ".png")
     with FlightPool(options.workers) as pool, progress_bar() as progress:
         row = evaluate(case, pool, progress)
-    title = f"{case.task}: {case.seconds:g} s flights, wind to {case.wind:g} m/s, {case.engine}, seed {case.seed}"
-    OUT.print(score_table(title, [row]))
+    world = case.engine if case.sim == OWN_SIM else case.sim
+    what = case.task if case.score == ERRORS_SCORE else case.score
+    title = f"{what}: {row['duration_s']:g} s flights, wind to {row['wind_m_s']:g} m/s, {world}, seed {case.seed}"
+    OUT.print(score_table(title, [row]) if case.score == ERRORS_SCORE else return_table(title, [row]))
     if options.json is not None:
         write_json(options.json, row)
         OUT.print(f"wrote {options.json}")

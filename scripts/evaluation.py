@@ -11,17 +11,35 @@ import tyro
 from rich.progress import Progress
 
 from envs.airframe import load_airframe
-from envs.conditions import Conditions, parse_dropout, parse_fault, parse_imu_hz
+from envs.conditions import Conditions, parse_dropout, parse_imu_hz
+from envs.faults import fault_names, parse_fault
+from envs.parts import conditions_with, parse_sensors
 from envs.scoring import FlightScore, summarise
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError, unknown_name
 from scripts.console import ERR, on_backend
-from scripts.flying import GEOMETRIC, FlightPool, Job
+from scripts.flying import (
+    AVIARY_SCORE,
+    AVIARY_SIM,
+    CONVENTIONAL,
+    ERRORS_SCORE,
+    OWN_SIM,
+    FlightPool,
+    Job,
+    import_pybullet,
+)
+from scripts.returns import return_figures, return_one
 from scripts.tables import short_name
 
 TASKS: Final = ("hover",)
 ENGINES: Final = ("pybullet", "batched")
+SIMS: Final = (OWN_SIM, AVIARY_SIM)
+SCORES: Final = (ERRORS_SCORE, AVIARY_SCORE)
 BACKENDS: Final = ("compiled", "torch")
+FAULT_HELP: Final = (
+    "Faults, as NAME@START[+DURATION] in seconds after the release: flow:off@6s+1s. Names, with their default values: "
+    f"{', '.join(fault_names())}. docs/faults.md says what each does."
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +47,8 @@ class Case:
     """What is flown, and under which conditions."""
 
     policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
-    """A shipped policy ("hover"), the path of a .safetensors file, or "geometric": a controller that is told
-    the true state, the upper row of every table."""
+    """A shipped policy ("hover"), the path of a .safetensors file, or a conventional controller: "geometric" and "pid"
+    are told the true state, the upper rows of every table; "pid-ekf" has the policy's sensors and a Kalman filter."""
     task: str = "hover"
     """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height."""
     flights: int = 500
@@ -45,19 +63,27 @@ class Case:
     """Rate of the range finder in Hz."""
     dropout: tuple[str, ...] = ()
     """Share of samples that are lost, as SENSOR:SHARE: flow:0.3 range:0.1."""
-    fault: tuple[str, ...] = ()
-    """Silent sensors, as SENSOR:off@START[+DURATION] after the release: flow:off@6s+1s. Sensors: flow, range,
-    accel, imu."""
+    fault: Annotated[tuple[str, ...], tyro.conf.arg(help=FAULT_HELP)] = ()
     wind: float = 1.0
     """Strongest mean wind in m/s; gusts come on top."""
     airframe: str = "cf2x"
     """Shipped airframe or path of a TOML file. Every flight's drone is drawn around it (20 %)."""
+    sensors: str = ""
+    """Sensor parts, as KIND=PART,...: imu=bmi088,flow=paw3902,range=vl53l1x. A part is a shipped name (IMU: bmi088,
+    icm42688p; flow: paw3902, pmw3901; range: vl53l1x) or the path of a TOML file."""
     engine: str = "pybullet"
     """pybullet: rigid body in PyBullet, through the onboard controller and its supervisor. batched: the network
     alone in the training world, much faster."""
     backend: str = "auto"
     """Of the batched engine. compiled: the world traced to C. torch: the reference. auto: compiled where a C compiler
     is found, else torch."""
+    sim: str = OWN_SIM
+    """Whose world the pybullet engine is. liquid-pilot: ours. gym-pybullet-drones: the rigid body, rotors, drag, ground
+    effect and damping of its CtrlAviary under our sensors, rate loop, motor lag, wind and launches (cf2x only)."""
+    score: str = ERRORS_SCORE
+    """errors: share still up, errors of speed and height. hover-aviary: the return in HoverAviary of
+    gym-pybullet-drones, from its start to its target, in still air and with its own drone, which replace what is said
+    here of wind, airframes' spread and seconds; an expert then holds the position, which no sensor knows."""
     seconds: float = 15.0
     """Length of a flight after the release, in seconds."""
     seed: int = 0
@@ -71,10 +97,27 @@ class Case:
             raise ConfigError(unknown_name("engine", self.engine, list(ENGINES)))
         if self.backend not in ("auto", *BACKENDS):
             raise ConfigError(unknown_name("backend", self.backend, ["auto", *BACKENDS]))
-        if self.engine == "batched" and self.policy == GEOMETRIC:
-            raise ConfigError("the geometric controller is no network; it flies with --engine pybullet only")
+        if self.engine == "batched" and self.policy in CONVENTIONAL:
+            raise ConfigError(f"{self.policy} is no network; it flies with --engine pybullet only")
+        self._check_sim()
         if not 1.0 <= self.seconds <= 3600.0:
             raise ConfigError(f"seconds is {self.seconds:g}; a flight may last 1 to 3600 s")
+
+    def _check_sim(self) -> None:
+        if self.sim not in SIMS:
+            raise ConfigError(unknown_name("sim", self.sim, list(SIMS)))
+        if self.score not in SCORES:
+            raise ConfigError(unknown_name("score", self.score, list(SCORES)))
+        if self.score == AVIARY_SCORE and self.sim != AVIARY_SIM:
+            raise ConfigError(f"score {self.score} is a task of {AVIARY_SIM}; fly it with --sim {AVIARY_SIM}")
+        if self.sim == AVIARY_SIM:
+            if self.engine != "pybullet":
+                raise ConfigError(f"{self.sim} flies one drone in PyBullet; leave --engine {self.engine} out")
+            import_pybullet()
+            from envs.aviary import check_airframe, import_aviary
+
+            import_aviary("envs")  # refuse here, not in a worker
+            check_airframe(load_airframe(self.airframe))
 
     def conditions(self) -> Conditions:
         """The conditions of the flights. Raises `ConfigError`."""
@@ -87,6 +130,7 @@ class Case:
             wind_m_s=(0.0, self.wind),
             faults=tuple(parse_fault(text) for text in self.fault),
         )
+        conditions = conditions_with(conditions, **parse_sensors(self.sensors))
         losses = [parse_dropout(text) for text in self.dropout]
         if len({sensor for sensor, _ in losses}) < len(losses):
             raise ConfigError(f"dropout is {' '.join(self.dropout)}; give each sensor one share")
@@ -99,12 +143,17 @@ class Case:
 
     def job(self) -> Job:
         """The flights of this case."""
-        return Job(self.policy, self.airframe, self.conditions(), self.flights, self.seed, self.seconds)
+        conditions, seconds = self.conditions(), self.seconds
+        if self.score == AVIARY_SCORE:
+            from envs.hover_aviary import DURATION_S, hover_aviary_conditions
+
+            conditions, seconds = hover_aviary_conditions(conditions), DURATION_S
+        return Job(self.policy, self.airframe, conditions, self.flights, self.seed, seconds, self.sim, self.score)
 
 
 def policy_sha256(policy: str) -> str:
-    """Hash over the policy's tensors; empty for the geometric controller. Proves the file on the way."""
-    return "" if policy == GEOMETRIC else str(load_bundle(policy).metadata["sha256"])
+    """Hash over the policy's tensors; empty for a conventional controller. Proves the file on the way."""
+    return "" if policy in CONVENTIONAL else str(load_bundle(policy).metadata["sha256"])
 
 
 def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]:
@@ -114,11 +163,13 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
     load_airframe(case.airframe)  # refuse a bad name here, not in a worker
     task = progress.add_task(describe(case), total=case.flights)
     if case.engine == "batched":
-        scores = _batched(case, job, pool.workers, lambda done: progress.update(task, completed=done))
+        figures = _figures(_batched(case, job, pool.workers, lambda done: progress.update(task, completed=done)))
+    elif case.score == AVIARY_SCORE:
+        figures = return_figures(pool.each(return_one, job, lambda: progress.advance(task)))
     else:
-        scores = pool.score(job, lambda: progress.advance(task))
+        figures = _figures(pool.score(job, lambda: progress.advance(task)))
     progress.remove_task(task)
-    row = _condition(case, job.conditions) | {"policy_sha256": sha256} | _figures(scores)
+    row = _condition(case, job) | {"policy_sha256": sha256} | figures
     return row | {"workers": pool.workers, "wall_s": round(time.perf_counter() - start, 3)}
 
 
@@ -148,20 +199,24 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     return on_backend(case.backend, ERR, fly)
 
 
-def _condition(case: Case, conditions: Conditions) -> dict[str, Any]:
+def _condition(case: Case, job: Job) -> dict[str, Any]:
+    conditions = job.conditions
     return {
         "policy": case.policy,
         "task": case.task,
         "engine": case.engine,
+        "sim": case.sim,
+        "score": case.score,
         "airframe": case.airframe,
+        "sensors": case.sensors,
         "imu_hz": "mixed" if conditions.imu_mixed else conditions.imu_hz[0],
         "flow_hz": case.flow_hz,
         "range_hz": case.range_hz,
         "flow_dropout": conditions.flow_dropout[0],
         "range_dropout": conditions.range_dropout[0],
         "faults": " ".join(case.fault),
-        "wind_m_s": case.wind,
-        "duration_s": case.seconds,
+        "wind_m_s": conditions.wind_m_s[1],
+        "duration_s": job.duration_s,
         "seed": case.seed,
     }
 

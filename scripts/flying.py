@@ -9,31 +9,53 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
 from envs.airframe import Airframe, load_airframe
 from envs.conditions import Conditions
 from envs.flights import Flights, draw_flights
+from envs.references import hover
 from envs.scoring import FlightScore, score_hover
 from envs.trace import FlightTrace
 from liquid_pilot import Controller
 from liquid_pilot.errors import ConfigError, MissingExtraError
+from policies.experts.following import Follower
 from policies.experts.geometric import GeometricController
+from policies.experts.pid import PidController, pid_gains
+from policies.experts.pid_ekf import PidEkfPilot
 
-GEOMETRIC: Final = "geometric"  # the expert that sees the true state, by the name it has on command lines
+if TYPE_CHECKING:  # importing them loads the simulator
+    from envs.pybullet_quad import PyBulletQuad
+    from envs.rollout import Expert, Pilot
+
+T = TypeVar("T")
+
+# Controllers that are no network, by the names they have on command lines.
+GEOMETRIC: Final = "geometric"
+EXPERTS: Final[Mapping[str, Callable[[Airframe], GeometricController | PidController]]] = {  # told the true state
+    GEOMETRIC: lambda _: GeometricController(),
+    "pid": lambda airframe: PidController(pid_gains(airframe)),
+}
+PILOTS: Final[Mapping[str, Callable[[Airframe], Pilot]]] = {"pid-ekf": PidEkfPilot}  # on the sensors alone
+CONVENTIONAL: Final = (*EXPERTS, *PILOTS)
+# Where flights are flown, and what they are judged by, by the names on command lines.
+OWN_SIM: Final = "liquid-pilot"
+AVIARY_SIM: Final = "gym-pybullet-drones"
+ERRORS_SCORE: Final = "errors"
+AVIARY_SCORE: Final = "hover-aviary"
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Flights of one policy under one set of conditions. policy: shipped name, path, or `geometric`."""
+    """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`."""
 
     policy: str
     airframe: str
@@ -41,6 +63,8 @@ class Job:
     flights: int
     seed: int = 0
     duration_s: float = 15.0
+    sim: str = OWN_SIM
+    score: str = ERRORS_SCORE
 
     def __post_init__(self) -> None:
         if self.flights < 1:
@@ -85,11 +109,35 @@ def fly_one(job: Job, index: int) -> FlightTrace:
 
     airframe, flights = _drawn(job)
     row, rng = flights.rows(slice(index, index + 1)), np.random.default_rng([job.seed, index, 1])
-    if job.policy == GEOMETRIC:
-        return fly_privileged(GeometricController(), airframe, row, job.conditions, rng, job.duration_s)
-    controller = _controller(job.policy)
-    controller.reset()
-    return fly(controller, airframe, row, job.conditions, rng, job.duration_s)
+    flight, bounded = (airframe, row, job.conditions, rng, job.duration_s), job.score == ERRORS_SCORE
+    with _quad(job, airframe) as quad:
+        if job.policy in EXPERTS:
+            return fly_privileged(_expert(job, airframe), *flight, quad, bounded)
+        if job.policy in PILOTS:
+            return fly(PILOTS[job.policy](airframe), *flight, quad, bounded)
+        controller = _controller(job.policy)
+        controller.reset()
+        return fly(controller, *flight, quad, bounded)
+
+
+def _quad(job: Job, airframe: Airframe) -> PyBulletQuad:
+    if job.sim == OWN_SIM:
+        from envs.pybullet_quad import PyBulletQuad
+
+        return PyBulletQuad(airframe)
+    from envs.aviary import AviaryQuad
+
+    return AviaryQuad(airframe) if job.score == ERRORS_SCORE else AviaryQuad(airframe, "pyb")
+
+
+def _expert(job: Job, airframe: Airframe) -> Expert:
+    """The expert, for a score of positions one that holds a position."""
+    expert = EXPERTS[job.policy](airframe)
+    if job.score == ERRORS_SCORE:
+        return expert
+    from envs.hover_aviary import TARGET_M
+
+    return Follower(expert, hover(TARGET_M), airframe)
 
 
 def score_one(job: Job, index: int) -> FlightScore:
@@ -129,17 +177,21 @@ class FlightPool:
 
     def score(self, job: Job, on_done: Callable[[], None] = lambda: None) -> list[FlightScore]:
         """Scores of all flights of the job, in order. on_done is called after each flight."""
+        return self.each(score_one, job, on_done)
+
+    def each(self, one: Callable[[Job, int], T], job: Job, on_done: Callable[[], None] = lambda: None) -> list[T]:
+        """`one(job, index)` of all flights, in order. one: a function of a module, for it travels to the workers."""
         if self._executor is None:
-            scores = []
+            found = []
             for index in range(job.flights):
-                scores.append(score_one(job, index))
+                found.append(one(job, index))
                 on_done()
-            return scores
-        futures = [self._executor.submit(score_one, job, index) for index in range(job.flights)]
+            return found
+        futures = [self._executor.submit(one, job, index) for index in range(job.flights)]
         return _gather(futures, on_done)
 
 
-def _gather(futures: Sequence[Future[FlightScore]], on_done: Callable[[], None]) -> list[FlightScore]:
+def _gather(futures: Sequence[Future[T]], on_done: Callable[[], None]) -> list[T]:
     try:
         for future in as_completed(futures):
             future.result()

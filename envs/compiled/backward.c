@@ -2,7 +2,7 @@
 
 typedef struct {
     V body[LP_BODY], gyro[3], accel[3], gyro_sum[3], integral[2];
-    V flow_pending[3], flow_held[3], range_pending, range_held;
+    V flow_reading[3], flow_pending[3], flow_held[3], range_pending, range_held;
     V h[NET_UNITS + 1], previous[NET_OUTPUTS];
 } Adjoint;
 
@@ -15,24 +15,29 @@ static inline void undeliver(VI due, V *pending, V *held, int width) {
 }
 
 static void range_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
-    V bar = only(s->range_sent, a->range_pending);
-    a->range_pending = only(~s->range_sent, a->range_pending);
+    V bar = only(s->range_new, a->range_pending);
+    a->range_pending = only(~s->range_new, a->range_pending);
     undeliver(s->range_due, &a->range_pending, &a->range_held, 1);
-    AMONG(s->range_sent, range_sample_vjp(s[1].body, w->constants, noise + LP_N_RANGE, &bar, a->body));
+    AMONG(s->range_new, range_sample_vjp(s[1].body, w->constants, noise + LP_N_RANGE, &bar, a->body));
 }
 
 static void flow_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
-    V bar[3];
+    V bar_turn[2], bar_reading[3];
+    VI fresh = s->flow_sent & ~s->flow_frozen;
     for (int j = 0; j < 3; ++j) {
-        bar[j] = only(s->flow_sent, a->flow_pending[j]);
+        V bar = only(s->flow_sent, a->flow_pending[j]);
+        if (j < 2) bar_turn[j] = bar;
+        a->flow_reading[j] += bar;
+        bar_reading[j] = only(fresh, a->flow_reading[j]);
+        a->flow_reading[j] = only(~fresh, a->flow_reading[j]);
         a->flow_pending[j] = only(~s->flow_sent, a->flow_pending[j]);
         a->gyro_sum[j] = only(~s->flow_closes, a->gyro_sum[j]);
     }
     for (int j = 0; j < 2; ++j) a->integral[j] = only(~s->flow_closes, a->integral[j]);
     undeliver(s->flow_due, a->flow_pending, a->flow_held, 3);
     AMONG(s->flow_sent, flow_sample_vjp(
-        s[1].body, w->constants, s->integral, &s->window, s->gyro_sum, &s->count, s->gyro, noise + LP_N_FLOW, bar,
-        a->body, a->integral, a->gyro_sum, a->gyro
+        s[1].body, w->constants, s->integral, &s->window, s->gyro_sum, &s->count, s->gyro, noise + LP_N_FLOW, bar_reading,
+        bar_turn, a->body, a->integral, a->gyro_sum, a->gyro
     ));
 }
 
@@ -40,10 +45,11 @@ static void flow_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
 static void imu_vjp(World *w, Adjoint *a, Step *r, V *body, const V *noise, V *bar_acc) {
     V bar_gyro[3], bar_accel[3];
     for (int j = 0; j < 3; ++j) {
-        bar_gyro[j] = a->gyro[j] + a->gyro_sum[j];
-        bar_accel[j] = only(~r->accel_off, a->accel[j]);
-        a->accel[j] = only(r->accel_off, a->accel[j]);
-        a->gyro[j] = (V){0};
+        V asked = a->gyro[j] + a->gyro_sum[j];
+        bar_gyro[j] = only(~r->gyro_kept, asked);
+        bar_accel[j] = only(~r->accel_kept, a->accel[j]);
+        a->accel[j] = only(r->accel_kept, a->accel[j]);
+        a->gyro[j] = only(r->gyro_kept, asked);
     }
     imu_sample_vjp(body, r->acc, r->drift, w->constants, noise + LP_N_GYRO, bar_gyro, bar_accel, a->body, bar_acc);
     for (int j = 0; j < 3; ++j) bar_acc[j] = only(r->moving, bar_acc[j]);
@@ -51,7 +57,7 @@ static void imu_vjp(World *w, Adjoint *a, Step *r, V *body, const V *noise, V *b
 
 static void substeps_vjp(const Job *job, World *w, Adjoint *a, Step *r, int64_t k) {
     int n = job->substeps[k];
-    const V *noise = r->noise;
+    const V *noise = r->noise, *constants = disturbed(job, w, r);
     for (int i = n - 1; i >= 0; --i) {
         Substep *s = r->first + i;
         V bar_acc[3] = {{0}}, bar_body[LP_BODY], bar_command[4];
@@ -62,7 +68,7 @@ static void substeps_vjp(const Job *job, World *w, Adjoint *a, Step *r, int64_t 
         for (int j = 0; j < 4; ++j)
             FOR_LANES lanes_of(&in_effect[j])[l] = lanes_of(&w->commands[s->effect[l]][j])[l];
         substep_vjp(
-            s->body, r->drift, w->constants, in_effect, r->wind, r->h_both, a->body, bar_acc, a->integral,
+            s->body, r->drift, constants, in_effect, r->wind, r->h_both, a->body, bar_acc, a->integral,
             bar_body, bar_command
         );
         memcpy(a->body, bar_body, sizeof bar_body);

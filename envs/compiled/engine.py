@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.compiled.emit import prelude
+from envs.compiled.faults import fault_rows
 from envs.compiled.job import Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
 from envs.compiled.state import Reals, RolloutState
 from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
@@ -30,7 +31,6 @@ from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.native import best_lane_bytes, build
 
 PARTS: Final = ("lanes.c", "noise.c", "records.c", "forward.c", "backward.c", "rollout.c")
-_FAULT_CODES: Final = {"flow": 0.0, "range": 1.0, "accel": 2.0}
 
 
 class CompiledRollout:
@@ -128,7 +128,7 @@ class CompiledRollout:
         padded = -(-batch // self.group) * self.group
         groups = padded // self.group
         substeps = np.ceil(draw.dt_s.max(axis=1, initial=0.0) / self.substep_s - 1e-9).astype(np.int32)
-        faults = [(_FAULT_CODES[f.sensor], f.start_s, f.end_s) for f in conditions.faults]
+        faults = fault_rows(conditions.faults)
         given = [self._lanes(part, padded) for part in draw.noise or ()]
         shown = np.zeros((len(LEDGER), batch)) if ledger is None else ledger
         world = lanes.world
@@ -146,7 +146,7 @@ class CompiledRollout:
             "weights": np.ascontiguousarray(weights, self.dtype),
             "cost_weights": np.array(objective.cost_weights, np.float64),
             "settings": _settings(conditions, objective, duration_s),
-            "fault_table": np.array(faults, np.float64),
+            "fault_table": faults,
             "totals": np.zeros((groups, 2)),
             "gradient": np.zeros((groups if gradients else 0, self.network.weights)),
             "ledger": self._lanes(shown, padded, np.float64, copy=True),

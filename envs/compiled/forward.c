@@ -41,9 +41,39 @@ static void choose_command(World *w, int64_t k, int first, const double *t) {
         FOR_LANES lanes_of(&w->in_effect[j])[l] = lanes_of(&w->commands[w->effect[l]][j])[l];
 }
 
+static inline VI struck(const Job *job, int part, int mode, const double *since) {
+    if (!job->faults) return (VI){0};
+    return total_change(job->fault_table, job->faults, part, mode, since) > (real)0.5;
+}
+
+/* Lanes whose sensor repeats itself; one that has not spoken yet has nothing to repeat. */
+static inline VI frozen(const Job *job, int part, const Slow *s, const double *since) {
+    if (!job->faults) return (VI){0};
+    VI m = struck(job, part, FREEZE, since);
+    FOR_LANES flags_of(&m)[l] &= s->stamp[l] > 0 ? -1 : 0;
+    return m;
+}
+
+/* What faults change in the drones and in the air, once a control step. */
+static void disturbance(const Job *job, Step *r, const double *since) {
+    for (int i = 0; i < LOAD - THRUST + 1; ++i) r->factor[i] = v_set(1);
+    for (const Fault *f = job->fault_table; f < job->fault_table + job->faults; ++f) {
+        int part = (int)f->part;
+        if (part == WIND) r->wind[0] += change(f, since);
+        else if (part >= THRUST) r->factor[part - THRUST] *= 1 + change(f, since);
+    }
+}
+
+/* The drones as they are in a control step. */
+static const V *disturbed(const Job *job, World *w, const Step *r) {
+    if (!job->faults) return w->constants;
+    disturb(w->constants, r->factor, w->disturbed);
+    return w->disturbed;
+}
+
 static void flow_closes(const Job *job, World *w, Substep *s, V *body, const double *t, const V *noise) {
     Clock since;
-    V window, sample[3];
+    V window, reading[3], turn[2], sample[3];
     FOR_LANES {
         since[l] = t[l] - w->release[l];
         lanes_of(&window)[l] = (real)(t[l] - w->flow.start[l]);
@@ -53,15 +83,24 @@ static void flow_closes(const Job *job, World *w, Substep *s, V *body, const dou
     for (int i = 0; i < 3; ++i) s->gyro_sum[i] = w->gyro_sum[i], s->gyro[i] = w->gyro[i];
     s->count = w->count, s->window = window;
     AMONG(s->flow_closes, flow_sample(
-        body, w->constants, s->integral, &s->window, s->gyro_sum, &s->count, s->gyro, noise + LP_N_FLOW, sample
+        body, w->constants, s->integral, &s->window, s->gyro_sum, &s->count, s->gyro, noise + LP_N_FLOW, reading, turn
     ));
-    VI silent = lost(&w->flow_rules, since, noise[LP_N_FLOW_LOSS])
-        | silenced(job->fault_table, (int)job->faults, FLOW, since);
+    s->flow_frozen = frozen(job, FLOW, &w->flow, since);
+    if (job->faults) {
+        V size = total_change(job->fault_table, job->faults, FLOW, SPIKE, since), wrong[2];
+        AMONG(s->flow_closes, flow_spike(noise + LP_N_FLOW_LOSS, &size, wrong));
+        for (int i = 0; i < 2; ++i) reading[i] += wrong[i];
+        for (int i = 0; i < 3; ++i) reading[i] = v_where(s->flow_frozen, w->flow_reading[i], reading[i]);
+    }
+    for (int i = 0; i < 2; ++i) sample[i] = reading[i] + turn[i];
+    sample[2] = reading[2];
+    VI silent = lost(&w->flow_rules, since, noise[LP_N_FLOW_LOSS]) | struck(job, FLOW, OFF, since);
     s->flow_due = deliver(&w->flow, t, 3);
     s->flow_sent = close_window(
         &w->flow, &w->flow_rules, s->flow_closes, ~silent & (sample[2] > 0), sample, 3, t,
         noise[LP_N_FLOW_JITTER], job->settings[SENSOR_JITTER]
     );
+    for (int i = 0; i < 3; ++i) w->flow_reading[i] = v_where(s->flow_sent, reading[i], w->flow_reading[i]);
     for (int i = 0; i < 2; ++i) w->integral[i] = only(~s->flow_closes, w->integral[i]);
     for (int i = 0; i < 3; ++i) w->gyro_sum[i] = only(~s->flow_closes, w->gyro_sum[i]);
     w->count = only(~s->flow_closes, w->count);
@@ -73,11 +112,16 @@ static void range_closes(const Job *job, World *w, Substep *s, VI closes, V *bod
     FOR_LANES since[l] = t[l] - w->release[l];
     s->closes |= RANGE_CLOSES;
     AMONG(closes, range_sample(body, w->constants, noise + LP_N_RANGE, &sample, &returns));
-    VI silent = lost(&w->range_rules, since, noise[LP_N_RANGE_LOSS])
-        | silenced(job->fault_table, (int)job->faults, RANGE, since);
+    VI silent = lost(&w->range_rules, since, noise[LP_N_RANGE_LOSS]) | struck(job, RANGE, OFF, since);
+    VI stuck = frozen(job, RANGE, &w->range, since);
+    if (job->faults) {
+        V size = total_change(job->fault_table, job->faults, RANGE, SPIKE, since), wrong;
+        AMONG(closes, range_spike(noise + LP_N_RANGE_LOSS, &size, &wrong));
+        sample = v_where(stuck, w->range.pending[0], sample + wrong);
+    }
     s->range_due = deliver(&w->range, t, 1);
-    s->range_sent = close_window(
-        &w->range, &w->range_rules, closes, ~silent & (returns > 0.5), &sample, 1, t,
+    s->range_new = ~stuck & close_window(
+        &w->range, &w->range_rules, closes, ~silent & ((returns > 0.5) | stuck), &sample, 1, t,
         noise[LP_N_RANGE_JITTER], job->settings[SENSOR_JITTER]
     );
 }
@@ -88,20 +132,23 @@ static void sample_imu(const Job *job, World *w, Step *r, V *body, const V *nois
     V gyro[3], accel[3];
     FOR_LANES since[l] = w->t[l] - w->release[l];
     imu_sample(body, r->acc, w->drift, w->constants, noise + LP_N_GYRO, gyro, accel);
-    r->accel_off = silenced(job->fault_table, (int)job->faults, ACCEL, since);
+    VI accel_off = struck(job, ACCEL, OFF, since);
+    r->gyro_kept = struck(job, GYRO, FREEZE, since);
+    r->accel_kept = accel_off | struck(job, ACCEL, FREEZE, since);
     for (int i = 0; i < 3; ++i) {
-        w->gyro[i] = gyro[i];
-        w->accel[i] = v_where(r->accel_off, w->accel[i], accel[i]);
-        w->gyro_sum[i] += gyro[i];
+        w->gyro[i] = v_where(r->gyro_kept, w->gyro[i], gyro[i]);
+        w->accel[i] = v_where(r->accel_kept, w->accel[i], accel[i]);
+        w->gyro_sum[i] += w->gyro[i];
         w->acc[i] = r->acc[i];
     }
     w->count += 1;
-    w->accel_fresh = ~r->accel_off;
-    FOR_LANES w->accel_stamp[l] = flags_of(&r->accel_off)[l] ? w->accel_stamp[l] : w->t[l];
+    w->accel_fresh = ~accel_off;
+    FOR_LANES w->accel_stamp[l] = flags_of(&accel_off)[l] ? w->accel_stamp[l] : w->t[l];
 }
 
 static void substeps(const Job *job, World *w, Step *r, int64_t k, const double *dt, const V *noise) {
     int n = job->substeps[k];
+    const V *constants = disturbed(job, w, r);
     Clock start, h, t;
     FOR_LANES start[l] = w->t[l], h[l] = dt[l] / n;
     r->h_both[0] = as_real(h);
@@ -113,7 +160,7 @@ static void substeps(const Job *job, World *w, Step *r, int64_t k, const double 
         FOR_LANES t[l] = start[l] + i * h[l];
         choose_command(w, k, i == 0, t);
         memcpy(s->effect, w->effect, sizeof s->effect);
-        substep(s->body, w->drift, w->constants, w->in_effect, r->wind, r->h_both, next->body, acc, seen_flow);
+        substep(s->body, w->drift, constants, w->in_effect, r->wind, r->h_both, next->body, acc, seen_flow);
         w->body = next->body;
         FOR_LANES t[l] = start[l] + (i + 1) * h[l];
         if (i == n - 1) {
@@ -205,6 +252,11 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     else if (any_lane(bad)) return first_lane(bad);
     V step_dt = as_real(dt);
     drift(w->drift, w->constants, &step_dt, noise + LP_N_DRIFT, &walk, drifted, r->wind);
+    if (job->faults) {
+        Clock since;
+        FOR_LANES since[l] = w->t[l] - w->release[l];
+        disturbance(job, r, since);
+    }
     memcpy(w->drift, drifted, sizeof drifted);
     memcpy(r->drift, drifted, sizeof drifted);
     w->flow.fresh = w->range.fresh = (VI){0};

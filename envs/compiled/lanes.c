@@ -89,12 +89,25 @@ typedef struct {
     V hz, dropout;
 } Rules;
 
-static inline VI silenced(const double *faults, int count, int sensor, const double *since) {
-    VI m = {0};
-    for (int f = 0; f < count; ++f)
-        if ((int)faults[3 * f] == sensor)
-            FOR_LANES flags_of(&m)[l] |= since[l] >= faults[3 * f + 1] && since[l] < faults[3 * f + 2] ? -1 : 0;
-    return m;
+/* A row of the fault table: what it adds to a part, from start_s to end_s after release, in full after rise_s. */
+typedef struct {
+    double part, mode, start_s, end_s, rise_s, amount;
+} Fault;
+
+static inline V change(const Fault *f, const double *since) {
+    V now;
+    FOR_LANES {
+        double ahead = since[l] - f->start_s, grown = ahead < f->rise_s ? ahead / f->rise_s : 1.0;
+        lanes_of(&now)[l] = ahead >= 0 && since[l] < f->end_s ? (real)(f->amount * grown) : 0;
+    }
+    return now;
+}
+
+static V total_change(const Fault *faults, int64_t count, int part, int mode, const double *since) {
+    V sum = {0};
+    for (const Fault *f = faults; f < faults + count; ++f)
+        if ((int)f->part == part && (int)f->mode == mode) sum += change(f, since);
+    return sum;
 }
 
 static inline VI lost(const Rules *r, const double *since, V chance) {

@@ -15,7 +15,7 @@ typedef struct {
     const real *weights;           /* (NET_WEIGHTS,) */
     const double *cost_weights;    /* (LP_COST_WEIGHTS,) */
     const double *settings;        /* LP_SETTINGS numbers, see below */
-    const double *fault_table;     /* (faults, 3): sensor, start, end after release */
+    const Fault *fault_table;      /* (faults,), see lanes.c */
     double *totals;                /* (groups, 2): cost and weight */
     double *gradient;              /* (groups, NET_WEIGHTS) */
     double *ledger;                /* (LP_LEDGER, lanes), in and out, where scoring */
@@ -25,20 +25,22 @@ typedef struct {
 } Job;
 
 enum { HOLD_S, SENSOR_JITTER, GYRO_WALK, EARLY_S, EARLY_WEIGHT, DURATION_S, TILT_AFTER_S, TILT_COSINE, MEASURE_AFTER_S };
-enum { FLOW = 0, RANGE = 1, ACCEL = 2 }; /* sensors of the fault table */
+enum { FLOW, RANGE, ACCEL, GYRO, THRUST /* of four rotors */, LOAD = THRUST + 4, WIND }; /* parts of the fault table */
+enum { OFF, FREEZE, SPIKE, CHANGE }; /* its modes */
 enum { FLOW_CLOSES = 1, RANGE_CLOSES = 2 };
 
 typedef struct {
     V body[LP_BODY]; /* physical state at the start of the substep */
     V integral[2], window, gyro_sum[3], count, gyro[3]; /* of the flow window that closed at its end */
-    VI flow_closes, flow_sent, flow_due, range_sent, range_due;
+    VI flow_closes, flow_sent, flow_frozen, flow_due, range_new, range_due;
     int32_t effect[LANES]; /* number of the command in effect */
     int closes;
 } Substep;
 
 typedef struct {
     V noise[LP_NOISE], seen[LP_SEEN], drift[LP_DRIFT], wind[3], acc[3], action[NET_OUTPUTS], share, dt, h_both[2];
-    VI moving, released, accel_off, flow_due, range_due;
+    V factor[LOAD - THRUST + 1]; /* of thrust and load, as faults leave them */
+    VI moving, released, gyro_kept, accel_kept, flow_due, range_due;
     const V *previous;
     Substep *first;
     V net[NET_TAPE];
@@ -46,7 +48,8 @@ typedef struct {
 
 typedef struct {
     V constants[LP_CONSTANTS], cost_weights[LP_COST_WEIGHTS];
-    V acc[3], drift[LP_DRIFT], gyro[3], accel[3], gyro_sum[3], count, integral[2];
+    V acc[3], drift[LP_DRIFT], gyro[3], accel[3], gyro_sum[3], count, integral[2], flow_reading[3];
+    V disturbed[LP_CONSTANTS];
     V h[2][NET_UNITS + 1], previous[NET_OUTPUTS];
     VI accel_fresh;
     Stream stream;
@@ -102,8 +105,8 @@ static void exchange(const Job *job, World *w, V *body, int64_t lane, int write)
     V range_fresh = one_where(w->range.fresh);
     struct { V *at; int count; } parts[] = {
         {body, LP_BODY}, {w->acc, 3}, {w->drift, LP_DRIFT}, {w->gyro, 3}, {w->accel, 3}, {&accel_fresh, 1},
-        {w->gyro_sum, 3}, {&w->count, 1}, {w->integral, 2}, {w->flow.pending, 3}, {w->flow.held, 3},
-        {&flow_fresh, 1}, {w->range.pending, 1}, {w->range.held, 1}, {&range_fresh, 1},
+        {w->gyro_sum, 3}, {&w->count, 1}, {w->integral, 2}, {w->flow_reading, 3}, {w->flow.pending, 3},
+        {w->flow.held, 3}, {&flow_fresh, 1}, {w->range.pending, 1}, {w->range.held, 1}, {&range_fresh, 1},
     };
     for (unsigned p = 0; p < sizeof parts / sizeof parts[0]; ++p)
         for (int i = 0; i < parts[p].count; ++i, ++row) {

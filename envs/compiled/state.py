@@ -48,6 +48,7 @@ VALUE_ROWS: Final[tuple[tuple[str, int], ...]] = (
     ("gyro_sum", 3),
     ("gyro_count", 1),
     ("flow_integral_rad", 2),
+    ("flow_reading", 3),
     ("flow.pending", 3),
     ("flow.held", 3),
     ("flow.fresh", 1),

@@ -27,6 +27,7 @@ from envs.compiled.state import (
 )
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY
+from envs.fault_effects import LOAD_ROW, Disturbance, disturbed, flow_spike, range_spike
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import (
     DEFAULT_SENSORS,
@@ -157,12 +158,27 @@ def _measure(ops: Ops, a: Arrays) -> dict[str, Scalars]:
     return {"figures": [body.position_m[2], matrix[2][2], ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz)]}
 
 
+def _params(constants: Scalars, gyro_bias_rad_s: Scalars) -> FlightParams[Any]:
+    drawn, names = named(constants), {f.name for f in fields(FlightParams)} - {"gyro_bias_rad_s"}
+    return FlightParams(**{name: drawn[name] for name in names}, gyro_bias_rad_s=tuple(gyro_bias_rad_s))
+
+
+def _disturb(ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    """The constants of a flight as faults have changed its drone. share: of the rotors' thrust, of the load."""
+    drawn, share = named(a["constants"]), a["share"]
+    by = Disturbance((share[0], share[1], share[2], share[3]), share[LOAD_ROW], 0.0)
+    params = disturbed(_params(a["constants"], drawn["gyro_bias_rad_s"]), by)
+    return {"constants": flatten([getattr(params, name, drawn[name]) for name, _ in CONSTANT_ROWS])}
+
+
+def _spike_of(a: Arrays) -> tuple[Any, Any]:
+    return a["unit"][0], a["size"][0]
+
+
 def _substep(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     """Rate loop, motors, forces, rigid body over h, and the flow (rad) seen meanwhile."""
     body, actuators = _machine(a["body"])
-    c, (h, h_moving), bias = named(a["constants"]), a["h_both"], _biases(a["drift"])[0]
-    names = {f.name for f in fields(FlightParams)} - {"gyro_bias_rad_s"}
-    params: FlightParams[Any] = FlightParams(**{n: c[n] for n in names}, gyro_bias_rad_s=bias)
+    (h, h_moving), params = a["h_both"], _params(a["constants"], _biases(a["drift"])[0])
     command = (a["command"][0], tuple(a["command"][1:]))
     actuators = actuate(ops, model.airframe, params, actuators, command, body.rates_rad_s, h_moving)
     matrix = rotation_matrix(body.attitude_wxyz)
@@ -186,7 +202,7 @@ def _imu(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
 
 
 def _flow(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
-    """The sample of a flow window that closes: rate compensated by the mean gyro, and quality."""
+    """Of a flow window that closes: rate and quality, and the mean gyro that compensates the rate."""
     body, _ = _machine(a["body"])
     c, count, total, newest = named(a["constants"]), a["count"][0], a["gyro_sum"], a["gyro"]
     distance = slant_distance(ops, body.position_m[2], rotation_matrix(body.attitude_wxyz))
@@ -197,7 +213,7 @@ def _flow(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     x, y = read_flow(ops, model.sensors.flow, mean, quality, c["flow_scale"], n)
     samples = ops.maximum(count, 1.0)
     wx, wy = (ops.select(count, 0.5, total[i] / samples, newest[i]) for i in range(2))
-    return {"sample": [x + wy, y - wx, quality]}
+    return {"reading": [x, y, quality], "turn": [wy, -wx]}
 
 
 def _range(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
@@ -230,7 +246,6 @@ def equations(model: WorldModel) -> list[Equation]:
     flow_in = {**machine, **constants, "integral": 2, "window": 1, "gyro_sum": 3, "count": 1, "gyro": 3, "noise": 2}
     cost_in = {**machine, **constants, "weights": model.cost.weights, "action": 4, "previous": 4}
     drift_in = {"drift": DRIFT_ROWS, **constants, "dt": 1, "noise": 9, "walk": 1}
-    sample = ("sample",)
     return [
         Equation("observe", {"seen": SEEN_ROWS, **constants}, _observe, ("seen",), ("observation",), ("seen",)),
         Equation("command_of", {"action": 4}, command, ("action",), ("command",)),
@@ -239,8 +254,11 @@ def equations(model: WorldModel) -> list[Equation]:
             "substep", substep_in, bound(_substep), ("body", "command"), ("body", "acc", "flow"), ("body", "command")
         ),
         Equation("imu_sample", imu_in, bound(_imu), ("body", "acc"), ("gyro", "accel"), ("acc",)),
-        Equation("flow_sample", flow_in, bound(_flow), ("body", "integral", "gyro_sum", "gyro"), sample),
-        Equation("range_sample", {**machine, **constants, "noise": 1}, bound(_range), ("body",), sample),
+        Equation("flow_sample", flow_in, bound(_flow), ("body", "integral", "gyro_sum", "gyro"), ("reading", "turn")),
+        Equation("range_sample", {**machine, **constants, "noise": 1}, bound(_range), ("body",), ("sample",)),
+        Equation("disturb", {**constants, "share": LOAD_ROW + 1}, _disturb),
+        Equation("flow_spike", {"unit": 1, "size": 1}, lambda ops, a: {"wrong": flow_spike(ops, *_spike_of(a))}),
+        Equation("range_spike", {"unit": 1, "size": 1}, lambda ops, a: {"wrong": [range_spike(ops, *_spike_of(a))]}),
         Equation("release", {**machine, **constants, "now": 1}, _release, ("body",), ("body",), ("body",)),
         Equation("event_cost", cost_in, bound(_cost), ("body", "action", "previous"), ("cost",), ("previous",)),
         Equation("measure", {**machine, **constants}, _measure),

@@ -73,19 +73,35 @@ def check_sizes(**sizes: int) -> None:
             raise ConfigError(f"{name} is {size!r}; give a whole number of at least 1")
 
 
+def check_positive(**values: float) -> None:
+    """Raise `ConfigError` unless every value is a number above 0 that single precision holds."""
+    single = torch.finfo(torch.float32)
+    for name, value in values.items():
+        if type(value) not in (int, float) or not single.tiny <= value <= single.max:
+            allowed = f"a finite number above 0, {single.tiny:.2g} to {single.max:.2g}"
+            raise ConfigError(f"{name} is {value!r}; give {allowed}")
+
+
 def check_step(cell: Cell, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
     """dt_s as (B, 1). Nothing is broadcast: a batch is a batch in every argument. See `Cell.step` for the errors."""
-    batch = x.shape[0] if x.ndim == 2 else -1
+    check_tensors(x=x, h=h, dt_s=dt_s)
+    batch = x.shape[0] if x.ndim == 2 else 0
     wanted = (batch, cell.inputs), (batch, cell.state_width)
-    if batch < 0 or (x.shape, h.shape) != wanted or dt_s.shape not in ((batch,), (batch, 1)):
+    if batch < 1 or (x.shape, h.shape) != wanted or dt_s.shape not in ((batch,), (batch, 1)):
         raise ConfigError(
             f"step got x {tuple(x.shape)}, h {tuple(h.shape)}, dt_s {tuple(dt_s.shape)}; "
-            f"give (B, {cell.inputs}), (B, {cell.state_width}), (B,) or (B, 1)"
+            f"give (B, {cell.inputs}), (B, {cell.state_width}), (B,) or (B, 1) with B of at least 1"
         )
     check_numbers(cell, x=x, h=h)
     check_finite(x=x, h=h)
-    check_elapsed(dt_s)
-    return dt_s.reshape(batch, 1).to(x.dtype)
+    return check_elapsed(dt_s, x.dtype).reshape(batch, 1)
+
+
+def check_tensors(**values: object) -> None:
+    """Raise `ConfigError` unless every value is a tensor."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise ConfigError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
 
 
 def check_numbers(cell: Cell, **tensors: Tensor) -> None:
@@ -104,11 +120,19 @@ def check_finite(**tensors: Tensor) -> None:
         refuse(tensor, ~torch.isfinite(tensor), name, "every number is finite")
 
 
-def check_elapsed(dt_s: Tensor) -> None:
-    """Raise `MessageError` for elapsed times that are negative or not finite, `ConfigError` for whole numbers."""
+def check_elapsed(dt_s: Tensor, dtype: torch.dtype) -> Tensor:
+    """dt_s in the number type of the weights.
+
+    Raises `MessageError` for elapsed times that are negative or, in that type, not finite, `ConfigError` for whole
+    numbers.
+    """
     if not dt_s.is_floating_point():
         raise ConfigError(f"dt_s is {dt_s.dtype}; give seconds as floating-point numbers")
-    refuse(dt_s, ~((dt_s >= 0) & torch.isfinite(dt_s)), "dt_s", "elapsed times are finite and 0 or more")
+    converted = dt_s.to(dtype)
+    refuse(
+        dt_s, ~((dt_s >= 0) & torch.isfinite(converted)), "dt_s", f"elapsed times are 0 or more and finite in {dtype}"
+    )
+    return converted
 
 
 def refuse(values: Tensor, bad: Tensor, name: str, allowed: str) -> None:

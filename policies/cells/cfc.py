@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from liquid_pilot.errors import ConfigError, unknown_name
 from policies.cells.cell import Cell, check_sizes
-from policies.cells.elapsed import since
+from policies.cells.elapsed import count_on, since
 from policies.cells.layer import CfCLayer
 from policies.sequence import ENGINES, cfc_sequence
 from policies.wirings import Wiring
@@ -55,7 +55,7 @@ class CfC(Cell):
         clock = 0 if self.trigger is None else 1
         super().__init__(inputs, sum(sizes) + clock, sum(sizes) if wiring is None else wiring.outputs)
         self.units, self.sizes, self.engine = sum(sizes), sizes, engine
-        self.wiring, self.recurrence = wiring, recurrence
+        self.wiring, self.recurrence, self.time_unit_s = wiring, recurrence, time_unit_s
         self.slow = (False,) if wiring is None else tuple(name in wiring.slow_layers for name in wiring.names)
         depth = backbone_layers if backbone_layers is not None else int(wiring is None)
         masks = [None] if wiring is None else [torch.as_tensor(mask) for mask in wiring.masks(recurrence)]
@@ -69,7 +69,7 @@ class CfC(Cell):
         features, following = x, []
         waited_s, fired = dt_s, None
         if self.trigger is not None:
-            waited_s, fired = h[:, self.units :] + dt_s, x[:, self.trigger, None] > FIRED
+            waited_s, fired = count_on(h[:, self.units :], dt_s, self.time_unit_s), x[:, self.trigger, None] > FIRED
         for layer, part, slow in self._parts(h):
             features = layer(features, part, waited_s if slow else dt_s)
             if slow and fired is not None:
@@ -91,7 +91,7 @@ class CfC(Cell):
             fired = x[:, :, self.trigger] > FIRED
             if mask is not None:
                 fired, dt_s = fired & mask, torch.where(mask, dt_s, 0.0)
-            waited_s, elapsed_s = since(fired, dt_s, h[:, self.units :])
+            waited_s, elapsed_s = since(fired, dt_s, h[:, self.units :], self.time_unit_s)
             clock = [elapsed_s]
         for layer, part, slow in self._parts(h):
             timing = (waited_s, part, fired) if slow else (dt_s, part, mask)
@@ -117,6 +117,8 @@ def check_wiring(
 ) -> None:
     """Raise `ConfigError` where the arguments of a `CfC` contradict its wiring, or need one."""
     check_sizes(inputs=inputs)
+    if isinstance(units, Wiring):
+        raise ConfigError("units is a Wiring; give it by name, wiring=, and leave units out")
     if wiring is None:
         if units is None or recurrence != "full":
             raise ConfigError(

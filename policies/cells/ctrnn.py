@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from liquid_pilot.cells import DT_LIMIT
 from liquid_pilot.errors import ConfigError
-from policies.cells.cell import Cell, check_sizes
-from policies.cells.ltc import POSITIVE_FLOOR, check_positive, positive, raw_of
+from policies.cells.cell import Cell, check_positive, check_sizes
+from policies.cells.elapsed import time_units
+from policies.cells.positive import POSITIVE_FLOOR, positive, raw_of
 
 
 class CTRNN(Cell):
@@ -38,7 +38,7 @@ class CTRNN(Cell):
     def advance(self, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
         """See `Cell.advance`."""
         drive, tau = self.input(x), self.time_constants()
-        delta = (dt_s / self.time_unit_s).clamp(max=DT_LIMIT) / self.unfolds
+        delta = time_units(dt_s, self.time_unit_s) / self.unfolds
         for _ in range(self.unfolds):
             slope = torch.tanh(drive + self.recurrent(h)) - h / tau
             h = h + delta * slope / (1.0 + delta / tau)

@@ -18,10 +18,11 @@ from torch.nn import functional
 
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.errors import ConfigError, unknown_name
+from policies.cells.positive import inverse_softplus
 
 FASTEST_TAU_S: Final = 0.02  # initial time constants of the decay form, log-uniform between these
 SLOWEST_TAU_S: Final = 3.0
-SOFTPLUS_IS_LINEAR: Final = 20.0  # from here on softplus(x) = x in float32, and torch computes it so
+PURE_RATES: Final = (0.01, 0.1)  # initial w_tau per time unit, drawn between these: |w| has no slope at 0
 
 
 def lecun_tanh(x: Tensor) -> Tensor:
@@ -44,11 +45,6 @@ class Backbone(nn.ModuleList):
         for layer in self:
             z = lecun_tanh(layer(z))
         return z
-
-
-def inverse_softplus(y: Tensor) -> Tensor:
-    """x with softplus(x) = y > 0, for y of any size."""
-    return torch.where(y > SOFTPLUS_IS_LINEAR, y, torch.log(torch.expm1(y.clamp(max=SOFTPLUS_IS_LINEAR))))
 
 
 class Decay(nn.Module):
@@ -94,7 +90,8 @@ class Pure(nn.Module):
     def __init__(self, features: int, units: int) -> None:
         super().__init__()
         self.ff1 = nn.Linear(features, units)
-        self.w_tau, self.a = nn.Parameter(torch.zeros(units)), nn.Parameter(torch.ones(units))
+        self.w_tau = nn.Parameter(torch.empty(units).uniform_(*PURE_RATES))
+        self.a = nn.Parameter(torch.ones(units))
 
     def forward(self, z: Tensor, h: Tensor, dt: Tensor) -> Tensor:
         """z: (B, features), h is not used beyond z, dt: (B, 1) in time units."""

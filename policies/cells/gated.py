@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from policies.cells.cell import Cell, abstract, check_sizes
 from policies.cells.forms import Gru
-from policies.cells.masked import causal, put_back, to_front
+from policies.cells.padding import causal, put_back, to_front
 from policies.cells.time_input import TimeInput
 
 # With biases, layers, dropout, training, bidirectional. Without dropout training changes no number, and cuDNN gives

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from liquid_pilot.cells import DT_LIMIT
 from liquid_pilot.errors import ConfigError
-from policies.cells.cell import Cell, check_sizes, refuse
+from policies.cells.cell import Cell, check_positive, check_sizes, check_step, refuse
+from policies.cells.elapsed import count_on, time_units
 from policies.cells.forms import Gru
-from policies.cells.ltc import check_positive
 
 
 class GRUD(Cell):
@@ -41,15 +40,16 @@ class GRUD(Cell):
 
     def step(self, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
         """See `Cell.step`."""
+        dt_s = check_step(self, x, h, dt_s)
         self._check_observed(x)
-        return super().step(x, h, dt_s)
+        return self.advance(x, h, dt_s)
 
     def advance(self, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
         """See `Cell.advance`."""
         state, last, age_s = h.split((self.units, self.features, self.features), dim=1)
         observed = x[:, self.features :] > 0.5
-        age_s = (age_s + dt_s).clamp(max=DT_LIMIT * self.time_unit_s)
-        age = age_s / self.time_unit_s
+        age_s = count_on(age_s, dt_s, self.time_unit_s)
+        age = time_units(age_s, self.time_unit_s)
         last = torch.where(observed, x[:, : self.features] - self.mean, last)
         kept = torch.exp(-functional.relu(self.value_rate * age + self.value_bias))
         values = self.mean + torch.where(observed, last, kept * last)
@@ -72,5 +72,4 @@ class GRUD(Cell):
 
     def _check_observed(self, x: Tensor) -> None:
         flags = x[..., self.features :]
-        wrong = (flags != 0) & (flags != 1) & torch.isfinite(flags)  # others are refused with the rest of x
-        refuse(flags, wrong, "observed", "give 1 for a value that was observed, else 0")
+        refuse(flags, (flags != 0) & (flags != 1), "observed", "give 1 for a value that was observed, else 0")

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from liquid_pilot import cells
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.errors import ConfigError, unknown_name
+from policies.cells.elapsed import time_units
 from policies.cells.forms import Backbone, make_cell
 
 FORMS: Final = ("decay", "default", "no_gate", "pure")
@@ -64,7 +65,7 @@ class CfCLayer(nn.Module):
     def forward(self, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
         """x: (B, inputs), h: (B, units), dt_s: (B, 1) -> h' (B, units)."""
         z = self.backbone(torch.cat([x, h], dim=1))
-        updated: Tensor = self.head(z, h, dt_s / self.time_unit_s)
+        updated: Tensor = self.head(z, h, time_units(dt_s, self.time_unit_s))
         return updated
 
     def heads(self) -> list[nn.Linear]:

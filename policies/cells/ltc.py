@@ -8,15 +8,15 @@ from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from liquid_pilot.cells import DT_LIMIT
 from liquid_pilot.errors import ConfigError, unknown_name
-from policies.cells.cell import Cell, abstract, check_sizes
+from policies.cells.cell import Cell, abstract, check_positive, check_sizes
 from policies.cells.cfc import check_wiring
+from policies.cells.elapsed import time_units
 from policies.cells.ltc_bounds import stable_step
 from policies.cells.ltc_solvers import FIXED, Drive, Weights, adaptive, sensory_drive
+from policies.cells.positive import positive, raw_of
 from policies.sequence.choose import check_sequence
 from policies.sequence.ltc import check_engine, compiled_ltc, find_kernel
 from policies.wirings import Wiring, fully_connected
@@ -25,7 +25,6 @@ Result = TypeVar("Result")
 
 SOLVERS: Final = (*FIXED, "adaptive")
 SQRT: Final = "sqrt"  # of the number of events, as the length of a checkpointed block
-POSITIVE_FLOOR: Final = 1e-6  # a positive weight never comes closer to 0
 _POSITIVE: Final = ("gleak", "cm", "w", "sensory_w")
 _DRAWN: Final = {  # published range of the first values; the rest starts as polarities, ones and zeros
     "gleak": (0.001, 1.0),
@@ -171,7 +170,7 @@ class LTC(Cell):
 
     def _time_units(self, weights: Weights, dt_s: Tensor) -> Tensor:
         """dt_s in time units, cut to what cannot overflow. Raises `ConfigError` above the stable step."""
-        dt = (dt_s / self.time_unit_s).clamp(max=DT_LIMIT)
+        dt = time_units(dt_s, self.time_unit_s)
         limit = math.inf if abstract() else stable_step(weights, self.solver) * self.unfolds
         if limit < math.inf and float(dt.detach().max()) > limit:
             longest_s, limit_s = float(dt.detach().max()) * self.time_unit_s, limit * self.time_unit_s
@@ -193,17 +192,6 @@ def stable_step_s(cell: LTC) -> float:
     return stable_step(cell.weights(), cell.solver) * cell.time_unit_s
 
 
-def positive(raw: Tensor) -> Tensor:
-    """Any number to one above `POSITIVE_FLOOR`, by softplus."""
-    return functional.softplus(raw) + POSITIVE_FLOOR
-
-
-def raw_of(value: Tensor) -> Tensor:
-    """Inverse of `positive`, for values above `POSITIVE_FLOOR`."""
-    above = value - POSITIVE_FLOOR
-    return above + torch.log(-torch.expm1(-above))
-
-
 def first_weights(recurrent: Tensor, sensory: Tensor, outputs: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Weights as they are stored, in the order of `LTC.weights`, from the polarities."""
     inputs, units = sensory.shape
@@ -220,13 +208,6 @@ def first_weights(recurrent: Tensor, sensory: Tensor, outputs: int, generator: t
     for kind, size in (("input", inputs), ("output", outputs)):
         weights |= {f"{kind}_w": recurrent.new_ones(size), f"{kind}_b": recurrent.new_zeros(size)}
     return weights
-
-
-def check_positive(**values: float) -> None:
-    """Raise `ConfigError` unless every value is a finite number above 0."""
-    for name, value in values.items():
-        if type(value) not in (int, float) or not 0.0 < value < math.inf:
-            raise ConfigError(f"{name} is {value!r}; give a finite number above 0")
 
 
 def check_solver(solver: str, adjoint: bool, checkpoint_every: int | str | None) -> None:

@@ -11,12 +11,14 @@ v: (B, units). dt: (B, 1) in time units. `weights` holds the tensors that `LTC.w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from liquid_pilot.errors import ConfigError, MissingExtraError
+from policies.cells.runge_kutta import runge_kutta
 
 Weights: TypeAlias = Mapping[str, Tensor]
 
@@ -83,14 +85,7 @@ def euler(weights: Weights, drive: Drive, v: Tensor, dt: Tensor, unfolds: int) -
 
 def rk4(weights: Weights, drive: Drive, v: Tensor, dt: Tensor, unfolds: int) -> Tensor:
     """`unfolds` steps of the classic Runge-Kutta method of fourth order."""
-    delta = dt / unfolds
-    for _ in range(unfolds):
-        k1 = derivative(weights, drive, v)
-        k2 = derivative(weights, drive, v + delta / 2 * k1)
-        k3 = derivative(weights, drive, v + delta / 2 * k2)
-        k4 = derivative(weights, drive, v + delta * k3)
-        v = v + delta / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return v
+    return runge_kutta(partial(derivative, weights, drive), v, dt, unfolds)
 
 
 def adaptive(

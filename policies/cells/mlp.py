@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from liquid_pilot.errors import ConfigError
 from policies.cells.cell import Cell, check_sizes
-from policies.cells.masked import causal
+from policies.cells.padding import causal
 from policies.cells.time_input import TimeInput
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
-from liquid_pilot.cells import DT_LIMIT
-from policies.cells.cell import Cell, check_sizes
+from policies.cells.cell import Cell, check_positive, check_sizes
+from policies.cells.elapsed import time_units
 from policies.cells.forms import Gru
-from policies.cells.ltc import check_positive
+from policies.cells.runge_kutta import runge_kutta
 
 
 class ODERNN(Cell):
@@ -32,7 +30,7 @@ class ODERNN(Cell):
 
     def drift(self, h: Tensor, dt_s: Tensor) -> Tensor:
         """The state when dt_s (B, 1) have passed since h (B, units), without an event."""
-        return runge_kutta(self.slope, h, (dt_s / self.time_unit_s).clamp(max=DT_LIMIT), self.unfolds)
+        return runge_kutta(self.slope, h, time_units(dt_s, self.time_unit_s), self.unfolds)
 
     def advance(self, x: Tensor, h: Tensor, dt_s: Tensor) -> Tensor:
         """See `Cell.advance`."""
@@ -43,15 +41,3 @@ class ODERNN(Cell):
         """See `Cell.architecture`."""
         own = {"hidden": self.hidden, "unfolds": self.unfolds, "time_unit_s": self.time_unit_s}
         return super().architecture() | own
-
-
-def runge_kutta(slope: Callable[[Tensor], Tensor], h: Tensor, dt: Tensor, unfolds: int) -> Tensor:
-    """`unfolds` steps of the classic method of fourth order for dh/dt = slope(h). h: (B, n), dt: (B, 1)."""
-    delta = dt / unfolds
-    for _ in range(unfolds):
-        k1 = slope(h)
-        k2 = slope(h + delta / 2 * k1)
-        k3 = slope(h + delta / 2 * k2)
-        k4 = slope(h + delta * k3)
-        h = h + delta / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return h

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from liquid_pilot.cells import DT_LIMIT
 from liquid_pilot.errors import ConfigError
-from policies.cells.ltc import check_positive
+from policies.cells.cell import check_positive
+from policies.cells.elapsed import time_units
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class TimeInput:
         """x: (..., inputs), dt_s: (..., 1) -> (..., inputs + width)."""
         if not self.used:
             return x
-        return torch.cat([x, torch.log1p((dt_s / self.unit_s).clamp(max=DT_LIMIT))], dim=-1)
+        return torch.cat([x, torch.log1p(time_units(dt_s, self.unit_s))], dim=-1)
 
     def architecture(self) -> dict[str, object]:
         """Plain data, for `Cell.architecture`."""

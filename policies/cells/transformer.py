@@ -8,11 +8,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from liquid_pilot.cells import DT_LIMIT
 from liquid_pilot.errors import ConfigError
-from policies.cells.cell import Cell, check_sizes
-from policies.cells.ltc import check_positive
-from policies.cells.masked import causal
+from policies.cells.cell import Cell, check_positive, check_sizes
+from policies.cells.elapsed import most_s
+from policies.cells.padding import causal
 
 FREQUENCIES: Final = (0.5, 1.0, 2.0, 4.0)  # of the sinusoids of log(1 + age)
 PRESENT: Final = 0.5  # a slot of the state with a flag above this holds an event
@@ -104,7 +103,7 @@ class Transformer(Cell):
     def _states(self, x: Tensor, dt_s: Tensor, h: Tensor) -> Tensor:
         """States after every event, (B, T, state_width). x: (B, T, inputs), dt_s: (B, T, 1), h: (B, state_width)."""
         slots = h.reshape(-1, self.context, self.width + 2)
-        limit_s = DT_LIMIT * self.time_unit_s
+        limit_s = most_s(x.dtype, self.time_unit_s)
         now_s = dt_s.double().clamp(max=limit_s).cumsum(dim=1)  # a long sequence makes it large beside the ages
         there = torch.cat([(slots[..., self.width + 1] > PRESENT).to(x.dtype), torch.ones_like(x[..., 0])], dim=1)
         stamps_s = torch.cat([-slots[..., self.width, None].double(), now_s], dim=1)[..., 0]

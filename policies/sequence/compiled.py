@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from liquid_pilot.cells import CellSpec
+from policies.cells.elapsed import time_units
 from policies.fragments import network_text
 from policies.sequence.kernel import Kernel, build_kernel, run
 
@@ -28,4 +29,4 @@ def compiled(layer: CfCLayer, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor |
     # elapsed time is divided here, so that layers which differ in their time unit alone share one kernel
     kernel = cfc_kernel(replace(layer.spec, outputs=1, time_unit_s=1.0), x.dtype)
     weights = torch.cat([weight.reshape(-1) for weight in layer.weights()])
-    return run(kernel, weights, x, dt_s / layer.time_unit_s, h, None if mask is None else mask.to(x.dtype))
+    return run(kernel, weights, x, time_units(dt_s, layer.time_unit_s), h, None if mask is None else mask.to(x.dtype))

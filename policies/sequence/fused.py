@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from liquid_pilot.cells import FORMS, LECUN_GAIN, LECUN_SLOPE
+from policies.cells.elapsed import time_units
 from policies.sequence.kernel import refuse_second_order
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def fused(layer: CfCLayer, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """As `loop`, on any device and in any floating-point type."""
-    dt = (dt_s / layer.time_unit_s).T[:, :, None]
+    dt = time_units(dt_s, layer.time_unit_s).T[:, :, None]
     vectors = len(FORMS[layer.form].vectors)
     weights = layer.weights()
     maps, own = weights[: len(weights) - vectors], weights[len(weights) - vectors :]

@@ -13,6 +13,7 @@ from liquid_pilot.errors import ConfigError
 from policies.cells.cell import Cell
 from policies.cells.layer import CfCLayer
 from policies.cells.ltc import LTC
+from policies.cells.positive import inverse_softplus
 from policies.stability.bounds import features
 from policies.stability.box import symmetric
 from policies.stability.form_bounds import softplus, tanh
@@ -53,8 +54,9 @@ def clip_time_constants(
         raise ConfigError(
             f"time constants are {fastest_s!r} to {slowest_s!r} s; give 0 < fastest_s < slowest_s, finite"
         )
+    longest_first_s = torch.tensor([slowest_s, fastest_s], dtype=torch.float64)
     for layer, z in _rate_inputs(cell, x_limit, h_limit):
-        slow, fast = (_rate_of(layer.time_unit_s / tau_s) for tau_s in (slowest_s, fastest_s))
+        slow, fast = inverse_softplus(layer.time_unit_s / longest_first_s).tolist()
         _clip_rows(layer.heads()[_RATE], z, slow, fast)
 
 
@@ -108,8 +110,3 @@ def _clip_rows(linear: nn.Linear, z: Interval, low: float, high: float) -> None:
     set_weight(linear, torch.where(fits[:, None], weight, shrunk))
     with torch.no_grad():
         linear.bias.copy_(torch.where(fits, bias, moved))
-
-
-def _rate_of(rate: float) -> float:
-    """The r with softplus(r) = rate."""
-    return rate + math.log(-math.expm1(-rate))

@@ -196,7 +196,8 @@ def present(figures: Sequence[Figure], folder: Path) -> tuple[Path, Path]:
         OUT.print(rich_table(f"batch of {batch}, {own[0].steps} steps, one thread", header, rows))
     OUT.print(
         f"{INPUTS} inputs, {UNITS} units; medians of interleaved rounds in one run. both: forward and backward. kept: "
-        "what a forward pass holds for its backward pass. weights: of live synapses only. ncps is the public package."
+        "what a forward pass holds for its backward pass. weights: of live synapses only. ncps is the public package, "
+        "counted with all that it stores, masks too."
     )
     written: dict[str, Any] = {"figures": [asdict(figure) for figure in figures], "reference": REFERENCE}
     write_json(folder / "cells.json", written)

@@ -20,7 +20,8 @@ from envs.compiled import state as flat
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective, RolloutResult
 from envs.compiled.state import RolloutState, intervals
-from envs.conditions import MIXED_IMU_HZ, Conditions, Fault
+from envs.conditions import MIXED_IMU_HZ, Conditions
+from envs.faults import Fault
 from envs.flights import draw_flights
 from envs.ledger import LEDGER, flight_scores, new_ledger
 from liquid_pilot import native

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from envs.airframe import load_airframe
-from envs.conditions import Conditions, Fault
+from envs.conditions import Conditions
+from envs.faults import Fault
 from envs.flights import draw_flights
 from envs.rollout import fly
 from envs.scoring import FlightScore, score_hover

@@ -18,6 +18,7 @@ from policies.cells.mixed import MixedMemory
 
 FEATURES: Final = 4
 UNITS: Final = 6
+UNIT_S: Final = 0.5
 WIRING: Final = AutoNCP(FEATURES, 10, 2)
 
 
@@ -37,24 +38,24 @@ class Case:
 
 
 def dense(form: str) -> Case:
-    return Case(lambda: CfC(FEATURES, UNITS, form=form, backbone_units=7))
+    return Case(lambda: CfC(FEATURES, UNITS, form=form, backbone_units=7, time_unit_s=UNIT_S))
 
 
 CASES: Final[dict[str, Case]] = {
     **{f"CfC {form}": dense(form) for form in FORMS},
-    "CfC wired": Case(lambda: CfC(FEATURES, wiring=WIRING)),
-    "CfC slow": Case(lambda: CfC(FEATURES, wiring=WIRING.multi_rate(trigger=0))),
-    "LTC": Case(lambda: LTC(FEATURES, UNITS)),
-    "LTC wired": Case(lambda: LTC(FEATURES, wiring=WIRING)),
+    "CfC wired": Case(lambda: CfC(FEATURES, wiring=WIRING, time_unit_s=UNIT_S)),
+    "CfC slow": Case(lambda: CfC(FEATURES, wiring=WIRING.multi_rate(trigger=0), time_unit_s=UNIT_S)),
+    "LTC": Case(lambda: LTC(FEATURES, UNITS, time_unit_s=UNIT_S)),
+    "LTC wired": Case(lambda: LTC(FEATURES, wiring=WIRING, time_unit_s=UNIT_S)),
     "mixed torch": Case(lambda: MixedMemory(CfC(FEATURES, UNITS, backbone_units=7), "torch")),
     "mixed tensorflow": Case(lambda: MixedMemory(CfC(UNITS, UNITS, backbone_units=7), "tensorflow", FEATURES)),
-    "LSTM": Case(lambda: LSTM(FEATURES, UNITS)),
-    "GRU": Case(lambda: GRU(FEATURES, UNITS)),
-    "CT-RNN": Case(lambda: CTRNN(FEATURES, UNITS)),
-    "GRU-D": Case(lambda: GRUD(2 * FEATURES, UNITS), half_observed),
-    "ODE-RNN": Case(lambda: ODERNN(FEATURES, UNITS, hidden=5)),
-    "Transformer": Case(lambda: Transformer(FEATURES, width=6, heads=2, layers=2, context=5)),
-    "MLP": Case(lambda: MLP(FEATURES, (7, 5), outputs=3)),
+    "LSTM": Case(lambda: LSTM(FEATURES, UNITS, time_unit_s=UNIT_S)),
+    "GRU": Case(lambda: GRU(FEATURES, UNITS, time_unit_s=UNIT_S)),
+    "CT-RNN": Case(lambda: CTRNN(FEATURES, UNITS, time_unit_s=UNIT_S)),
+    "GRU-D": Case(lambda: GRUD(2 * FEATURES, UNITS, time_unit_s=UNIT_S), half_observed),
+    "ODE-RNN": Case(lambda: ODERNN(FEATURES, UNITS, hidden=5, time_unit_s=UNIT_S)),
+    "Transformer": Case(lambda: Transformer(FEATURES, width=6, heads=2, layers=2, context=5, time_unit_s=UNIT_S)),
+    "MLP": Case(lambda: MLP(FEATURES, (7, 5), outputs=3, time_unit_s=UNIT_S)),
 }
 every_cell = pytest.mark.parametrize("name", CASES)
 

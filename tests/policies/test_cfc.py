@@ -166,6 +166,14 @@ def test_weights_are_those_of_the_declared_order_and_carry_their_gradients(form:
             assert_allclose(gradient, 2.0 * weight.detach())
 
 
+def test_the_leak_of_a_new_pure_cell_is_positive_and_learns() -> None:
+    cell = make("pure")
+    x, dt_s = events(3, 20)
+    cell.sequence(x, dt_s, cell.initial_state(3))[0].square().sum().backward()
+    w_tau = cell.get_parameter("layers.0.head.w_tau")
+    assert bool((w_tau > 0).all()) and w_tau.grad is not None and bool((w_tau.grad != 0).all())
+
+
 def test_slow_layers_move_at_triggers_alone_and_by_all_the_time_since() -> None:
     cell, plain = make(wiring=SLOW), make(wiring=WIRING)
     x, dt_s = events(1, 4)
@@ -241,7 +249,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         ({"units": 8, "engine": "fast"}, "unknown engine 'fast'.*loop"),
         ({"units": 0}, "units is 0"),
         ({}, "units is None"),
-        ({"units": WIRING}, "units is Wiring"),
+        ({"units": WIRING}, "units is a Wiring; give it by name"),
         ({"units": "8"}, "units is '8'"),
         ({"wiring": WIRING.masks()}, "wiring is a tuple"),
         ({"units": 8, "backbone_layers": -1}, "backbone_layers is -1"),

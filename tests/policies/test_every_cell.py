@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -146,7 +147,7 @@ class Shown(torch.nn.Module):
 
 
 @every_cell
-@pytest.mark.parametrize("dt_s", [0.0, 1e4, 1e30])
+@pytest.mark.parametrize("dt_s", [0.0, 1e-45, 1e4, 1e30, 3e38])
 def test_values_and_gradients_are_finite_for_no_time_and_for_ages(name: str, dt_s: float) -> None:
     for dtype in (torch.float32, torch.float64):
         cell = make(name, dtype=dtype)
@@ -154,6 +155,10 @@ def test_values_and_gradients_are_finite_for_no_time_and_for_ages(name: str, dt_
         elapsed_s = torch.full((2, 4), dt_s, dtype=dtype, requires_grad=True)
         h = cell.initial_state(2).requires_grad_()
         shown, last = cell.sequence(x, elapsed_s, h)
+        stepped = h.detach()
+        for t in range(4):
+            stepped = cell.step(x[:, t].detach(), stepped, elapsed_s[:, t].detach())
+        same(stepped, last, atol=1e-4)
         assert bool(torch.isfinite(shown).all() and torch.isfinite(last).all())
         shown.sum().backward()
         for leaf in (x, elapsed_s, h, *cell.parameters()):
@@ -204,7 +209,7 @@ def test_shapes_that_do_not_fit_are_refused_and_never_broadcast(name: str) -> No
     rnn, size, width = LiquidRNN(cell), cell.inputs, cell.state_width
     x, dt_s = events(name, size, 1)
     h, x, dt_s = cell.initial_state(size), x[:, 0], dt_s[:, 0]
-    wrong = [
+    wrong: list[tuple[Any, Any, Any]] = [
         (x[:, :-1], h, dt_s),
         (x[:1], h, dt_s),
         (x[0], h, dt_s),
@@ -216,6 +221,10 @@ def test_shapes_that_do_not_fit_are_refused_and_never_broadcast(name: str) -> No
         (x, h, dt_s[None]),
         (x, h, dt_s[:, None].expand(size, size)),  # batch = inputs
         (x, h, torch.ones(size, dtype=torch.int64)),
+        (x[:0], h[:0], dt_s[:0]),
+        (x.numpy(), h, dt_s),
+        (x, None, dt_s),
+        (x, h, 0.1),
         (x.float(), h, dt_s),
         (x, h.float(), dt_s),
     ]

@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_map
 
 from liquid_pilot.errors import ConfigError, MessageError
 from policies.cells.cell import Cell
-from policies.cells.ltc import LTC, POSITIVE_FLOOR, SOLVERS
+from policies.cells.ltc import LTC, SOLVERS
+from policies.cells.positive import POSITIVE_FLOOR
 from policies.rnn import LiquidRNN
 from policies.wirings import NCP
 
@@ -175,32 +176,6 @@ def test_what_stands_in_the_padding_reaches_neither_values_nor_gradients() -> No
         found.append([shown.detach(), last.detach(), h.grad, *(parameter.grad for parameter in made.parameters())])
     for zeros, nans in zip(*found, strict=True):
         assert zeros is not None and nans is not None and torch.equal(zeros, nans)
-
-
-@pytest.mark.parametrize("split", [1, 3, 6])
-def test_streaming_equals_sequence_wherever_it_is_split(split: int) -> None:
-    made = cell(wired=True)
-    x, dt_s, h = events(made.units)
-    with torch.no_grad():
-        whole, last = made.sequence(x, dt_s, h)
-        first, middle = made.sequence(x[:, :split], dt_s[:, :split], h)
-        second, end = made.sequence(x[:, split:], dt_s[:, split:], middle)
-        stepped = h
-        for t in range(7):
-            stepped = made.step(x[:, t], stepped, dt_s[:, t])
-    assert torch.equal(torch.cat([first, second], dim=1), whole)
-    assert torch.equal(end, last)
-    assert_allclose(stepped, last, atol=1e-14)
-
-
-def test_a_permuted_batch_permutes_the_outputs() -> None:
-    made = cell(wired=True)
-    x, dt_s, h = events(made.units, batch=12, count=12)  # batch = units = events
-    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        shown, _ = made.sequence(x, dt_s, h)
-        permuted, _ = made.sequence(x[order], dt_s[order], h[order])
-    assert_allclose(permuted, shown[order], atol=1e-14)
 
 
 @pytest.mark.parametrize("every", [1, 3, 100, "sqrt"])

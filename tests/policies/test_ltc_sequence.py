@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,12 +14,11 @@ from torch import Tensor
 
 from liquid_pilot import native
 from liquid_pilot.errors import ConfigError
-from policies.cells.cell import Cell
 from policies.cells.ltc import LTC
-from policies.fragments import fragment
 from policies.sequence.ltc import compiled_ltc, ltc_kernel, sources
 from policies.wirings import NCP
-from tests.compiled.running import compile_text, needs_compiler
+from tests.compiled.running import needs_compiler
+from tests.policies.sequence_cases import assert_same
 
 INPUTS, UNITS = 5, 12
 WIRING = NCP(INPUTS, 6, 4, 2, 3, 2, 4, 2, rng=0)
@@ -57,12 +55,6 @@ def outcome(cell: LTC, given_: dict[str, Any], wanted: Sequence[Tensor] | None =
     return [shown.detach(), last.detach(), *torch.autograd.grad(total, wanted)]
 
 
-def assert_same(found: list[Tensor], wanted: list[Tensor], tolerance: float) -> None:
-    for one, other in zip(found, wanted, strict=True):
-        scale = max(1.0, float(other.abs().max()))
-        assert_allclose(one.numpy(), other.numpy(), rtol=0.0, atol=tolerance * scale)
-
-
 @needs_compiler
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("wired", [False, True])
@@ -97,14 +89,6 @@ def test_gradients_are_finite_differences() -> None:
     assert torch.autograd.gradcheck(
         lambda x, dt_s, h, *_: cell.sequence(x, dt_s, h, mask), (*values.values(), *cell.parameters()), atol=1e-7
     )
-
-
-@needs_compiler
-def test_sequence_is_step_after_step() -> None:
-    cell, values = make("compiled"), events(6, 9, masked=True)
-    with torch.no_grad():
-        found, wanted = cell.sequence(**values), Cell.sequence(cell, **values)
-    assert_same(list(found), list(wanted), 1e-13)
 
 
 @needs_compiler
@@ -191,24 +175,6 @@ def test_every_lane_width_gives_the_numbers(lane_bytes: int, dtype: torch.dtype)
         states = compiled_ltc(kernel, cell, cell.weights(), values["x"], dt, values["h"])
         wanted, _ = cell.sequence(**values)
     assert_same([cell.read(states).detach()], [wanted], 2e-6 if dtype == SINGLE else 1e-12)
-
-
-@needs_compiler
-@pytest.mark.parametrize(("real", "tolerance"), [("float", 3e-7), ("double", 4e-16)])
-def test_short_sigmoid_is_the_sigmoid_and_stays_in_the_unit_interval(real: str, tolerance: float) -> None:
-    text = fragment("short_tanh.c") + fragment("short_sigmoid.c")
-    function = compile_text(text, "out[0] = short_sigmoid(in[0]);", (1, 1), 16, real)
-    number = np.float32 if real == "float" else np.float64
-    far = np.geomspace(1e-30, 3e38, 400)
-    z = np.concatenate([np.linspace(-40.0, 40.0, 40_000), far, -far, [np.inf, -np.inf, 0.0, -0.0]]).astype(number)
-    y = function(z[None])[0]
-    with np.errstate(over="ignore"):
-        exact = np.where(z > 0, 1.0, np.exp(-np.abs(z, dtype=np.float64))) / (
-            1.0 + np.exp(-np.abs(z, dtype=np.float64))
-        )
-    assert_allclose(y, exact, rtol=0.0, atol=tolerance)
-    assert y.min() >= 0.0 and y.max() <= 1.0
-    assert np.isnan(function(np.full((1, 4), np.nan, number))).all()
 
 
 @needs_compiler

@@ -171,6 +171,21 @@ def test_windows_allow_the_weights_to_change_between_them() -> None:
 
 
 @every_kind
+def test_windows_with_padding_have_graphs_of_their_own(kind: str) -> None:
+    rnn, (x, dt_s) = make(kind), events(3, 9)
+    mask = torch.rand(3, 9, generator=torch.Generator().manual_seed(5)) > 0.4
+    x, dt_s = (torch.where(inside, part, math.nan) for inside, part in ((mask[:, :, None], x), (mask, dt_s)))
+    x.requires_grad_()
+    dt_s.requires_grad_()
+    whole, _ = rnn(x, dt_s, mask=mask)
+    for part, y, _ in rnn.truncated(x, dt_s, 4, mask=mask):
+        same(y, whole[:, part])
+        y.square().sum().backward()
+    assert x.grad is not None and dt_s.grad is not None
+    assert bool(x.grad[mask].isfinite().all()) and not x.grad[~mask].any() and not dt_s.grad[~mask].any()
+
+
+@every_kind
 def test_many_networks_and_single_samples_by_the_transforms_of_torch(kind: str) -> None:
     networks = [make(kind, seed=seed) for seed in range(3)]
     x, dt_s = events(2, 5)

@@ -86,6 +86,11 @@ def test_shapes_and_types_that_do_not_fit_are_refused_never_broadcast() -> None:
         LiquidRNN(torch.nn.Linear(2, 2))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="outputs is 0"):
         make(outputs=0)
+    with pytest.raises(ConfigError, match="batch_first is 'no'"):
+        make(batch_first="no")
+    for name, no_tensor in (("x", x.numpy()), ("dt_s", 0.1), ("state", [0.1])):
+        with pytest.raises(ConfigError, match=f"{name} is a {type(no_tensor).__name__}; give a torch.Tensor"):
+            rnn(**{"x": x, "dt_s": dt_s, name: no_tensor})
 
 
 @pytest.mark.parametrize("bad", [-1e-3, math.nan, math.inf, -math.inf])

@@ -3,65 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
 from torch import Tensor
 
 from liquid_pilot import native
 from liquid_pilot.errors import ConfigError
 from policies.cells.layer import CfCLayer
-from policies.fragments import fragment, network_text
+from policies.fragments import network_text
 from policies.sequence import cfc_sequence
 from policies.sequence.kernel import build_kernel, run
-from tests.compiled.running import compile_text
-
-INPUTS, UNITS = 5, 7
-needs_compiler = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
-FAST = ["torch", pytest.param("compiled", marks=needs_compiler)]
-DOUBLE = torch.float64
-
-
-def make_layer(form: str, depth: int, dtype: torch.dtype = DOUBLE, mask: Tensor | None = None) -> CfCLayer:
-    layer = CfCLayer(INPUTS, UNITS, form, depth, 9, 0.1, mask).to(dtype)
-    generator = torch.Generator().manual_seed(depth)
-    with torch.no_grad():
-        for parameter in layer.parameters():  # so that no weight is zero, as a first w_tau is
-            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator, dtype=dtype))
-    return layer
-
-
-def make_inputs(batch: int, steps: int, dtype: torch.dtype = DOUBLE, masked: bool = False) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(batch + 100 * steps)
-    mask = torch.rand((batch, steps), generator=generator) > 0.4 if masked else None
-    x = torch.randn((batch, steps, INPUTS), generator=generator, dtype=dtype)
-    dt_s = 0.2 * torch.rand((batch, steps), generator=generator, dtype=dtype)
-    h = torch.rand((batch, UNITS), generator=generator, dtype=dtype)
-    return {"x": x.requires_grad_(), "dt_s": dt_s.requires_grad_(), "h": h.requires_grad_(), "mask": mask}
-
-
-def outcome(
-    layer: CfCLayer, given_: dict[str, Any], engine: str, wanted: Sequence[Tensor] | None = None
-) -> list[Tensor]:
-    """States, last state, and the gradient of a fixed sum of both in `wanted`; in everything if not given."""
-    states, last = cfc_sequence(layer, **given_, engine=engine)
-    wanted = [given_["x"], given_["dt_s"], given_["h"], *layer.parameters()] if wanted is None else wanted
-    generator = torch.Generator().manual_seed(5)
-    shares = [torch.randn(part.shape, generator=generator).to(part.dtype) for part in (states, last)]
-    total = (states * shares[0]).sum() + (last * shares[1]).sum()
-    return [states.detach(), last.detach(), *torch.autograd.grad(total, wanted)]
-
-
-def assert_same(found: list[Tensor], wanted: list[Tensor], tolerance: float) -> None:
-    for one, other in zip(found, wanted, strict=True):
-        scale = max(1.0, float(other.abs().max()))
-        assert_allclose(one.numpy(), other.numpy(), rtol=0.0, atol=tolerance * scale)
-
+from tests.compiled.running import needs_compiler
+from tests.policies.sequence_cases import DOUBLE, FAST, INPUTS, UNITS, assert_same, make_inputs, make_layer, outcome
 
 CASES = [("decay", 0), ("decay", 1), ("decay", 2), ("default", 1), ("no_gate", 0), ("pure", 0), ("pure", 1)]
 
@@ -196,16 +152,6 @@ def test_every_lane_width_gives_the_numbers(lane_bytes: int) -> None:
     assert_same([states.detach(), last.detach()], outcome(layer, values, "loop")[:2], 1e-12)
 
 
-@needs_compiler
-def test_short_tanh_is_tanh_to_float32_and_stays_in_the_unit_interval() -> None:
-    function = compile_text(fragment("short_tanh.c"), "out[0] = v_tanh(in[0]);", (1, 1), 16, "float")
-    x = np.concatenate([np.linspace(-9.0, 9.0, 40_000), np.geomspace(1e-30, 3e38, 400), [np.inf, -np.inf, 0.0, 0.0]])
-    y = function(x[None].astype(np.float32))[0]
-    assert_allclose(y, np.tanh(x), rtol=5e-7, atol=4e-7)
-    assert np.abs(y).max() <= 1.0
-    assert np.isnan(function(np.full((1, 4), np.nan, np.float32))).all()
-
-
 @pytest.mark.parametrize("engine", FAST)
 def test_a_second_derivative_is_refused_and_the_loop_gives_it(engine: str) -> None:
     layer, values = make_layer("decay", 1), make_inputs(2, 3)
@@ -285,6 +231,19 @@ def test_elapsed_time_belongs_to_its_row_even_when_batch_steps_and_units_are_equ
     alone = torch.cat([cfc_sequence(layer, **row, engine="loop")[0] for row in rows])
     for engine in ("torch", "auto"):
         assert_same([cfc_sequence(layer, **values, engine=engine)[0].detach()], [alone.detach()], 1e-12)
+
+
+@pytest.mark.parametrize("engine", FAST)
+@pytest.mark.parametrize("form", ["decay", "default", "no_gate", "pure"])
+def test_the_longest_times_are_all_alike_and_finite(form: str, engine: str) -> None:
+    layer, values = make_layer(form, 1, torch.float32), make_inputs(3, 4, torch.float32)
+    found = []
+    for dt_s in (1e8, 1e9, 3e38):  # from DT_LIMIT time units on
+        values["dt_s"] = torch.full((3, 4), dt_s).requires_grad_()
+        found.append(outcome(layer, values, engine))
+        assert_same(found[-1], outcome(layer, values, "loop"), 1e-5)
+    assert all(bool(torch.isfinite(part).all()) for part in found[0])
+    assert all(torch.equal(*parts) for longer in found[1:] for parts in zip(longer[:2], found[0][:2], strict=True))
 
 
 def test_unknown_engines_and_number_types_are_refused() -> None:

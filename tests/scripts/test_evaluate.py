@@ -97,7 +97,7 @@ def test_conditions_follow_the_command_line() -> None:
     conditions = case.conditions()
     assert conditions.imu_mixed and conditions.flow_hz == (20.0, 20.0)
     assert conditions.flow_dropout == (0.3, 0.3) and conditions.range_dropout == (0.1, 0.1)
-    assert (conditions.faults[0].sensor, conditions.faults[0].start_s, conditions.faults[0].end_s) == ("flow", 6.0, 7.0)
+    assert (conditions.faults[0].part, conditions.faults[0].start_s, conditions.faults[0].end_s) == ("flow", 6.0, 7.0)
 
 
 @pytest.mark.parametrize(

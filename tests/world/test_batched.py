@@ -16,7 +16,8 @@ from envs.airframe import load_airframe
 from envs.batched_ops import TORCH_OPS
 from envs.batched_quad import BatchedQuad
 from envs.batched_state import BatchedState, choose, from_dict, map_tensors, to_dict
-from envs.conditions import Conditions, Fault
+from envs.conditions import Conditions
+from envs.faults import Fault
 from envs.flights import draw_flights
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from liquid_pilot.errors import ConfigError, SimulationError

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envs.airframe import load_airframe
-from envs.conditions import Conditions, parse_dropout, parse_fault, parse_imu_hz
+from envs.conditions import Conditions, parse_dropout, parse_imu_hz
+from envs.faults import parse_fault
 from envs.flights import COLUMNS, Array, Flights, _Columns, draw_flights
 from liquid_pilot.errors import ConfigError
 
@@ -106,7 +107,7 @@ def test_conditions_that_make_no_sense_are_refused(bad: dict[str, float]) -> Non
 
 def test_faults_dropouts_and_rates_are_read_as_written() -> None:
     fault = parse_fault("flow:off@6s+1s")
-    assert (fault.sensor, fault.start_s, fault.end_s) == ("flow", 6.0, 7.0)
+    assert (fault.part, fault.start_s, fault.end_s) == ("flow", 6.0, 7.0)
     assert parse_fault("accel:off@2.5").end_s == float("inf")
     assert parse_dropout("flow:0.3") == ("flow", 0.3)
     assert parse_imu_hz("mixed") == ((25.0, 400.0), True)

@@ -14,7 +14,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs
-from envs.conditions import Conditions, Fault
+from envs.conditions import Conditions
+from envs.faults import Fault
 from envs.hover import CRASH_REWARD, HoverEnv, hover_reward_per_s, read_action
 from envs.physics import Body
 from liquid_pilot.command import DEFAULT_LIMITS, to_action

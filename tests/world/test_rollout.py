@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from envs.airframe import load_airframe
-from envs.conditions import Conditions, Fault
+from envs.conditions import Conditions
+from envs.faults import Fault
 from envs.flights import Flights, draw_flights
 from envs.hover import HoverEnv
 from envs.pybullet_quad import PyBulletQuad

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from envs.airframe import load_airframe
-from envs.conditions import Conditions, Fault
+from envs.conditions import Conditions
+from envs.faults import Fault
 from envs.flights import Flights, draw_flights
 from envs.sensor_events import SensorSuite
 from envs.sensors import (

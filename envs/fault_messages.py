@@ -1,0 +1,85 @@
+"""What faults make of the messages of one drone's sensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias, TypeVar
+
+from envs.fault_effects import clock_ahead_s, flow_spike, range_spike, total_change
+from envs.faults import Fault
+from liquid_pilot.messages import Flow, Imu, Range
+from liquid_pilot.ops import FLOAT_OPS
+
+ABSENT: Final = (math.nan, math.nan, math.nan)
+Sample: TypeAlias = Flow | Range
+AnyMessage = TypeVar("AnyMessage", bound=Imu | Flow | Range)
+
+
+class FailingSensors:
+    """Passes messages on as their sensors' faults leave them; remembers what a frozen part repeats.
+
+    Messages come in with true stamps, times count from the release (negative infinity in the hand).
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self._faults = tuple(faults)
+        self._imu: Imu | None = None
+        self._sent: dict[str, Sample] = {}
+
+    def imu(self, message: Imu, since_s: float) -> Imu | None:
+        """The IMU sample, or None while it is off."""
+        if not self._faults:
+            return message
+        if self._has("imu", "off", since_s):
+            return None
+        if self._imu is not None and self._has("gyro", "freeze", since_s):
+            message = replace(message, gyro_rad_s=self._imu.gyro_rad_s)
+        if self._imu is not None and self._has("accel", "freeze", since_s):
+            message = replace(message, accel_m_s2=self._imu.accel_m_s2)
+        self._imu = message
+        if self._has("gyro", "off", since_s):
+            message = replace(message, gyro_rad_s=ABSENT)
+        if self._has("accel", "off", since_s):
+            message = replace(message, accel_m_s2=ABSENT)
+        return self._stamped(message, since_s)
+
+    def sample(self, name: str, message: Sample, since_s: float, unit: float) -> Sample | None:
+        """A sample of the sensor `name`, or None while it is off. unit: uniform in 0..1, decides on spikes."""
+        if not self._faults:
+            return message
+        if self._has(name, "off", since_s):
+            return None
+        if self._has(name, "nan", since_s):
+            return self._stamped(_without_numbers(message), since_s)
+        size = total_change(FLOAT_OPS, self._faults, name, ("spike",), since_s)
+        message = _spiked(message, unit, float(size))
+        if self._has(name, "freeze", since_s):
+            message = replace(self._sent.get(name, message), t_s=message.t_s)
+        if _says_something(message):
+            self._sent[name] = message
+        return self._stamped(message, since_s)
+
+    def _has(self, part: str, mode: str, since_s: float) -> bool:
+        return any(f.part == part and f.mode == mode and f.start_s <= since_s < f.end_s for f in self._faults)
+
+    def _stamped(self, message: AnyMessage, since_s: float) -> AnyMessage:
+        return replace(message, t_s=message.t_s + clock_ahead_s(self._faults, since_s))
+
+
+def _says_something(message: Sample) -> bool:
+    return message.quality > 0.0 if isinstance(message, Flow) else math.isfinite(message.distance_m)
+
+
+def _without_numbers(message: Sample) -> Sample:
+    if isinstance(message, Flow):
+        return replace(message, flow_rad=(math.nan, math.nan))
+    return replace(message, distance_m=math.nan)
+
+
+def _spiked(message: Sample, unit: float, size: float) -> Sample:
+    if isinstance(message, Flow):
+        (x, y), (fx, fy) = flow_spike(FLOAT_OPS, unit, size), message.flow_rad
+        return replace(message, flow_rad=(fx + x * message.dt_s, fy + y * message.dt_s))
+    return replace(message, distance_m=message.distance_m + range_spike(FLOAT_OPS, unit, size))

@@ -1,0 +1,239 @@
+"""One environment for every flying task: PyBullet from one IMU event to the next, under a `Task`.
+
+The hold in the hand (or on the ground) is part of the episode: actions are ignored and the reward is 0, so that a
+recurrent policy sees gravity before it flies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, Final, Generic, TypeAlias
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from envs.actions import ACTION_MODES, Drive, read_action
+from envs.airframe import load_airframe
+from envs.conditions import Conditions
+from envs.flights import draw_flights
+from envs.launch import HandLaunch
+from envs.pybullet_quad import PyBulletQuad
+from envs.state_observation import STATE_DIM, assemble_state
+from envs.task import Moment, Outcome, P, Plan, Task
+from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
+from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
+from liquid_pilot.fusion import SensorMemory
+from liquid_pilot.messages import SensorMessage
+from liquid_pilot.observation import OBS_DIM, assemble
+
+Observation: TypeAlias = npt.NDArray[np.float32]
+Action: TypeAlias = npt.NDArray[np.float32]
+
+OBS_BOUND: Final = 1000.0  # wider than any scaled reading
+OBS_DIMS: Final[dict[str, int]] = {"sensors": OBS_DIM, "state": STATE_DIM}
+CRASH_REWARD: Final = -10.0
+DONE_REWARD: Final = 10.0
+
+
+def make_conditions(conditions: Conditions | None, overrides: dict[str, Any]) -> Conditions:
+    """The given conditions (or the defaults) with fields replaced. Raises `ConfigError`."""
+    base = conditions or Conditions()
+    allowed = set(Conditions.__dataclass_fields__)
+    unknown = sorted(set(overrides) - allowed)
+    if unknown:
+        raise ConfigError(f"unknown options {unknown}; conditions have the fields: {', '.join(sorted(allowed))}")
+    made = replace(base, **overrides)
+    lost = next((fault for fault in made.faults if fault.kind.needs_pilot), None)
+    if lost is not None:
+        raise ConfigError(
+            f"a step ends at an IMU event, so the IMU cannot fail here, as {lost.kind.name(lost.part)} makes it; "
+            "fly a pilot with envs.rollout.fly"
+        )
+    return made
+
+
+class _Flight:
+    """One episode: the launch, its plan, the drive of its actions, and what only substeps show."""
+
+    def __init__(self, launch: HandLaunch, plan: Plan, drive: Drive, duration_s: float) -> None:
+        self.launch, self.drive = launch, drive
+        self._plan, self._duration_s = plan, duration_s
+        self._rest_m = launch.quad.airframe.rest_height_m
+        self._aloft = False
+        self._touchdown_m_s = 0.0
+
+    def substep(self, t_s: float) -> None:
+        """What is called after every substep of physics."""
+        body = self.launch.body
+        aloft = body.position_m[2] > self._rest_m
+        if self._aloft and not aloft:
+            self._touchdown_m_s = max(self._touchdown_m_s, math.hypot(*body.velocity_m_s))
+        self._aloft = aloft
+        self.drive.tick(self.launch, t_s)
+
+    def moment(self) -> Moment:
+        """The truth now; sets the launch's set-point to what is asked for now."""
+        launch, quad, airframe = self.launch, self.launch.quad, self.launch.quad.airframe
+        goal = self._plan(max(0.0, launch.flight_time_s), launch.body)
+        launch.setpoint = goal.setpoint
+        speed = quad.actuators.motor_speed
+        return Moment(
+            since_release_s=launch.flight_time_s,
+            duration_s=self._duration_s,
+            dt_s=launch.dt_s,
+            body=launch.body,
+            matrix=quad.matrix,
+            motor_speed=speed,
+            goal=goal,
+            lowest_m=launch.lowest_m,
+            highest_m=launch.highest_m,
+            touchdown_m_s=self._touchdown_m_s,
+            clearance_m=launch.body.position_m[2] - self._rest_m,
+            lift=0.25 * airframe.thrust_to_weight * sum(s * s for s in speed),
+        )
+
+
+class QuadEnv(gymnasium.Env[Observation, Action], Generic[P]):
+    """A task as a gymnasium environment.
+
+    obs: "sensors" (OBS_DIM,) as laid out in `OBS_FIELDS`, or "state" (STATE_DIM,), the truth, in `STATE_FIELDS`.
+    action (4,) in -1..1: "ctbr" thrust and body rates within `limits`; "rpm" motor speeds, 0 to full; "velocity" in
+    the heading frame within `VELOCITY_LIMITS_M_S`, and yaw rate.
+
+    Reward: the task's times dt, so that a return does not depend on the IMU rate; `CRASH_REWARD` more when lost,
+    `DONE_REWARD` when done early. Truncated: `duration_s` after the release. `info`: dt_s, t_s, released, true
+    position_m, velocity_m_s, attitude_wxyz, rates_rad_s, wind_m_s, what the task adds, and `success` at the end.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012  # gymnasium's type
+
+    def __init__(
+        self,
+        task: Task[P],
+        *,
+        obs: str = "sensors",
+        action: str = "ctbr",
+        conditions: Conditions | None = None,
+        airframe: str = "cf2x",
+        limits: CommandLimits = DEFAULT_LIMITS,
+        duration_s: float | None = None,
+        render_mode: str | None = None,
+        **overrides: Any,
+    ) -> None:
+        """overrides: fields of `Conditions`, for example imu_hz=(50, 200). Raises `ConfigError`."""
+        if obs not in list(OBS_DIMS):
+            raise ConfigError(unknown_name("obs", obs, list(OBS_DIMS)))
+        if action not in list(ACTION_MODES):
+            raise ConfigError(unknown_name("action", action, list(ACTION_MODES)))
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ConfigError(f"render_mode is {render_mode!r}; choose None or 'rgb_array'")
+        seconds = task.duration_s if duration_s is None else duration_s
+        if not isinstance(seconds, (int, float)) or not (math.isfinite(seconds) and seconds > 0.0):
+            raise ConfigError(f"duration_s is {duration_s!r}; give positive seconds of flight after the release")
+        if not isinstance(limits, CommandLimits):
+            raise ConfigError(f"limits is {limits!r}; give a liquid_pilot.command.CommandLimits")
+        if conditions is not None and not isinstance(conditions, Conditions):
+            raise ConfigError(f"conditions is a {type(conditions).__name__}; give an envs.conditions.Conditions")
+        self.task = task
+        self.obs = obs
+        self.action_mode = ACTION_MODES[action]
+        self.render_mode = render_mode
+        self.conditions = make_conditions(conditions or task.conditions, overrides)
+        self.limits = limits
+        self.duration_s = seconds
+        self.airframe = load_airframe(airframe)
+        self.observation_space = gymnasium.spaces.Box(-OBS_BOUND, OBS_BOUND, (OBS_DIMS[obs],), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
+        self._memory = SensorMemory()
+        self._quad: PyBulletQuad | None = None
+        self._flight: _Flight | None = None
+        self._progress: P = task.begin
+        self._over = True
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Draw a new flight and put the drone where it begins."""
+        super().reset(seed=seed)
+        if self._quad is None:
+            self._quad = PyBulletQuad(self.airframe)
+        drawn = draw_flights(self.airframe, self.conditions, 1, self.np_random, self.duration_s)
+        flights = self.task.launch(drawn, self.airframe)
+        launch = HandLaunch(self._quad, flights, self.conditions, self.np_random)
+        plan = self.task.plan(flights, self.duration_s, self.np_random)
+        self._flight = flight = _Flight(launch, plan, self.action_mode.drive(self.limits), self.duration_s)
+        self._memory.reset()
+        self._progress, self._over = self.task.begin, False
+        moment = flight.moment()
+        return self._observe(flight, launch.first_messages(), moment), self._info(launch, moment)
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Fly to the next IMU event. Raises `SimulationError` out of turn or for a bad action."""
+        flight = self._flight
+        if flight is None or self._over:
+            raise SimulationError("no episode is running; call reset() before step()")
+        launch = flight.launch
+        flight.drive.act(launch, read_action(action, self.action_mode.meaning))
+        was_released = launch.released
+        messages = launch.advance(flight.substep)
+        moment = flight.moment()
+        observation = self._observe(flight, messages, moment)
+        if not was_released:
+            return observation, 0.0, False, False, self._info(launch, moment)
+        self._progress, outcome = self.task.judge(self._progress, moment)
+        if not launch.finite:
+            outcome = Outcome.LOST
+        terminated = outcome is not Outcome.FLYING
+        truncated = not terminated and launch.flight_time_s >= self.duration_s
+        reward = {Outcome.FLYING: 0.0, Outcome.LOST: CRASH_REWARD, Outcome.DONE: DONE_REWARD}[outcome]
+        if launch.finite:
+            reward += self.task.reward_per_s(moment) * launch.dt_s
+        info = self._info(launch, moment)
+        if terminated or truncated:
+            self._over = True
+            info["success"] = outcome is Outcome.DONE or (truncated and self.task.succeeded(self._progress))
+        return observation, reward, terminated, truncated, info
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """The drone from behind and above, (240, 320, 3), or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if self._quad is None:
+            raise SimulationError("there is nothing to see yet; call reset() before render()")
+        return self._quad.picture()
+
+    def close(self) -> None:
+        """Free PyBullet's client."""
+        if self._quad is not None:
+            self._quad.close()
+            self._quad = None
+        self._flight = None
+
+    @property
+    def _launch(self) -> HandLaunch | None:
+        return None if self._flight is None else self._flight.launch
+
+    def _observe(self, flight: _Flight, messages: list[SensorMessage], moment: Moment) -> Observation:
+        for message in messages:
+            self._memory.accept(message)
+        if self.obs == "sensors":
+            values = np.array(assemble(self._memory.take(flight.launch.setpoint)), dtype=np.float32)
+        else:
+            values = np.array(assemble_state(moment), dtype=np.float32)
+        return np.clip(np.nan_to_num(values), -OBS_BOUND, OBS_BOUND)  # a lost simulation ends in numbers too
+
+    def _info(self, launch: HandLaunch, moment: Moment) -> dict[str, Any]:
+        body = launch.body
+        return {
+            "dt_s": launch.dt_s,
+            "t_s": launch.t_s,
+            "released": launch.released,
+            "position_m": body.position_m,
+            "velocity_m_s": body.velocity_m_s,
+            "attitude_wxyz": body.attitude_wxyz,
+            "rates_rad_s": body.rates_rad_s,
+            "wind_m_s": launch.wind_m_s,
+            **self.task.describe(self._progress, moment),
+        }
