@@ -11,5 +11,6 @@ for _task in ("Hover", "Track", "Mission"):
     gymnasium.register(
         id=f"liquid_pilot/{_task}-v0",
         entry_point=f"envs.{_task.lower()}:{_task}Env",
+        vector_entry_point=f"envs.{_task.lower()}:{_task}VectorEnv",
         order_enforce=False,  # the environment says itself what to do when it is stepped before a reset
     )

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from envs.launch import HandLaunch
+from envs.physics import Body
 from envs.sensor_events import EPS_S
-from envs.task import heading_rad, turned
+from envs.task import heading, turned
 from envs.velocity_control import VELOCITY_GAINS, velocity_command
 from liquid_pilot.command import CommandLimits, from_action
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.messages import Floats3
-from liquid_pilot.ops import Vec4
+from liquid_pilot.ops import FLOAT_OPS, Ops, S, Vec3, Vec4
 
 VELOCITY_LIMITS_M_S: Final = (2.0, 2.0, 1.0)  # forward, left, up
 YAW_RATE_LIMIT_RAD_S: Final = 2.0
@@ -25,6 +27,10 @@ VELOCITY_PERIOD_S: Final = 0.010  # of the velocity controller
 
 class Drive(Protocol):
     """How actions reach the drone of one flight."""
+
+    def begin(self, launch: HandLaunch) -> None:
+        """Called once, in the hand."""
+        ...
 
     def act(self, launch: HandLaunch, action: Vec4[float]) -> None:
         """Take the action of an IMU event."""
@@ -41,6 +47,9 @@ class RateDrive:
 
     limits: CommandLimits
 
+    def begin(self, launch: HandLaunch) -> None:
+        """The rate loop holds the thrust of the release."""
+
     def act(self, launch: HandLaunch, action: Vec4[float]) -> None:
         """Issue it."""
         launch.issue(from_action(self.limits, action), launch.t_s)
@@ -55,10 +64,13 @@ class MotorDrive:
 
     limits: CommandLimits
 
+    def begin(self, launch: HandLaunch) -> None:
+        """The motors keep their speed until the first action takes effect."""
+        launch.keep_motors()
+
     def act(self, launch: HandLaunch, action: Vec4[float]) -> None:
         """Issue it."""
-        a, b, c, d = action
-        launch.issue_speeds((0.5 * (a + 1.0), 0.5 * (b + 1.0), 0.5 * (c + 1.0), 0.5 * (d + 1.0)), launch.t_s)
+        launch.issue_speeds(motor_speeds(action), launch.t_s)
 
     def tick(self, launch: HandLaunch, t_s: float) -> None:
         """Nothing lies between."""
@@ -73,6 +85,9 @@ class VelocityDrive:
     _integral_m_s2: Floats3 = (0.0, 0.0, 0.0)
     _newest_s: float = -math.inf
 
+    def begin(self, launch: HandLaunch) -> None:
+        """The rate loop holds the thrust of the release."""
+
     def act(self, launch: HandLaunch, action: Vec4[float]) -> None:
         """Aim for it from now on."""
         self._action = action
@@ -85,13 +100,25 @@ class VelocityDrive:
             return
         dt = min(t_s - self._newest_s, 2.0 * VELOCITY_PERIOD_S)
         self._newest_s = t_s
-        (forward, left, up, turn), (fastest, aside, climb) = self._action, VELOCITY_LIMITS_M_S
-        vx, vy = turned((forward * fastest, left * aside), heading_rad(launch.body))
-        wanted = ((vx, vy, up * climb), turn * YAW_RATE_LIMIT_RAD_S)
+        body, matrix = launch.body, launch.quad.matrix
+        wanted = wanted_velocity(FLOAT_OPS, self._action, body)
         command, self._integral_m_s2 = velocity_command(
-            VELOCITY_GAINS, self.limits, launch.body, launch.quad.matrix, wanted, self._integral_m_s2, dt
+            FLOAT_OPS, VELOCITY_GAINS, self.limits, body, matrix, wanted, self._integral_m_s2, dt
         )
         launch.issue(command, t_s)
+
+
+def motor_speeds(action: Vec4[S]) -> Vec4[S]:
+    """Fractions of full speed, of an action that means motor speeds."""
+    a, b, c, d = action
+    return 0.5 * (a + 1.0), 0.5 * (b + 1.0), 0.5 * (c + 1.0), 0.5 * (d + 1.0)
+
+
+def wanted_velocity(ops: Ops, action: Vec4[S], body: Body[S]) -> tuple[Vec3[S], S]:
+    """Velocity in the world (m/s) and yaw rate (rad/s), of an action that means a velocity in the heading frame."""
+    (forward, left, up, turn), (fastest, aside, climb) = action, VELOCITY_LIMITS_M_S
+    vx, vy = turned((forward * fastest, left * aside), heading(ops, body))
+    return (vx, vy, up * climb), turn * YAW_RATE_LIMIT_RAD_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +138,24 @@ ACTION_MODES: Final[dict[str, ActionMode]] = {
 
 def read_action(action: object, meaning: str = ACTION_MODES["ctbr"].meaning) -> Vec4[float]:
     """Four finite numbers, cut to [-1, 1]. Raises `SimulationError` on anything else."""
+    a, b, c, d = read_actions(action, (4,), meaning).tolist()
+    return a, b, c, d
+
+
+def read_actions(action: object, shape: tuple[int, ...], meaning: str) -> npt.NDArray[np.float64]:
+    """Finite numbers in this shape, cut to [-1, 1]. Raises `SimulationError` on anything else."""
     try:
         values = np.asarray(action)
     except (TypeError, ValueError) as error:
-        raise SimulationError(f"the action is no array ({error}); give 4 numbers in -1 to 1") from error
-    if values.shape != (4,) or values.dtype.kind not in "fiu":
+        raise SimulationError(f"the action is no array ({error}); give {shape} numbers in -1 to 1") from error
+    if values.shape != shape or values.dtype.kind not in "fiu":
         raise SimulationError(
-            f"the action has shape {values.shape} and type {values.dtype}; give 4 real numbers in -1 to 1: {meaning}"
+            f"the action has shape {values.shape} and type {values.dtype}; give {shape} real numbers in -1 to 1: "
+            f"{meaning}"
         )
-    a, b, c, d = (min(max(float(v), -1.0), 1.0) if math.isfinite(v) else math.nan for v in values)
-    if math.isnan(a + b + c + d):
-        raise SimulationError(f"the action is {values.tolist()}; all of it must be finite, check the policy's output")
-    return a, b, c, d
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        bad = values if values.ndim == 1 else values[~np.isfinite(values).all(axis=1)][0]
+        raise SimulationError(f"the action is {bad.tolist()}; all of it must be finite, check the policy's output")
+    clipped: npt.NDArray[np.float64] = np.clip(values, -1.0, 1.0)
+    return clipped

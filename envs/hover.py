@@ -3,71 +3,74 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from envs.actions import read_action
+from envs.batched_env import BatchedQuadEnv
 from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.physics import Body
-from envs.quad_env import CRASH_REWARD, Action, Observation, QuadEnv, make_conditions
-from envs.scoring import TILT_AFTER_S, TILT_LIMIT_DEG, out_of_bounds
-from envs.task import TUMBLE_COS, Moment, Outcome, Plan, Task, following_reward_per_s, from_hand, setpoint_goal
-from liquid_pilot.messages import Setpoint
-
-__all__ = [
-    "CRASH_REWARD",
-    "HOVER",
-    "Action",
-    "HoverEnv",
-    "Observation",
-    "hover_reward_per_s",
-    "make_conditions",
-    "read_action",
-]
-
-
-def hover_reward_per_s(body: Body[float], setpoint: Setpoint) -> float:
-    """`following_reward_per_s` towards a set-point: 1 for a perfect hover, never below -1."""
-    return following_reward_per_s(body, setpoint_goal(setpoint, body).point)
+from envs.quad_env import QuadEnv
+from envs.scoring import TILT_AFTER_S, TILT_LIMIT_DEG
+from envs.task import (
+    Course,
+    Goal,
+    Memory,
+    Moment,
+    Task,
+    any_of,
+    crashed,
+    exceeds,
+    following_reward_per_s,
+    from_hand,
+    place_goal,
+)
+from liquid_pilot.ops import Ops
 
 
-def drawn_setpoint(flights: Flights) -> Setpoint:
-    """The set-point of the first of the flights."""
-    vx, vy = flights.setpoint_velocity_m_s[0].tolist()
-    height, yaw_rate = float(flights.setpoint_height_m[0]), float(flights.setpoint_yaw_rate_rad_s[0])
-    return Setpoint(0.0, (vx, vy), height, yaw_rate)
+def _course(flights: Flights, duration_s: float, rng: np.random.Generator) -> Course:
+    """Velocity in the heading frame, height and yaw rate."""
+    rows = (*flights.setpoint_velocity_m_s.T, flights.setpoint_height_m, flights.setpoint_yaw_rate_rad_s)
+    return np.stack(rows)
 
 
-def _plan(flights: Flights, duration_s: float, rng: np.random.Generator) -> Plan:
-    setpoint = drawn_setpoint(flights)
-    return lambda t_s, body: setpoint_goal(setpoint, body)
+def _goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
+    vx, vy, height, yaw_rate = course
+    return place_goal(ops, body, (vx, vy), height, yaw_rate)
 
 
-def _judge(leant: bool, moment: Moment) -> tuple[bool, Outcome]:
+def _judge(ops: Ops, memory: Memory, moment: Moment[Any]) -> tuple[Memory, Any, Any]:
     """What is remembered: whether the drone has leant too far once it had time to recover."""
-    late = moment.since_release_s >= TILT_AFTER_S
-    leant = leant or (late and moment.upright <= math.cos(math.radians(TILT_LIMIT_DEG)))
-    lost = out_of_bounds(moment.lowest_m, moment.highest_m) is not None or moment.upright < TUMBLE_COS
-    return leant, Outcome.LOST if lost else Outcome.FLYING
+    late = exceeds(ops, moment.since_release_s, TILT_AFTER_S)
+    upright = exceeds(ops, moment.upright, math.cos(math.radians(TILT_LIMIT_DEG)))
+    return (any_of(ops, memory[0], late * (1.0 - upright)),), crashed(ops, moment), 0.0 * late
 
 
 HOVER: Final = Task(
     conditions=Conditions(),
     duration_s=15.0,
     launch=from_hand,
-    plan=_plan,
-    reward_per_s=lambda moment: following_reward_per_s(moment.body, moment.goal.point),
-    begin=False,
+    course=_course,
+    goal=_goal,
+    reward_per_s=lambda ops, moment: following_reward_per_s(ops, moment.body, moment.goal.point),
+    begin=(0.0,),
     judge=_judge,
-    succeeded=lambda leant: not leant,
-    describe=lambda leant, moment: {},
+    succeeded=lambda ops, memory: 1.0 - memory[0],
+    describe=lambda ops, memory, moment: {},
 )
 
 
-class HoverEnv(QuadEnv[bool]):
+class HoverEnv(QuadEnv):
     """Terminated: nearer than 0.1 m to the ground, above 3.5 m, tilt past 90 degrees. Options: `QuadEnv`'s."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(HOVER, **options)
+
+
+class HoverVectorEnv(BatchedQuadEnv):
+    """Many drones at once. Options: `BatchedQuadEnv`'s."""
+
+    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+        super().__init__(HOVER, num_envs, **options)

@@ -123,6 +123,10 @@ class HandLaunch:
         if self.released:
             self._delayed.append((t_s + self._latency_s, motor_speed))
 
+    def keep_motors(self) -> None:
+        """Until the first command takes effect the motors keep their speed, past the rate loop."""
+        self._in_effect = self.quad.actuators.motor_speed
+
     def advance(self, on_substep: Callable[[float], None] | None = None) -> list[SensorMessage]:
         """Run to the next IMU event and return what has arrived by then, the `Imu` last (none if it is off).
 

@@ -7,20 +7,34 @@ downward sensors are blind: what is left is the IMU, and memory.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from envs.airframe import Airframe
+from envs.batched_env import BatchedQuadEnv
 from envs.conditions import Conditions
 from envs.flights import Flights
+from envs.physics import Body
 from envs.quad_env import QuadEnv
-from envs.references import velocity_steps
+from envs.references import legs_of, path_of, path_rows, still
 from envs.scoring import CEILING_M, FLOOR_M, TILT_LIMIT_DEG
 from envs.sensors import RangeModel, SensorModels
-from envs.task import TUMBLE_COS, Moment, Outcome, Plan, Task, following_reward_per_s, reference_goal
-from liquid_pilot.messages import Floats3
+from envs.task import (
+    TUMBLE_COS,
+    Course,
+    Goal,
+    Memory,
+    Moment,
+    Task,
+    any_of,
+    exceeds,
+    following_reward_per_s,
+    path_goal,
+)
+from liquid_pilot.ops import Ops
 
 CLIMB_M_S: Final = 0.5
 SINK_M_S: Final = 0.3
@@ -31,67 +45,90 @@ GROUND_DEPTH_M: Final = 0.05  # the landing is asked to end this far below the f
 TOUCHDOWN_LIMIT_M_S: Final = 0.5
 MOTORS_OFF_LIFT: Final = 0.1  # of the weight; idling propellers give less
 BLIND_BELOW_M: Final = 0.08
+PHASES: Final = ("take off", "hover", "follow", "land")
+LAND: Final = float(PHASES.index("land"))
 
 
 def from_floor(flights: Flights, airframe: Airframe) -> Flights:
     """Standing level on the floor at rest, with the drawn heading."""
     w, x, y, z = flights.attitude_wxyz.T
     half = 0.5 * np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-    still = np.zeros_like(flights.launch_velocity_m_s)
+    rest = np.zeros_like(flights.launch_velocity_m_s)
     return replace(
         flights,
         attitude_wxyz=np.stack([np.cos(half), 0.0 * half, 0.0 * half, np.sin(half)], axis=1),
         height_m=np.full_like(flights.height_m, airframe.rest_height_m),
-        launch_velocity_m_s=still,
-        launch_rates_rad_s=still,
+        launch_velocity_m_s=rest,
+        launch_rates_rad_s=rest,
     )
 
 
-def _plan(flights: Flights, duration_s: float, rng: np.random.Generator) -> Plan:
-    height, angle = float(flights.setpoint_height_m[0]), rng.uniform(0.0, 2.0 * math.pi)
-    x, y = FOLLOW_M_S * math.cos(angle), FOLLOW_M_S * math.sin(angle)
-    times = np.cumsum([height / CLIMB_M_S, HOVER_S, FOLLOW_S / 2.0, FOLLOW_S / 2.0]).tolist()
-    hover_s, follow_s, turn_s, land_s = times
-    legs: list[tuple[float, Floats3]] = [
-        (0.0, (0.0, 0.0, CLIMB_M_S)),
-        (hover_s, (0.0, 0.0, 0.0)),
-        (follow_s, (x, y, 0.0)),
-        (turn_s, (-y, x, 0.0)),
-        (land_s, (0.0, 0.0, -SINK_M_S)),
-        (land_s + (height + GROUND_DEPTH_M) / SINK_M_S, (0.0, 0.0, 0.0)),
-    ]
-    path = velocity_steps(legs, (0.0, 0.0, 0.0))
-    begins = ((land_s, "land"), (follow_s, "follow"), (hover_s + HOVER_S / 3.0, "hover"), (0.0, "take off"))
-    return lambda t_s, body: reference_goal(path, t_s, body, next(phase for start, phase in begins if t_s >= start))
+def _course(flights: Flights, duration_s: float, rng: np.random.Generator) -> Course:
+    """When hover, follow and land begin, and the path."""
+    height, n = flights.setpoint_height_m, len(flights)
+    angle, zero = rng.uniform(0.0, 2.0 * math.pi, n), np.zeros(n)
+    x, y = FOLLOW_M_S * np.cos(angle), FOLLOW_M_S * np.sin(angle)
+    hover_s = height / CLIMB_M_S
+    follow_s = hover_s + HOVER_S
+    turn_s, land_s = follow_s + FOLLOW_S / 2.0, follow_s + FOLLOW_S
+    legs = legs_of(
+        [
+            (zero, (zero, zero, zero + CLIMB_M_S)),
+            (hover_s, (zero, zero, zero)),
+            (follow_s, (x, y, zero)),
+            (turn_s, (-y, x, zero)),
+            (land_s, (zero, zero, zero - SINK_M_S)),
+            (land_s + (height + GROUND_DEPTH_M) / SINK_M_S, (zero, zero, zero)),
+        ]
+    )
+    begins = np.stack([hover_s + HOVER_S / 3.0, follow_s, land_s])
+    return np.concatenate([begins, path_rows(still((zero, zero, zero), legs), len(legs), n)])
 
 
-def _judge(nothing: None, moment: Moment) -> tuple[None, Outcome]:
+def _goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
+    phase = sum(1.0 - exceeds(ops, begin_s, t_s) for begin_s in course[: len(PHASES) - 1])
+    return path_goal(ops, path_of(course[len(PHASES) - 1 :]), t_s, body, phase)
+
+
+def _judge(ops: Ops, memory: Memory, moment: Moment[Any]) -> tuple[Memory, Any, Any]:
     """Lost: over the ceiling, tumbled, touched down too hard, or near the floor when it should hover or follow."""
     phase, height = moment.goal.phase, moment.body.position_m[2]
-    low = phase in ("hover", "follow") and height < FLOOR_M
-    hard = moment.touchdown_m_s > TOUCHDOWN_LIMIT_M_S
-    if low or hard or moment.highest_m > CEILING_M or moment.upright < TUMBLE_COS:
-        return None, Outcome.LOST
-    stands = moment.clearance_m <= 0.0 and moment.upright >= math.cos(math.radians(TILT_LIMIT_DEG))
-    landed = phase == "land" and stands and moment.lift <= MOTORS_OFF_LIFT
-    return None, Outcome.DONE if landed else Outcome.FLYING
+    landing, underway = exceeds(ops, phase, LAND - 0.5), exceeds(ops, phase, 0.5)
+    low = underway * (1.0 - landing) * (1.0 - exceeds(ops, height, FLOOR_M))
+    hard = exceeds(ops, moment.touchdown_m_s, TOUCHDOWN_LIMIT_M_S)
+    high = 1.0 - exceeds(ops, CEILING_M, moment.highest_m)
+    lost = any_of(ops, low, hard, high, 1.0 - exceeds(ops, moment.upright, TUMBLE_COS))
+    stands = exceeds(ops, 0.0, moment.clearance_m) * exceeds(
+        ops, moment.upright, math.cos(math.radians(TILT_LIMIT_DEG))
+    )
+    landed = landing * stands * exceeds(ops, MOTORS_OFF_LIFT, moment.lift)
+    return memory, lost, landed * (1.0 - lost)
 
 
 MISSION: Final = Task(
     conditions=Conditions(sensors=SensorModels(range=RangeModel(near_m=BLIND_BELOW_M))),
     duration_s=25.0,
     launch=from_floor,
-    plan=_plan,
-    reward_per_s=lambda moment: following_reward_per_s(moment.body, moment.goal.point),
-    begin=None,
+    course=_course,
+    goal=_goal,
+    reward_per_s=lambda ops, moment: following_reward_per_s(ops, moment.body, moment.goal.point),
+    begin=(),
     judge=_judge,
-    succeeded=lambda nothing: False,  # up in the air when the time is up is no landing
-    describe=lambda nothing, moment: {"phase": moment.goal.phase, "touchdown_m_s": moment.touchdown_m_s},
+    succeeded=lambda ops, memory: 0.0,  # up in the air when the time is up is no landing
+    describe=lambda ops, memory, moment: {"touchdown_m_s": moment.touchdown_m_s},
+    phases=PHASES,
 )
 
 
-class MissionEnv(QuadEnv[None]):
+class MissionEnv(QuadEnv):
     """Terminated: lost, or landed, which is success. Options: `QuadEnv`'s; `info` adds phase and touchdown_m_s."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(MISSION, **options)
+
+
+class MissionVectorEnv(BatchedQuadEnv):
+    """Many drones at once. Options: `BatchedQuadEnv`'s."""
+
+    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+        super().__init__(MISSION, num_envs, **options)

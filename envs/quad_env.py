@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Final, Generic, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -21,18 +21,20 @@ from envs.flights import draw_flights
 from envs.launch import HandLaunch
 from envs.pybullet_quad import PyBulletQuad
 from envs.state_observation import STATE_DIM, assemble_state
-from envs.task import Moment, Outcome, P, Plan, Task
+from envs.task import Course, Memory, Moment, Outcome, Task
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
 from liquid_pilot.fusion import SensorMemory
-from liquid_pilot.messages import SensorMessage
+from liquid_pilot.messages import SensorMessage, Setpoint
 from liquid_pilot.observation import OBS_DIM, assemble
+from liquid_pilot.ops import FLOAT_OPS
 
-Observation: TypeAlias = npt.NDArray[np.float32]
+Observation: TypeAlias = "npt.NDArray[np.float32] | dict[str, npt.NDArray[np.float32]]"
 Action: TypeAlias = npt.NDArray[np.float32]
 
 OBS_BOUND: Final = 1000.0  # wider than any scaled reading
 OBS_DIMS: Final[dict[str, int]] = {"sensors": OBS_DIM, "state": STATE_DIM}
+OBS_MODES: Final = (*OBS_DIMS, "both")
 CRASH_REWARD: Final = -10.0
 DONE_REWARD: Final = 10.0
 
@@ -54,12 +56,36 @@ def make_conditions(conditions: Conditions | None, overrides: dict[str, Any]) ->
     return made
 
 
-class _Flight:
-    """One episode: the launch, its plan, the drive of its actions, and what only substeps show."""
+def observation_space(obs: str) -> gymnasium.spaces.Space[Any]:
+    """Of an observation mode: a box, or a dictionary of both boxes."""
+    boxes: dict[str, gymnasium.spaces.Space[Any]] = {
+        name: gymnasium.spaces.Box(-OBS_BOUND, OBS_BOUND, (dim,), np.float32) for name, dim in OBS_DIMS.items()
+    }
+    return gymnasium.spaces.Dict(boxes) if obs == "both" else boxes[obs]
 
-    def __init__(self, launch: HandLaunch, plan: Plan, drive: Drive, duration_s: float) -> None:
+
+def check_options(obs: Any, action: Any, conditions: Any, limits: Any, duration_s: Any) -> None:
+    """Raise `ConfigError` for options of an environment that are none."""
+    if obs not in OBS_MODES:
+        raise ConfigError(unknown_name("obs", obs, list(OBS_MODES)))
+    if action not in list(ACTION_MODES):
+        raise ConfigError(unknown_name("action", action, list(ACTION_MODES)))
+    number = isinstance(duration_s, (int, float)) and math.isfinite(duration_s) and duration_s > 0.0
+    if duration_s is not None and not number:
+        raise ConfigError(f"duration_s is {duration_s!r}; give positive seconds of flight after the release")
+    if not isinstance(limits, CommandLimits):
+        raise ConfigError(f"limits is {limits!r}; give a liquid_pilot.command.CommandLimits")
+    if conditions is not None and not isinstance(conditions, Conditions):
+        raise ConfigError(f"conditions is a {type(conditions).__name__}; give an envs.conditions.Conditions")
+
+
+class _Flight:
+    """One episode: the launch, what is asked of it, the drive of its actions, and what only substeps show."""
+
+    def __init__(self, launch: HandLaunch, task: Task, course: Course, drive: Drive, duration_s: float) -> None:
         self.launch, self.drive = launch, drive
-        self._plan, self._duration_s = plan, duration_s
+        self._task, self._course, self._duration_s = task, course[:, 0].tolist(), duration_s
+        drive.begin(launch)
         self._rest_m = launch.quad.airframe.rest_height_m
         self._aloft = False
         self._touchdown_m_s = 0.0
@@ -73,11 +99,11 @@ class _Flight:
         self._aloft = aloft
         self.drive.tick(self.launch, t_s)
 
-    def moment(self) -> Moment:
+    def moment(self) -> Moment[float]:
         """The truth now; sets the launch's set-point to what is asked for now."""
         launch, quad, airframe = self.launch, self.launch.quad, self.launch.quad.airframe
-        goal = self._plan(max(0.0, launch.flight_time_s), launch.body)
-        launch.setpoint = goal.setpoint
+        goal = self._task.goal(FLOAT_OPS, self._course, max(0.0, launch.flight_time_s), launch.body)
+        launch.setpoint = Setpoint(max(0.0, launch.t_s), goal.velocity_m_s, goal.height_m, goal.yaw_rate_rad_s)
         speed = quad.actuators.motor_speed
         return Moment(
             since_release_s=launch.flight_time_s,
@@ -95,10 +121,11 @@ class _Flight:
         )
 
 
-class QuadEnv(gymnasium.Env[Observation, Action], Generic[P]):
+class QuadEnv(gymnasium.Env[Observation, Action]):
     """A task as a gymnasium environment.
 
-    obs: "sensors" (OBS_DIM,) as laid out in `OBS_FIELDS`, or "state" (STATE_DIM,), the truth, in `STATE_FIELDS`.
+    obs: "sensors" (OBS_DIM,) as laid out in `OBS_FIELDS`, "state" (STATE_DIM,), the truth, in `STATE_FIELDS`, or
+    "both", a dictionary of the two, for critics that may know more than the actor.
     action (4,) in -1..1: "ctbr" thrust and body rates within `limits`; "rpm" motor speeds, 0 to full; "velocity" in
     the heading frame within `VELOCITY_LIMITS_M_S`, and yaw rate.
 
@@ -111,7 +138,7 @@ class QuadEnv(gymnasium.Env[Observation, Action], Generic[P]):
 
     def __init__(
         self,
-        task: Task[P],
+        task: Task,
         *,
         obs: str = "sensors",
         action: str = "ctbr",
@@ -123,33 +150,23 @@ class QuadEnv(gymnasium.Env[Observation, Action], Generic[P]):
         **overrides: Any,
     ) -> None:
         """overrides: fields of `Conditions`, for example imu_hz=(50, 200). Raises `ConfigError`."""
-        if obs not in list(OBS_DIMS):
-            raise ConfigError(unknown_name("obs", obs, list(OBS_DIMS)))
-        if action not in list(ACTION_MODES):
-            raise ConfigError(unknown_name("action", action, list(ACTION_MODES)))
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ConfigError(f"render_mode is {render_mode!r}; choose None or 'rgb_array'")
-        seconds = task.duration_s if duration_s is None else duration_s
-        if not isinstance(seconds, (int, float)) or not (math.isfinite(seconds) and seconds > 0.0):
-            raise ConfigError(f"duration_s is {duration_s!r}; give positive seconds of flight after the release")
-        if not isinstance(limits, CommandLimits):
-            raise ConfigError(f"limits is {limits!r}; give a liquid_pilot.command.CommandLimits")
-        if conditions is not None and not isinstance(conditions, Conditions):
-            raise ConfigError(f"conditions is a {type(conditions).__name__}; give an envs.conditions.Conditions")
+        check_options(obs, action, conditions, limits, duration_s)
         self.task = task
         self.obs = obs
         self.action_mode = ACTION_MODES[action]
         self.render_mode = render_mode
         self.conditions = make_conditions(conditions or task.conditions, overrides)
         self.limits = limits
-        self.duration_s = seconds
+        self.duration_s = task.duration_s if duration_s is None else float(duration_s)
         self.airframe = load_airframe(airframe)
-        self.observation_space = gymnasium.spaces.Box(-OBS_BOUND, OBS_BOUND, (OBS_DIMS[obs],), np.float32)
+        self.observation_space = observation_space(obs)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._memory = SensorMemory()
         self._quad: PyBulletQuad | None = None
         self._flight: _Flight | None = None
-        self._progress: P = task.begin
+        self._progress: Memory = task.begin
         self._over = True
 
     def reset(
@@ -162,8 +179,8 @@ class QuadEnv(gymnasium.Env[Observation, Action], Generic[P]):
         drawn = draw_flights(self.airframe, self.conditions, 1, self.np_random, self.duration_s)
         flights = self.task.launch(drawn, self.airframe)
         launch = HandLaunch(self._quad, flights, self.conditions, self.np_random)
-        plan = self.task.plan(flights, self.duration_s, self.np_random)
-        self._flight = flight = _Flight(launch, plan, self.action_mode.drive(self.limits), self.duration_s)
+        course, drive = self.task.course(flights, self.duration_s, self.np_random), self.action_mode.drive(self.limits)
+        self._flight = flight = _Flight(launch, self.task, course, drive, self.duration_s)
         self._memory.reset()
         self._progress, self._over = self.task.begin, False
         moment = flight.moment()
@@ -182,18 +199,20 @@ class QuadEnv(gymnasium.Env[Observation, Action], Generic[P]):
         observation = self._observe(flight, messages, moment)
         if not was_released:
             return observation, 0.0, False, False, self._info(launch, moment)
-        self._progress, outcome = self.task.judge(self._progress, moment)
-        if not launch.finite:
+        self._progress, lost, done = self.task.judge(FLOAT_OPS, self._progress, moment)
+        outcome = Outcome.DONE if done else Outcome.FLYING
+        if lost or not launch.finite:
             outcome = Outcome.LOST
         terminated = outcome is not Outcome.FLYING
         truncated = not terminated and launch.flight_time_s >= self.duration_s
         reward = {Outcome.FLYING: 0.0, Outcome.LOST: CRASH_REWARD, Outcome.DONE: DONE_REWARD}[outcome]
         if launch.finite:
-            reward += self.task.reward_per_s(moment) * launch.dt_s
+            reward += self.task.reward_per_s(FLOAT_OPS, moment) * launch.dt_s
         info = self._info(launch, moment)
         if terminated or truncated:
             self._over = True
-            info["success"] = outcome is Outcome.DONE or (truncated and self.task.succeeded(self._progress))
+            flown = truncated and bool(self.task.succeeded(FLOAT_OPS, self._progress))
+            info["success"] = outcome is Outcome.DONE or flown
         return observation, reward, terminated, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
@@ -215,17 +234,16 @@ class QuadEnv(gymnasium.Env[Observation, Action], Generic[P]):
     def _launch(self) -> HandLaunch | None:
         return None if self._flight is None else self._flight.launch
 
-    def _observe(self, flight: _Flight, messages: list[SensorMessage], moment: Moment) -> Observation:
+    def _observe(self, flight: _Flight, messages: list[SensorMessage], moment: Moment[float]) -> Observation:
         for message in messages:
             self._memory.accept(message)
-        if self.obs == "sensors":
-            values = np.array(assemble(self._memory.take(flight.launch.setpoint)), dtype=np.float32)
-        else:
-            values = np.array(assemble_state(moment), dtype=np.float32)
-        return np.clip(np.nan_to_num(values), -OBS_BOUND, OBS_BOUND)  # a lost simulation ends in numbers too
+        if self.obs == "state":
+            return _bounded(assemble_state(moment))
+        seen = _bounded(assemble(self._memory.take(flight.launch.setpoint)))
+        return {"sensors": seen, "state": _bounded(assemble_state(moment))} if self.obs == "both" else seen
 
-    def _info(self, launch: HandLaunch, moment: Moment) -> dict[str, Any]:
-        body = launch.body
+    def _info(self, launch: HandLaunch, moment: Moment[float]) -> dict[str, Any]:
+        body, task = launch.body, self.task
         return {
             "dt_s": launch.dt_s,
             "t_s": launch.t_s,
@@ -235,5 +253,11 @@ class QuadEnv(gymnasium.Env[Observation, Action], Generic[P]):
             "attitude_wxyz": body.attitude_wxyz,
             "rates_rad_s": body.rates_rad_s,
             "wind_m_s": launch.wind_m_s,
-            **self.task.describe(self._progress, moment),
+            **({task.phase_name: task.phases[int(moment.goal.phase)]} if task.phases else {}),
+            **task.describe(FLOAT_OPS, self._progress, moment),
         }
+
+
+def _bounded(values: tuple[float, ...]) -> npt.NDArray[np.float32]:
+    """A lost simulation ends in numbers too."""
+    return np.clip(np.nan_to_num(np.array(values, dtype=np.float32)), -OBS_BOUND, OBS_BOUND)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from envs.task import Moment
+from liquid_pilot.ops import S
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,10 @@ class StateField:
     unit: str
     scale: float
     meaning: str
-    read: Callable[[Moment], tuple[float, ...]]
+    read: Callable[[Moment[Any]], tuple[Any, ...]]
 
 
-def _target_offset_m(moment: Moment) -> tuple[float, ...]:
+def _target_offset_m(moment: Moment[Any]) -> tuple[Any, ...]:
     wanted, found = moment.goal.point.position_m, moment.body.position_m
     return tuple(a - b for a, b in zip(wanted, found, strict=True))
 
@@ -51,9 +52,7 @@ STATE_FIELDS: Final[tuple[StateField, ...]] = (
     StateField("rates_rad_s", 3, "rad/s", 3.0, "body rates", lambda m: m.body.rates_rad_s),
     StateField("motor_speed", 4, "1", 1.0, "motor speeds, fractions of full speed", lambda m: m.motor_speed),
     StateField("target_velocity_m_s", 3, "m/s", 1.0, "velocity set-point", lambda m: m.goal.point.velocity_m_s),
-    StateField(
-        "setpoint_yaw_rate_rad_s", 1, "rad/s", 1.0, "yaw rate set-point", lambda m: (m.goal.setpoint.yaw_rate_rad_s,)
-    ),
+    StateField("setpoint_yaw_rate_rad_s", 1, "rad/s", 1.0, "yaw rate set-point", lambda m: (m.goal.yaw_rate_rad_s,)),
     StateField("dt_s", 1, "s", 0.02, "time since the previous step", lambda m: (m.dt_s,)),
 )
 
@@ -70,6 +69,6 @@ STATE_SLICES: Final[dict[str, slice]] = _slices()
 STATE_DIM: Final[int] = sum(field.width for field in STATE_FIELDS)
 
 
-def assemble_state(moment: Moment) -> tuple[float, ...]:
-    """STATE_DIM scaled numbers in the order of `STATE_FIELDS`."""
+def assemble_state(moment: Moment[S]) -> tuple[S, ...]:
+    """STATE_DIM scaled scalars in the order of `STATE_FIELDS`, of one drone or of many."""
     return tuple(value / field.scale for field in STATE_FIELDS for value in field.read(moment))

@@ -1,66 +1,72 @@
-"""What a flying task is: pure functions of one moment of a flight, composed by `envs.quad_env.QuadEnv`."""
+"""What a flying task is: pure functions of one moment of a flight, written over `ops`.
+
+`envs.quad_env.QuadEnv` flies a task with one drone on Python floats, `envs.batched_env.BatchedQuadEnv` with many on
+arrays. What a condition says is a number, 1 or 0, so that both do the same without an `if`.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from envs.airframe import Airframe
 from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.physics import Body
-from envs.references import Reference, ReferencePoint
+from envs.references import Path, ReferencePoint, path_point
+from envs.scoring import CEILING_M, FLOOR_M
 from liquid_pilot.geometry import Matrix3
-from liquid_pilot.messages import Floats2, Setpoint
-from liquid_pilot.ops import Vec4
+from liquid_pilot.ops import Ops, S, Vec2, Vec4
 
 TUMBLE_COS: Final = 0.0  # past 90 degrees of tilt
 
+Course: TypeAlias = npt.NDArray[np.float64]  # (k, n): the k numbers that say what each of n flights shall fly
+Memory: TypeAlias = tuple[Any, ...]  # what a task remembers of a flight: numbers
+
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(Generic[S]):
     """What is asked for now: the set-point that the sensors' observation shows, and the same in world axes.
 
-    phase: part of the task, for tasks that have parts.
+    velocity_m_s is told in the heading frame; phase: number of the task's phase, for tasks that have such.
     """
 
-    setpoint: Setpoint
-    point: ReferencePoint
-    phase: str = ""
-
-
-Plan: TypeAlias = Callable[[float, Body[float]], Goal]  # of seconds since the release (0 in the hand), true motion
+    velocity_m_s: Vec2[S]
+    height_m: S
+    yaw_rate_rad_s: S
+    point: ReferencePoint[S]
+    phase: Any = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Generic[S]):
     """The truth at an IMU event, for rewards, ends and privileged observations.
 
-    since_release_s is negative infinity in the hand; lowest_m and highest_m are over all substeps since the release.
-    touchdown_m_s is the speed of the fastest touchdown so far, clearance_m the height over a standing drone's,
-    lift the thrust of all rotors over the weight, both nominal.
+    since_release_s is negative infinity in the hand; lowest_m and highest_m are since the release (one drone: over
+    all substeps, many: over IMU events). touchdown_m_s is the speed of the fastest touchdown so far, clearance_m the
+    height over a standing drone's, lift the thrust of all rotors over the weight, both nominal.
     """
 
-    since_release_s: float
+    since_release_s: S
     duration_s: float
-    dt_s: float
-    body: Body[float]
-    matrix: Matrix3[float]
-    motor_speed: Vec4[float]
-    goal: Goal
-    lowest_m: float
-    highest_m: float
-    touchdown_m_s: float
-    clearance_m: float
-    lift: float
+    dt_s: S
+    body: Body[S]
+    matrix: Matrix3[S]
+    motor_speed: Vec4[S]
+    goal: Goal[S]
+    lowest_m: S
+    highest_m: S
+    touchdown_m_s: S
+    clearance_m: S
+    lift: S
 
     @property
-    def upright(self) -> float:
+    def upright(self) -> S:
         """Cosine of the tilt."""
         return self.matrix[2][2]
 
@@ -73,26 +79,28 @@ class Outcome(Enum):
     DONE = "done"
 
 
-P = TypeVar("P")  # what a task remembers of a flight, immutable
-
-
 @dataclass(frozen=True, slots=True)
-class Task(Generic[P]):
-    """A task. launch: the drawn flights as they begin here; plan: what to fly in the first of them.
+class Task:
+    """A task. launch: the drawn flights as they begin here; course: what to fly in each of them, (k, n) numbers.
 
-    reward_per_s: at an IMU event. judge: what is remembered after an event (begin at first), and how the flight stands;
-    succeeded: asked when the time is up. describe: further entries of `info`.
+    goal: of the k numbers of a course, seconds since the release (0 in the hand) and the true motion. reward_per_s: at
+    an IMU event. judge: what is remembered after an event (begin at first), and 1 where the flight is lost, 1 where it
+    is done; succeeded: 1 or 0, asked when the time is up. describe: further entries of `info`; phases: names of the
+    goal's phases, shown in `info` as phase_name.
     """
 
     conditions: Conditions
     duration_s: float
     launch: Callable[[Flights, Airframe], Flights]
-    plan: Callable[[Flights, float, np.random.Generator], Plan]  # of the flights, duration_s and random numbers
-    reward_per_s: Callable[[Moment], float]
-    begin: P
-    judge: Callable[[P, Moment], tuple[P, Outcome]]
-    succeeded: Callable[[P], bool]
-    describe: Callable[[P, Moment], dict[str, Any]]
+    course: Callable[[Flights, float, np.random.Generator], Course]  # of the flights, duration_s and random numbers
+    goal: Callable[[Ops, Sequence[Any], Any, Body[Any]], Goal[Any]]
+    reward_per_s: Callable[[Ops, Moment[Any]], Any]
+    begin: Memory
+    judge: Callable[[Ops, Memory, Moment[Any]], tuple[Memory, Any, Any]]
+    succeeded: Callable[[Ops, Memory], Any]
+    describe: Callable[[Ops, Memory, Moment[Any]], dict[str, Any]]
+    phases: tuple[str, ...] = ()
+    phase_name: str = "phase"
 
 
 def from_hand(flights: Flights, airframe: Airframe) -> Flights:
@@ -100,40 +108,72 @@ def from_hand(flights: Flights, airframe: Airframe) -> Flights:
     return flights
 
 
-def following_reward_per_s(body: Body[float], point: ReferencePoint) -> float:
+def exceeds(ops: Ops, value: Any, limit: Any) -> Any:
+    """1 where value > limit, else 0; 0 for what is no number."""
+    return ops.select(value, limit, 1.0, 0.0)
+
+
+def any_of(ops: Ops, first: Any, *others: Any) -> Any:
+    """1 where one of the conditions holds."""
+    for other in others:
+        first = ops.maximum(first, other)
+    return first
+
+
+def crashed(ops: Ops, moment: Moment[S]) -> S:
+    """1 where the drone came too near to the ground, rose too high or tumbled; also where that is no number."""
+    above, upright = exceeds(ops, moment.lowest_m, FLOOR_M), exceeds(ops, moment.upright, TUMBLE_COS)
+    crash: S = 1.0 - above * upright * exceeds(ops, CEILING_M, moment.highest_m)
+    return crash
+
+
+def following_reward_per_s(ops: Ops, body: Body[S], point: ReferencePoint[S]) -> S:
     """Reward per second of flight: 1 for following perfectly, never below -1.
 
     Less 1 per m/s of horizontal speed error, 1 per m of height error, 0.2 per m/s of error of the climb and 0.05 per
     rad/s of body rate.
     """
-    v, wanted = body.velocity_m_s, point.velocity_m_s
-    across = math.hypot(v[0] - wanted[0], v[1] - wanted[1])
-    height = abs(body.position_m[2] - point.position_m[2])
-    spin = math.sqrt(sum(rate * rate for rate in body.rates_rad_s))
-    return max(-1.0, 1.0 - across - height - 0.2 * abs(v[2] - wanted[2]) - 0.05 * spin)
+    (vx, vy, vz), (wx, wy, wz), (p, q, r) = body.velocity_m_s, point.velocity_m_s, body.rates_rad_s
+    ex, ey, ez = vx - wx, vy - wy, body.position_m[2] - point.position_m[2]
+    climb: Any = vz - wz
+    lost = _size(ops, ex, ey) + _size(ops, ez) + 0.2 * _size(ops, climb) + 0.05 * _size(ops, p, q, r)
+    reward: S = ops.maximum(1.0 - lost, -1.0)
+    return reward
 
 
-def setpoint_goal(setpoint: Setpoint, body: Body[float]) -> Goal:
+def _size(ops: Ops, *parts: Any) -> Any:
+    if len(parts) == 1:
+        return ops.maximum(parts[0], -parts[0])
+    return ops.sqrt(sum(part * part for part in parts))
+
+
+def place_goal(ops: Ops, body: Body[S], velocity_m_s: Vec2[S], height_m: S, yaw_rate_rad_s: S) -> Goal[S]:
     """A set-point as a goal that moves with the drone: it asks for velocity and height, for no place."""
-    x, y, _ = body.position_m
-    vx, vy = turned(setpoint.velocity_m_s, heading_rad(body))
-    return Goal(setpoint, ReferencePoint((x, y, setpoint.height_m), (vx, vy, 0.0), (0.0, 0.0, 0.0)))
+    x, y, z = body.position_m
+    zero: Any = 0.0 * z
+    vx, vy = turned(velocity_m_s, heading(ops, body))
+    point = ReferencePoint((x, y, zero + height_m), (vx, vy, zero), (zero, zero, zero))
+    return Goal(velocity_m_s, height_m, yaw_rate_rad_s, point)
 
 
-def reference_goal(reference: Reference, t_s: float, body: Body[float], phase: str = "") -> Goal:
+def path_goal(ops: Ops, path: Path[S], t_s: S, body: Body[S], phase: Any = 0.0) -> Goal[S]:
     """A point of a path as a goal; its velocity is told in the frame of the drone's true heading."""
-    point = reference(t_s)
-    across = turned((point.velocity_m_s[0], point.velocity_m_s[1]), -heading_rad(body))
-    return Goal(Setpoint(t_s, across, point.position_m[2], 0.0), point, phase)
+    point = path_point(ops, path, t_s)
+    c, s = heading(ops, body)
+    across = turned((point.velocity_m_s[0], point.velocity_m_s[1]), (c, -s))
+    return Goal(across, point.position_m[2], 0.0 * t_s, point, phase)
 
 
-def heading_rad(body: Body[float]) -> float:
-    """Yaw of the body."""
+def heading(ops: Ops, body: Body[S]) -> Vec2[S]:
+    """Cosine and sine of the yaw: the direction of body x over ground."""
     w, x, y, z = body.attitude_wxyz
-    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+    forward: Any = 1.0 - 2.0 * (y * y + z * z)
+    left: Any = 2.0 * (w * z + x * y)
+    length = ops.sqrt(ops.maximum(forward * forward + left * left, 1e-12))
+    return forward / length, left / length
 
 
-def turned(vector: Floats2, angle_rad: float) -> Floats2:
-    """A horizontal vector turned to the left."""
-    (x, y), c, s = vector, math.cos(angle_rad), math.sin(angle_rad)
+def turned(vector: Vec2[S], by: Vec2[S]) -> Vec2[S]:
+    """A horizontal vector turned to the left, by an angle with this cosine and sine."""
+    (x, y), (c, s) = vector, by
     return c * x - s * y, s * x + c * y

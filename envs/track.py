@@ -7,65 +7,73 @@ of at most 0.5 m/s, from 5 s after the release on (half of a shorter flight), by
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from envs.batched_env import BatchedQuadEnv
 from envs.conditions import Conditions
-from envs.flights import Flights
+from envs.flights import Array, Flights
+from envs.physics import Body
 from envs.quad_env import QuadEnv
-from envs.references import Reference, figure_eight, lissajous, velocity_sinusoid, velocity_steps
-from envs.scoring import MEASURE_AFTER_S, out_of_bounds
+from envs.references import RAMP_S, Path, legs_of, path_of, path_rows, still
+from envs.scoring import MEASURE_AFTER_S
 from envs.task import (
-    TUMBLE_COS,
+    Course,
+    Goal,
+    Memory,
     Moment,
-    Outcome,
-    Plan,
     Task,
+    crashed,
+    exceeds,
     following_reward_per_s,
     from_hand,
-    reference_goal,
+    path_goal,
 )
 from liquid_pilot.errors import ConfigError, unknown_name
-from liquid_pilot.messages import Floats3
+from liquid_pilot.ops import Ops
 
 SPEED_RMSE_LIMIT_M_S: Final = 0.5
 STEP_S: Final = 3.0  # between the steps of a velocity
+STEP_RAMP_S: Final = 1.0
 FASTEST_M_S: Final = 3.0
 
-Draw: TypeAlias = Callable[[np.random.Generator, float, float, float], Reference]
+Draw: TypeAlias = Callable[[np.random.Generator, Array, Array, float], Path[Any]]  # rng, height, speed, duration
 
 
-def _steps(rng: np.random.Generator, height_m: float, speed_m_s: float, duration_s: float) -> Reference:
+def _steps(rng: np.random.Generator, height_m: Array, speed_m_s: Array, duration_s: float) -> Path[Any]:
     """Another direction every STEP_S, taken within a second."""
-    steps = []
-    for i in range(max(1, math.ceil(duration_s / STEP_S))):
-        x, y = _direction(rng)
-        steps.append((i * STEP_S, (speed_m_s * x, speed_m_s * y, 0.0)))
-    return velocity_steps(steps, (0.0, 0.0, height_m), ramp_s=1.0)
+    legs, zero = [], np.zeros_like(height_m)
+    for begin_s in STEP_S * np.arange(_legs(duration_s)):
+        x, y = _directions(rng, len(height_m))
+        legs.append((zero + begin_s, (speed_m_s * x, speed_m_s * y, zero)))
+    return still((zero, zero, height_m), legs_of(legs), STEP_RAMP_S)
 
 
-def _sinusoid(rng: np.random.Generator, height_m: float, speed_m_s: float, duration_s: float) -> Reference:
+def _sinusoid(rng: np.random.Generator, height_m: Array, speed_m_s: Array, duration_s: float) -> Path[Any]:
     """To and fro in one direction, within 4 to 8 s."""
-    x, y = _direction(rng)
-    return velocity_sinusoid((speed_m_s * x, speed_m_s * y, 0.0), rng.uniform(4.0, 8.0), (0.0, 0.0, height_m))
+    x, y = _directions(rng, len(height_m))
+    w, zero = 2.0 * math.pi / rng.uniform(4.0, 8.0, len(height_m)), np.zeros_like(height_m)
+    ax, ay, back = speed_m_s * x / w, speed_m_s * y / w, zero - math.pi / 2.0  # it starts at the lowest point of a sine
+    return Path((ax, ay, height_m), (ax, ay, zero), (w, w, w), (back, back, back), zero + RAMP_S)
 
 
-def _figure_eight(rng: np.random.Generator, height_m: float, speed_m_s: float, duration_s: float) -> Reference:
+def _figure_eight(rng: np.random.Generator, height_m: Array, speed_m_s: Array, duration_s: float) -> Path[Any]:
     """The eight of 1.0 x 0.5 m, fastest where it crosses itself."""
-    return figure_eight(2.0 * math.pi * math.sqrt(2.0) / speed_m_s, center_m=(0.0, 0.0, height_m))
+    w, zero = speed_m_s / math.sqrt(2.0), np.zeros_like(height_m)
+    return Path((zero, zero, height_m), (zero + 1.0, zero + 0.5, zero), (w, 2.0 * w, w), (zero,) * 3, zero + RAMP_S)
 
 
-def _lissajous(rng: np.random.Generator, height_m: float, speed_m_s: float, duration_s: float) -> Reference:
+def _lissajous(rng: np.random.Generator, height_m: Array, speed_m_s: Array, duration_s: float) -> Path[Any]:
     """Frequencies as 2 to 3 across, and up and down by 0.2 m; never faster than the speed."""
-    amplitude: Floats3 = (1.0, 1.0, 0.2)
-    ratio: Floats3 = (2.0, 3.0, 1.0)
+    amplitude, ratio, zero = (1.0, 1.0, 0.2), (2.0, 3.0, 1.0), np.zeros_like(height_m)
     w = speed_m_s / math.hypot(*(a * r for a, r in zip(amplitude, ratio, strict=True)))
-    x, y, z = (2.0 * math.pi / (w * r) for r in ratio)
-    return lissajous(amplitude, (x, y, z), (rng.uniform(0.0, 2.0 * math.pi), 0.0, 0.0), (0.0, 0.0, height_m))
+    a, b, c = (zero + size for size in amplitude)
+    rates = (w * ratio[0], w * ratio[1], w * ratio[2])
+    start = rng.uniform(0.0, 2.0 * math.pi, len(height_m))
+    return Path((zero, zero, height_m), (a, b, c), rates, (start, zero, zero), zero + RAMP_S)
 
 
 REFERENCES: Final[dict[str, Draw]] = {
@@ -76,41 +84,48 @@ REFERENCES: Final[dict[str, Draw]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SpeedErrors:
-    """Squared horizontal speed error, integrated over the measured time."""
-
-    square_m2_s: float = 0.0
-    time_s: float = 0.0
-
-    @property
-    def rmse_m_s(self) -> float:
-        """Root mean square; infinite before anything was measured."""
-        return math.sqrt(self.square_m2_s / self.time_s) if self.time_s > 0.0 else math.inf
+def _legs(duration_s: float) -> int:
+    return max(1, math.ceil(duration_s / STEP_S))
 
 
-def _direction(rng: np.random.Generator) -> tuple[float, float]:
-    angle = rng.uniform(0.0, 2.0 * math.pi)
-    return math.cos(angle), math.sin(angle)
+def _directions(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+    angle = rng.uniform(0.0, 2.0 * math.pi, n)
+    return np.cos(angle), np.sin(angle)
 
 
-def _judge(errors: SpeedErrors, moment: Moment) -> tuple[SpeedErrors, Outcome]:
-    if moment.since_release_s >= min(MEASURE_AFTER_S, 0.5 * moment.duration_s):
-        (vx, vy, _), (wx, wy, _) = moment.body.velocity_m_s, moment.goal.point.velocity_m_s
-        square = (vx - wx) ** 2 + (vy - wy) ** 2
-        errors = SpeedErrors(errors.square_m2_s + square * moment.dt_s, errors.time_s + moment.dt_s)
-    lost = out_of_bounds(moment.lowest_m, moment.highest_m) is not None or moment.upright < TUMBLE_COS
-    return errors, Outcome.LOST if lost else Outcome.FLYING
+def _course(reference: str, speed_m_s: float, flights: Flights, duration_s: float, rng: np.random.Generator) -> Course:
+    """The number of the reference, and its path."""
+    n, legs, names = len(flights), _legs(duration_s), list(REFERENCES)
+    kind = rng.integers(len(names), size=n) if reference == "any" else np.full(n, names.index(reference))
+    height, speed = flights.setpoint_height_m, speed_m_s * rng.uniform(0.75, 1.0, n)
+    rows = None
+    for number in np.unique(kind).tolist():
+        path = path_rows(REFERENCES[names[number]](rng, height, speed, duration_s), legs, n)
+        rows = path if rows is None else np.where(kind == number, path, rows)
+    assert rows is not None  # there is at least one flight
+    return np.concatenate([kind[None].astype(np.float64), rows])
 
 
-def _plan(reference: str, speed_m_s: float, flights: Flights, duration_s: float, rng: np.random.Generator) -> Plan:
-    name = str(rng.choice(list(REFERENCES))) if reference == "any" else reference
-    height, speed = float(flights.setpoint_height_m[0]), speed_m_s * rng.uniform(0.75, 1.0)
-    path = REFERENCES[name](rng, height, speed, duration_s)
-    return lambda t_s, body: reference_goal(path, t_s, body, name)
+def _goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
+    return path_goal(ops, path_of(course[1:]), t_s, body, course[0])
 
 
-def track_task(reference: str = "any", speed_m_s: float = 1.0) -> Task[SpeedErrors]:
+def _judge(ops: Ops, memory: Memory, moment: Moment[Any]) -> tuple[Memory, Any, Any]:
+    """What is remembered: squared horizontal speed error (m^2/s^2) times seconds, and seconds."""
+    (vx, vy, _), (wx, wy, _) = moment.body.velocity_m_s, moment.goal.point.velocity_m_s
+    begin_s = min(MEASURE_AFTER_S, 0.5 * moment.duration_s)
+    counted = exceeds(ops, moment.since_release_s, begin_s) * moment.dt_s
+    square = (vx - wx) * (vx - wx) + (vy - wy) * (vy - wy)
+    return (memory[0] + square * counted, memory[1] + counted), crashed(ops, moment), 0.0 * counted
+
+
+def speed_rmse_m_s(ops: Ops, memory: Memory) -> Any:
+    """Root mean square of the horizontal speed error; infinite before anything was measured."""
+    square, time_s = memory
+    return ops.select(time_s, 0.0, ops.sqrt(square / ops.maximum(time_s, 1e-9)), math.inf)
+
+
+def track_task(reference: str = "any", speed_m_s: float = 1.0) -> Task:
     """reference: a name in `REFERENCES`, or "any" for one drawn each flight; speed_m_s: the fastest that is drawn.
 
     Raises `ConfigError`.
@@ -123,17 +138,27 @@ def track_task(reference: str = "any", speed_m_s: float = 1.0) -> Task[SpeedErro
         conditions=Conditions(),
         duration_s=15.0,
         launch=from_hand,
-        plan=partial(_plan, reference, speed_m_s),
-        reward_per_s=lambda moment: following_reward_per_s(moment.body, moment.goal.point),
-        begin=SpeedErrors(),
+        course=partial(_course, reference, speed_m_s),
+        goal=_goal,
+        reward_per_s=lambda ops, moment: following_reward_per_s(ops, moment.body, moment.goal.point),
+        begin=(0.0, 0.0),
         judge=_judge,
-        succeeded=lambda errors: errors.rmse_m_s <= SPEED_RMSE_LIMIT_M_S,
-        describe=lambda errors, moment: {"reference": moment.goal.phase, "speed_rmse_m_s": errors.rmse_m_s},
+        succeeded=lambda ops, memory: 1.0 - exceeds(ops, speed_rmse_m_s(ops, memory), SPEED_RMSE_LIMIT_M_S),
+        describe=lambda ops, memory, moment: {"speed_rmse_m_s": speed_rmse_m_s(ops, memory)},
+        phases=tuple(REFERENCES),
+        phase_name="reference",
     )
 
 
-class TrackEnv(QuadEnv[SpeedErrors]):
+class TrackEnv(QuadEnv):
     """Terminated as in Hover. Options: those of `track_task` and `QuadEnv`; `info` adds reference, speed_rmse_m_s."""
 
     def __init__(self, *, reference: str = "any", speed_m_s: float = 1.0, **options: Any) -> None:
         super().__init__(track_task(reference, speed_m_s), **options)
+
+
+class TrackVectorEnv(BatchedQuadEnv):
+    """Many drones at once. Options: those of `track_task` and `BatchedQuadEnv`."""
+
+    def __init__(self, num_envs: int = 1, *, reference: str = "any", speed_m_s: float = 1.0, **options: Any) -> None:
+        super().__init__(track_task(reference, speed_m_s), num_envs, **options)

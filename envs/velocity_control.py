@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from envs.physics import Body
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.geometry import Matrix3, to_body
 from liquid_pilot.messages import Floats3
 from liquid_pilot.observation import GRAVITY_M_S2
-from liquid_pilot.ops import FLOAT_OPS, clip
+from liquid_pilot.ops import Ops, S, Vec3, clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +35,36 @@ LEAST_LIFT_M_S2: Final = 0.3 * GRAVITY_M_S2  # a lean is chosen as if it carried
 
 
 def velocity_command(
+    ops: Ops,
     gains: VelocityGains,
     limits: CommandLimits,
-    body: Body[float],
-    matrix: Matrix3[float],
-    wanted: tuple[Floats3, float],
-    integral_m_s2: Floats3,
-    dt_s: float,
-) -> tuple[tuple[float, Floats3], Floats3]:
+    body: Body[S],
+    matrix: Matrix3[S],
+    wanted: tuple[Vec3[S], S],
+    integral_m_s2: Vec3[S],
+    dt_s: Any,
+) -> tuple[tuple[S, Vec3[S]], Vec3[S]]:
     """((thrust_m_s2, rates_rad_s), integral_m_s2 after dt). wanted: velocity in the world and yaw rate."""
-    error = [goal - found for goal, found in zip(wanted[0], body.velocity_m_s, strict=True)]
-    summed, ask = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+    summed, ask = list[Any](), list[Any]()
     for i in range(3):
-        step = _within(error[i], gains.integrated_error_m_s) * gains.integral_per_s2[i] * dt_s
-        summed[i] = _within(integral_m_s2[i] + step, gains.integral_limit_m_s2[i])
-        ask[i] = gains.velocity_per_s[i] * error[i] + summed[i]
+        error: Any = wanted[0][i] - body.velocity_m_s[i]
+        step = _within(ops, error, gains.integrated_error_m_s) * gains.integral_per_s2[i] * dt_s
+        summed.append(_within(ops, integral_m_s2[i] + step, gains.integral_limit_m_s2[i]))
+        ask.append(gains.velocity_per_s[i] * error + summed[i])
     up = GRAVITY_M_S2 + ask[2]
-    lift = max(up, LEAST_LIFT_M_S2)
-    share = min(1.0, lift * math.tan(math.radians(gains.tilt_limit_deg)) / max(math.hypot(ask[0], ask[1]), 1e-9))
+    lift = ops.maximum(up, LEAST_LIFT_M_S2)
+    most = lift * math.tan(math.radians(gains.tilt_limit_deg))
+    share = ops.minimum(most / ops.maximum(ops.sqrt(ask[0] * ask[0] + ask[1] * ask[1]), 1e-9), 1.0)
     ax, ay = ask[0] * share, ask[1] * share
     low, high = limits.thrust_m_s2
-    thrust = clip(FLOAT_OPS, to_body(matrix, (ax, ay, up))[2], low, high)
+    thrust = clip(ops, to_body(matrix, (ax, ay, up))[2], low, high)
     x, y, z = to_body(matrix, (ax, ay, lift))
-    across = math.hypot(x, y)
-    gain = gains.attitude_per_s * math.atan2(across, z) / max(across, 1e-9)
+    # twice the tangent of half the angle to go, which is the angle where it is small
+    gain = 2.0 * gains.attitude_per_s / ops.maximum(ops.sqrt(x * x + y * y + z * z) + z, 1e-3)
     wx, wy, wz = limits.rates_rad_s
-    rates = (_within(-y * gain, wx), _within(x * gain, wy), _within(wanted[1], wz))
+    rates = (_within(ops, -y * gain, wx), _within(ops, x * gain, wy), _within(ops, wanted[1], wz))
     return (thrust, rates), (summed[0], summed[1], summed[2])
 
 
-def _within(value: float, limit: float) -> float:
-    return min(max(value, -limit), limit)
+def _within(ops: Ops, value: Any, limit: float) -> Any:
+    return clip(ops, value, -limit, limit)

@@ -28,7 +28,7 @@ from envs.compiled.state import (
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY
 from envs.fault_effects import LOAD_ROW, Disturbance, disturbed, flow_spike, range_spike
-from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
+from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate, lag_motors
 from envs.sensors import (
     DEFAULT_SENSORS,
     SensorModels,
@@ -74,12 +74,17 @@ class EventCost:
 
 @dataclass(frozen=True, slots=True)
 class WorldModel:
-    """What is compiled in; all else is set at run time."""
+    """What is compiled in; all else is set at run time.
+
+    sensors: at first; a rollout compiles those of its conditions where they differ. motors: the four numbers of a
+    command are motor speeds, fractions of full, which pass the rate loop by.
+    """
 
     airframe: Airframe
     limits: CommandLimits
     cost: EventCost
-    sensors: SensorModels = DEFAULT_SENSORS  # at first; a rollout compiles those of its conditions where they differ
+    sensors: SensorModels = DEFAULT_SENSORS
+    motors: bool = False
 
 
 def named(constants: Scalars) -> dict[str, Any]:
@@ -179,8 +184,12 @@ def _substep(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     """Rate loop, motors, forces, rigid body over h, and the flow (rad) seen meanwhile."""
     body, actuators = _machine(a["body"])
     (h, h_moving), params = a["h_both"], _params(a["constants"], _biases(a["drift"])[0])
-    command = (a["command"][0], tuple(a["command"][1:]))
-    actuators = actuate(ops, model.airframe, params, actuators, command, body.rates_rad_s, h_moving)
+    if model.motors:
+        speed = lag_motors(ops, params, actuators.motor_speed, tuple(a["command"]), h_moving)
+        actuators = Actuators(speed, actuators.loop)
+    else:
+        command = (a["command"][0], tuple(a["command"][1:]))
+        actuators = actuate(ops, model.airframe, params, actuators, command, body.rates_rad_s, h_moving)
     matrix = rotation_matrix(body.attitude_wxyz)
     force = forces(ops, model.airframe, params, body, matrix, actuators.motor_speed, tuple(a["wind"]))
     linear, angular = accelerations(model.airframe, params, body, matrix, force)

@@ -22,7 +22,7 @@ class Tracker(Protocol):
         """Mean delay from a wanted acceleration to the drone's, without latencies of the commands."""
         ...
 
-    def track(self, t_s: float, body: Body[float], point: ReferencePoint, yaw_rate_rad_s: float = 0.0) -> Command:
+    def track(self, t_s: float, body: Body[float], point: ReferencePoint[float], yaw_rate_rad_s: float = 0.0) -> Command:
         """The command towards the point, for the state at t_s."""
         ...
 
@@ -74,7 +74,7 @@ def drag_per_s(airframe: Airframe) -> Floats3:
     return across, across, airframe.drag_coefficient_z * air
 
 
-def setpoint_point(setpoint: Setpoint, body: Body[float], matrix: Matrix3[float]) -> ReferencePoint:
+def setpoint_point(setpoint: Setpoint, body: Body[float], matrix: Matrix3[float]) -> ReferencePoint[float]:
     """A set-point as the point that moves with the drone: no error across, velocity turned by the heading.
 
     matrix: rotation of the body's attitude. The velocity turns with the commanded yaw rate, which accelerates it.

@@ -65,7 +65,7 @@ class GeometricController:
         point = setpoint_point(setpoint, body, rotation_matrix(body.attitude_wxyz))
         return self.track(t_s, body, point, setpoint.yaw_rate_rad_s)
 
-    def track(self, t_s: float, body: Body[float], point: ReferencePoint, yaw_rate_rad_s: float = 0.0) -> Command:
+    def track(self, t_s: float, body: Body[float], point: ReferencePoint[float], yaw_rate_rad_s: float = 0.0) -> Command:
         """The command towards a point of a path, for the true state at t_s; its acceleration is fed forward."""
         dt = 0.0 if self._newest_s is None else max(0.0, t_s - self._newest_s)
         self._newest_s = t_s
@@ -77,7 +77,7 @@ class GeometricController:
         thrust = min(max(wanted[2], low, 0.25 * GRAVITY_M_S2), high)
         return Command(t_s, thrust, self._rates(wanted, yaw_rate_rad_s))
 
-    def _acceleration(self, body: Body[float], point: ReferencePoint, dt_s: float) -> Floats3:
+    def _acceleration(self, body: Body[float], point: ReferencePoint[float], dt_s: float) -> Floats3:
         """Wanted acceleration (world, gravity not included)."""
         g, step = self.gains, self.gains.velocity_integral_per_s2 * dt_s
         ahead, faster = (

@@ -114,7 +114,7 @@ class PidController:
         point = setpoint_point(setpoint, body, rotation_matrix(body.attitude_wxyz))
         return self.track(t_s, body, point, setpoint.yaw_rate_rad_s)
 
-    def track(self, t_s: float, body: Body[float], point: ReferencePoint, yaw_rate_rad_s: float = 0.0) -> Command:
+    def track(self, t_s: float, body: Body[float], point: ReferencePoint[float], yaw_rate_rad_s: float = 0.0) -> Command:
         """The command towards a point of a path, for the state at t_s; its acceleration is fed forward."""
         g = self.gains
         roll, pitch, yaw = _euler(body.attitude_wxyz)
@@ -132,7 +132,7 @@ class PidController:
         thrust = min(max(up / max(upright, math.cos(g.tilt_limit_rad)), low, 0.25 * GRAVITY_M_S2), high)
         return Command(t_s, thrust, self._body_rates(roll, pitch, (roll_rate, pitch_rate, yaw_rate)))
 
-    def _acceleration(self, body: Body[float], point: ReferencePoint, dt_s: float) -> Floats3:
+    def _acceleration(self, body: Body[float], point: ReferencePoint[float], dt_s: float) -> Floats3:
         """Wanted acceleration (world, gravity not included) of the position and velocity loops."""
         g, wanted = self.gains, [0.0, 0.0, 0.0]
         for i in range(3):

@@ -17,17 +17,12 @@ import torch
 from envs.airframe import Airframe
 from envs.batched_quad import BatchedQuad
 from envs.batched_state import BatchedState, vec3
-from envs.compiled.engine import CompiledRollout
-from envs.compiled.job import Draw, Lanes, NetworkSource, Objective
-from envs.compiled.state import RolloutState
+from envs.compiled.relay import RelayWorld
 from envs.compiled.tracer import flatten
-from envs.compiled.world import WorldModel
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import Flights, draw_flights
 from envs.physics import Actuators
 from envs.pybullet_quad import PyBulletQuad, flight_params
-from liquid_pilot.command import CommandLimits
-from policies.compiled_trainer import HOVER_COST
 from policies.flat_state import pack
 
 Array = npt.NDArray[np.float64]
@@ -49,25 +44,6 @@ QUIET: Final = Conditions(
     launch_speed_m_s=(0.0, 0.0),
     launch_rate_rad_s=(0.0, 0.0),
 )
-_AS_IT_IS: Final = CommandLimits((-1.0, 1.0), (1.0, 1.0, 1.0))  # an action is the command itself
-# A network whose action is its state, which it keeps: commands come in from outside.
-_RELAY: Final = """
-enum { NET_UNITS = 4, NET_OUTPUTS = 4, NET_WEIGHTS = 1, NET_TAPE = 1, NET_DELTA = 1, NET_BLOCK = 1 };
-static void net_step(const LP_REAL *w, const V *x, const V *h, V dt_s, V *tape, V *h_next, V *action) {
-    (void)w, (void)x, (void)dt_s, (void)tape;
-    for (int i = 0; i < NET_UNITS; ++i) h_next[i] = action[i] = h[i];
-}
-static void net_vjp(
-    const LP_REAL *w, const V *tape, V dt_s, const V *bar_h_next, const V *bar_action, V *delta, V *bar_x, V *bar_h
-) {
-    (void)w, (void)tape, (void)dt_s, (void)delta, (void)bar_x;
-    for (int i = 0; i < NET_UNITS; ++i) bar_h[i] = bar_h_next[i] + bar_action[i];
-}
-static void net_gradient(int count, const V *const *tapes, const V *delta, V *gradient) {
-    (void)count, (void)tapes, (void)delta, (void)gradient;
-}
-"""
-RELAY: Final = NetworkSource(_RELAY, 4, 4, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,26 +164,10 @@ def fly_torch(experiment: Experiment) -> Trajectory:
     return trajectory(rows)
 
 
-def relay_rollout(airframe: Airframe) -> CompiledRollout:
-    """The compiled world with a network that hands on the commands given as its state."""
-    return CompiledRollout(WorldModel(airframe, _AS_IT_IS, HOVER_COST), RELAY)
-
-
-def relay_step(
-    rollout: CompiledRollout, world: RolloutState, command: Array, conditions: Conditions, seed: int = 0
-) -> RolloutState:
-    """One control step of `CONTROL_S` of a `relay_rollout` under commands (4, B)."""
-    h = command.astype(rollout.dtype)
-    dt_s = np.full((1, len(world)), CONTROL_S)
-    idle = Objective((0.0,) * rollout.model.cost.weights)
-    weights = np.zeros(1, rollout.dtype)
-    lanes = Lanes(world, h, h)
-    return rollout.run(lanes, weights, Draw(dt_s, seed=seed), conditions, idle, gradients=False).lanes.world
-
-
 def fly_compiled(experiment: Experiment) -> Trajectory:
     """All drones at once in the compiled engine, in float32 as in training. Raises `NativeUnavailable`."""
-    rollout = relay_rollout(experiment.airframe)
+    relay = RelayWorld(experiment.airframe)
+    dt_s = np.full(len(experiment.flights), CONTROL_S)
     world = pack(_launched(_world(experiment), experiment))
 
     def row() -> Any:
@@ -215,6 +175,6 @@ def fly_compiled(experiment: Experiment) -> Trajectory:
 
     rows = [row()]
     for command in experiment.commands:
-        world = relay_step(rollout, world, command, QUIET)
+        world = relay.step(world, command, QUIET, dt_s, 0)
         rows.append(row())
     return trajectory(rows)

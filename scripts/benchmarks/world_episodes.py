@@ -15,11 +15,11 @@ import torch
 import envs  # noqa: F401  # registers Hover-v0
 from envs.airframe import Airframe
 from envs.batched_quad import BatchedQuad
-from envs.compiled.state import reset
+from envs.compiled.relay import RelayWorld
 from envs.conditions import Conditions
 from envs.flights import draw_flights
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
-from scripts.benchmarks.world_engines import CONTROL_S, relay_rollout, relay_step
+from scripts.benchmarks.world_engines import CONTROL_S
 
 STEADY: Final = Conditions(imu_jitter=0.0)  # everything else as training draws it: wind, losses, latencies, launches
 SECONDS: Final = 3.0  # of a batched episode, the hold in the hand included
@@ -86,16 +86,16 @@ def _twice(
 
 def compiled_episodes(airframe: Airframe, episodes: int, seed: int, tick: Tick) -> Endurance:
     """The compiled engine; a new random action every control step."""
-    rollout = relay_rollout(airframe)
+    relay = RelayWorld(airframe)
 
     def fly(part: int, drones: int) -> tuple[np.ndarray, int]:
         rng = np.random.default_rng([seed, part])
-        world = reset(airframe, draw_flights(airframe, STEADY, drones, rng), rng)
+        world, dt_s = relay.reset(draw_flights(airframe, STEADY, drones, rng), rng), np.full(drones, CONTROL_S)
         steps = round(SECONDS / CONTROL_S)
         for step in range(steps):
             a, b, c, d = rng.uniform(-1.0, 1.0, (4, drones))
             command: tuple[Any, Any] = from_action(DEFAULT_LIMITS, (a, b, c, d))
-            world = relay_step(rollout, world, np.stack([command[0], *command[1]]), STEADY, seed=step)
+            world = relay.step(world, np.stack([command[0], *command[1]]), STEADY, dt_s, step)
         return np.ascontiguousarray(world.values.T), steps * drones
 
     return _twice("compiled engine", episodes, fly, tick, one=False)

@@ -23,7 +23,7 @@ def motion(info: dict[str, Any]) -> Body[float]:
 
 
 def flown(
-    env: QuadEnv[Any], seed: int, override: Override = lambda info: None, setpoint: Setpoint | None = None
+    env: QuadEnv, seed: int, override: Override = lambda info: None, setpoint: Setpoint | None = None
 ) -> list[tuple[float, bool, bool, dict[str, Any]]]:
     """Every step of an episode of actions "ctbr": (reward, terminated, truncated, info)."""
     _, info = env.reset(seed=seed)

@@ -18,18 +18,19 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 import envs
 from envs.actions import ACTION_MODES, VELOCITY_LIMITS_M_S, YAW_RATE_LIMIT_RAD_S
 from envs.airframe import load_airframe
-from envs.physics import nominal_params
+from envs.physics import Body, nominal_params
 from envs.pybullet_quad import PyBulletQuad
-from envs.quad_env import CRASH_REWARD, OBS_DIMS, QuadEnv
+from envs.quad_env import CRASH_REWARD, OBS_MODES, QuadEnv
 from envs.state_observation import STATE_DIM, STATE_FIELDS, STATE_SLICES
-from envs.task import heading_rad, turned
+from envs.task import heading, turned
 from liquid_pilot.errors import ConfigError, SimulationError
+from liquid_pilot.ops import FLOAT_OPS
 from tests.world.flown import motion
 
 assert envs.__doc__  # imported for its registration
 
 IDS = [f"liquid_pilot/{name}-v0" for name in ("Hover", "Track", "Mission")]
-WAYS = list(product(IDS, OBS_DIMS, ACTION_MODES))
+WAYS = list(product(IDS, OBS_MODES, ACTION_MODES))
 CALM: dict[str, Any] = {
     "tilt_deg": (0.0, 0.0),
     "launch_speed_m_s": (0.0, 0.0),
@@ -41,7 +42,7 @@ CALM: dict[str, Any] = {
 }
 
 
-def made(name: str, **options: Any) -> QuadEnv[Any]:
+def made(name: str, **options: Any) -> QuadEnv:
     env = gymnasium.make(name, disable_env_checker=True, **options).unwrapped
     assert isinstance(env, QuadEnv)
     return env
@@ -49,6 +50,11 @@ def made(name: str, **options: Any) -> QuadEnv[Any]:
 
 def maker(name: str, **options: Any) -> Any:
     return lambda: made(name, **options)
+
+
+def yaw_rad(body: Body[float]) -> float:
+    c, s = heading(FLOAT_OPS, body)
+    return math.atan2(s, c)
 
 
 def clients() -> int:
@@ -65,25 +71,26 @@ def test_both_checks_pass(name: str, obs: str, action: str) -> None:
     env.close()
 
 
-def episode(env: QuadEnv[Any], seed: int) -> list[Any]:
+def episode(env: QuadEnv, seed: int) -> list[Any]:
     rng = np.random.default_rng(seed)
     observation, info = env.reset(seed=seed)
     rows: list[Any] = []
     over = False
     while not over:
-        assert observation.dtype == np.float32 and np.isfinite(observation).all()
+        parts = list(observation.values()) if isinstance(observation, dict) else [observation]
+        assert all(part.dtype == np.float32 and np.isfinite(part).all() for part in parts)
         action = rng.uniform(-1.2, 1.2, 4).astype(np.float32)
         observation, reward, terminated, truncated, info = env.step(action)
         over = terminated or truncated
         assert math.isfinite(reward) and ("success" in info) is over
-        rows.append((observation.tobytes(), reward, terminated, truncated, repr(info)))
+        rows.append(([part.tobytes() for part in parts], reward, terminated, truncated, repr(info)))
     return rows
 
 
 @pytest.mark.parametrize("name", IDS)
 def test_random_actions_give_numbers_and_the_same_seed_the_same_bits(name: str) -> None:
     """Seventy episodes a task; a used environment, beside others that fly, repeats what a fresh one did."""
-    ways = list(product(OBS_DIMS, ACTION_MODES))
+    ways = list(product(OBS_MODES, ACTION_MODES))
     options: dict[str, Any] = {"duration_s": 0.5, "hold_s": 0.05, "imu_hz": (20.0, 200.0), "imu_mixed": True}
     worlds = {way: made(name, obs=way[0], action=way[1], **options) for way in ways}
     runs = [(ways[i % len(ways)], seed) for i, seed in enumerate(range(35))]
@@ -187,11 +194,12 @@ def test_the_state_is_the_truth_by_the_declared_layout() -> None:
     observation, info = env.reset(seed=2)
     for _ in range(30):
         observation, *_, info = env.step(np.array([0.2, 0.3, -0.2, 0.5], dtype=np.float32))
+    assert not isinstance(observation, dict)
     field = {name: observation[where].astype(float) for name, where in STATE_SLICES.items()}
     rotation = field["rotation"].reshape(3, 3)
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
     body = motion(info)
-    assert math.atan2(rotation[1, 0], rotation[0, 0]) == pytest.approx(heading_rad(body), abs=1e-6)
+    assert math.atan2(rotation[1, 0], rotation[0, 0]) == pytest.approx(yaw_rad(body), abs=1e-6)
     np.testing.assert_allclose(field["rates_rad_s"] * 3.0, body.rates_rad_s, atol=1e-5)
     np.testing.assert_allclose(field["velocity_m_s"], body.velocity_m_s, atol=1e-6)
     assert field["height_m"][0] == pytest.approx(body.position_m[2])
@@ -243,7 +251,8 @@ def test_velocities_are_reached(airframe: str, action: tuple[float, ...]) -> Non
         *_, terminated, _, info = env.step(action_now)
         assert not terminated
     body = motion(info)
-    across = turned((body.velocity_m_s[0], body.velocity_m_s[1]), -heading_rad(body))
+    c, s = heading(FLOAT_OPS, body)
+    across = turned((body.velocity_m_s[0], body.velocity_m_s[1]), (c, -s))
     found = (*across, body.velocity_m_s[2], body.rates_rad_s[2])
     wanted = [a * s for a, s in zip(action, (*VELOCITY_LIMITS_M_S, YAW_RATE_LIMIT_RAD_S), strict=True)]
     assert found == pytest.approx(wanted, abs=0.25)
@@ -251,14 +260,14 @@ def test_velocities_are_reached(airframe: str, action: tuple[float, ...]) -> Non
 
 
 @pytest.fixture(name="speedy")
-def motor_env() -> Iterator[QuadEnv[Any]]:
+def motor_env() -> Iterator[QuadEnv]:
     env = made(IDS[1], obs="state", action="rpm")
     yield env
     env.close()
 
 
 @pytest.mark.parametrize("bad", [np.zeros(3), np.zeros((1, 4)), [math.nan, 0, 0, 0], ["a"] * 4, None, 1.0])
-def test_bad_actions_are_refused_by_their_meaning(speedy: QuadEnv[Any], bad: Any) -> None:
+def test_bad_actions_are_refused_by_their_meaning(speedy: QuadEnv, bad: Any) -> None:
     with pytest.raises(SimulationError, match=r"reset\(\)"):
         speedy.step(np.zeros(4, dtype=np.float32))
     speedy.reset(seed=0)
@@ -269,7 +278,7 @@ def test_bad_actions_are_refused_by_their_meaning(speedy: QuadEnv[Any], bad: Any
     speedy.step(np.zeros(4, dtype=np.float32))
 
 
-def test_motor_speeds_beyond_the_motors_are_refused(speedy: QuadEnv[Any]) -> None:
+def test_motor_speeds_beyond_the_motors_are_refused(speedy: QuadEnv) -> None:
     speedy.reset(seed=0)
     assert speedy._launch is not None
     for bad in (1.1, -0.1, math.nan):
@@ -281,7 +290,7 @@ def test_motor_speeds_beyond_the_motors_are_refused(speedy: QuadEnv[Any]) -> Non
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"obs": "pixels"}, "unknown obs 'pixels'; choose one of: sensors, state"),
+        ({"obs": "pixels"}, "unknown obs 'pixels'; choose one of: both, sensors, state"),
         ({"obs": ["state"]}, "unknown obs"),
         ({"action": "pwm"}, "unknown action 'pwm'; choose one of: ctbr, rpm, velocity"),
         ({"action": None}, "unknown action"),

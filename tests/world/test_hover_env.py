@@ -14,14 +14,17 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs
+from envs.actions import read_action
 from envs.conditions import Conditions
 from envs.faults import Fault
-from envs.hover import CRASH_REWARD, HoverEnv, hover_reward_per_s, read_action
+from envs.hover import HOVER, HoverEnv
 from envs.physics import Body
+from envs.quad_env import CRASH_REWARD
+from envs.task import following_reward_per_s
 from liquid_pilot.command import DEFAULT_LIMITS, to_action
 from liquid_pilot.errors import ConfigError, SimulationError
-from liquid_pilot.messages import Setpoint
 from liquid_pilot.observation import OBS_DIM, OBS_SLICES
+from liquid_pilot.ops import FLOAT_OPS
 from policies.experts.geometric import GeometricController
 
 assert envs.__doc__  # imported for its registration
@@ -143,11 +146,15 @@ def test_an_expert_succeeds_and_earns_alike_at_any_rate(imu_hz: float) -> None:
 
 
 def test_the_reward_is_highest_at_rest_at_the_height() -> None:
-    setpoint = Setpoint(0.0, (0.0, 0.0), 1.0, 0.0)
     level, zero = (1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
-    assert hover_reward_per_s(Body((5.0, 5.0, 1.0), zero, level, zero), setpoint) == 1.0
-    assert hover_reward_per_s(Body((0.0, 0.0, 1.2), (0.0, 0.3, 0.0), level, zero), setpoint) == pytest.approx(0.5)
-    assert hover_reward_per_s(Body((0.0, 0.0, 9.0), zero, level, zero), setpoint) == -1.0
+
+    def reward(body: Body[float]) -> float:
+        goal = HOVER.goal(FLOAT_OPS, (0.0, 0.0, 1.0, 0.0), 0.0, body)
+        return following_reward_per_s(FLOAT_OPS, body, goal.point)
+
+    assert reward(Body((5.0, 5.0, 1.0), zero, level, zero)) == 1.0
+    assert reward(Body((0.0, 0.0, 1.2), (0.0, 0.3, 0.0), level, zero)) == pytest.approx(0.5)
+    assert reward(Body((0.0, 0.0, 9.0), zero, level, zero)) == -1.0
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from envs.physics import Body
+from envs.references import flown as flown_path
+from envs.references import path_of, path_rows
 from envs.state_observation import STATE_SLICES
-from envs.task import heading_rad, reference_goal, turned
+from envs.task import heading, path_goal, turned
 from envs.track import REFERENCES, SPEED_RMSE_LIMIT_M_S, TrackEnv, track_task
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.messages import Setpoint
+from liquid_pilot.ops import FLOAT_OPS
 from tests.world.flown import flown, motion
 
 
@@ -53,8 +56,9 @@ def test_the_reported_error_is_that_of_the_motion_over_time(imu_hz: float) -> No
 
 @pytest.mark.parametrize("reference", list(REFERENCES))
 def test_no_reference_is_faster_than_asked_for(reference: str) -> None:
-    for seed in range(5):
-        path = REFERENCES[reference](np.random.default_rng(seed), 1.2, 0.8, 12.0)
+    drawn = REFERENCES[reference](np.random.default_rng(0), np.full(5, 1.2), np.full(5, 0.8), 12.0)
+    for rows in path_rows(drawn, 4, 5).T.tolist():
+        path = flown_path(path_of(rows))
         points = [path(t) for t in np.arange(0.0, 12.0, 0.05)]
         assert max(math.hypot(*p.velocity_m_s) for p in points) <= 0.8 + 1e-9
         assert max(math.hypot(*p.velocity_m_s) for p in points) > 0.6
@@ -63,13 +67,14 @@ def test_no_reference_is_faster_than_asked_for(reference: str) -> None:
 
 
 def test_the_setpoint_is_the_velocity_of_the_path_in_the_frame_of_the_heading() -> None:
-    path = REFERENCES["sinusoid"](np.random.default_rng(1), 1.0, 1.0, 10.0)
+    drawn = REFERENCES["sinusoid"](np.random.default_rng(1), np.ones(1), np.ones(1), 10.0)
+    path = path_of(path_rows(drawn, 0, 1)[:, 0].tolist())
     yaw = 0.7
     body = Body((0.0, 0.0, 1.0), (0.0, 0.0, 0.0), (math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)), (0.0, 0.0, 0.0))
-    goal = reference_goal(path, 3.0, body)
-    assert heading_rad(body) == pytest.approx(yaw)
-    assert turned(goal.setpoint.velocity_m_s, yaw) == pytest.approx(goal.point.velocity_m_s[:2])
-    assert goal.setpoint.height_m == goal.point.position_m[2]
+    goal = path_goal(FLOAT_OPS, path, 3.0, body)
+    assert heading(FLOAT_OPS, body) == pytest.approx((math.cos(yaw), math.sin(yaw)))
+    assert turned(goal.velocity_m_s, (math.cos(yaw), math.sin(yaw))) == pytest.approx(goal.point.velocity_m_s[:2])
+    assert goal.height_m == goal.point.position_m[2]
 
 
 def test_the_state_observation_shows_offset_and_velocity_of_the_target() -> None:
