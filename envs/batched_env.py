@@ -44,7 +44,7 @@ from liquid_pilot.ops import NUMPY_OPS
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Float32: TypeAlias = npt.NDArray[np.float32]
-Observation: TypeAlias = "Float32 | dict[str, Float32]"
+Observation: TypeAlias = Any  # (N, width) float32; a dictionary of two such with obs="both"
 
 SPARE_SHARE: Final = 4  # flights drawn ahead: one for so many drones, and at least LEAST_SPARE
 LEAST_SPARE: Final = 64
@@ -235,4 +235,4 @@ def _tables(observation: Observation) -> list[Float32]:
 def _copied(observation: Observation) -> Observation:
     if isinstance(observation, dict):
         return {name: rows.copy() for name, rows in observation.items()}
-    return np.array(observation)
+    return observation.copy()

@@ -29,7 +29,7 @@ from liquid_pilot.messages import SensorMessage, Setpoint
 from liquid_pilot.observation import OBS_DIM, assemble
 from liquid_pilot.ops import FLOAT_OPS
 
-Observation: TypeAlias = "npt.NDArray[np.float32] | dict[str, npt.NDArray[np.float32]]"
+Observation: TypeAlias = Any  # (width,) float32; a dictionary of two such with obs="both"
 Action: TypeAlias = npt.NDArray[np.float32]
 
 OBS_BOUND: Final = 1000.0  # wider than any scaled reading

@@ -22,7 +22,9 @@ class Tracker(Protocol):
         """Mean delay from a wanted acceleration to the drone's, without latencies of the commands."""
         ...
 
-    def track(self, t_s: float, body: Body[float], point: ReferencePoint[float], yaw_rate_rad_s: float = 0.0) -> Command:
+    def track(
+        self, t_s: float, body: Body[float], point: ReferencePoint[float], yaw_rate_rad_s: float = 0.0
+    ) -> Command:
         """The command towards the point, for the state at t_s."""
         ...
 

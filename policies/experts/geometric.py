@@ -65,7 +65,9 @@ class GeometricController:
         point = setpoint_point(setpoint, body, rotation_matrix(body.attitude_wxyz))
         return self.track(t_s, body, point, setpoint.yaw_rate_rad_s)
 
-    def track(self, t_s: float, body: Body[float], point: ReferencePoint[float], yaw_rate_rad_s: float = 0.0) -> Command:
+    def track(
+        self, t_s: float, body: Body[float], point: ReferencePoint[float], yaw_rate_rad_s: float = 0.0
+    ) -> Command:
         """The command towards a point of a path, for the true state at t_s; its acceleration is fed forward."""
         dt = 0.0 if self._newest_s is None else max(0.0, t_s - self._newest_s)
         self._newest_s = t_s

@@ -114,7 +114,9 @@ class PidController:
         point = setpoint_point(setpoint, body, rotation_matrix(body.attitude_wxyz))
         return self.track(t_s, body, point, setpoint.yaw_rate_rad_s)
 
-    def track(self, t_s: float, body: Body[float], point: ReferencePoint[float], yaw_rate_rad_s: float = 0.0) -> Command:
+    def track(
+        self, t_s: float, body: Body[float], point: ReferencePoint[float], yaw_rate_rad_s: float = 0.0
+    ) -> Command:
         """The command towards a point of a path, for the state at t_s; its acceleration is fed forward."""
         g = self.gains
         roll, pitch, yaw = _euler(body.attitude_wxyz)

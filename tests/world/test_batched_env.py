@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode
 import envs
 from envs.actions import ACTION_MODES, VELOCITY_LIMITS_M_S
 from envs.batched_env import BatchedQuadEnv
+from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import Conditions
 from envs.physics import Body
 from envs.quad_env import CRASH_REWARD, DONE_REWARD, OBS_DIMS, OBS_MODES, QuadEnv
@@ -119,10 +120,13 @@ def expert_actions(env: BatchedQuadEnv, pilots: list[GeometricController]) -> An
     moment, rows = env.moment, []
     body, goal = moment.body, moment.goal
     for i, pilot in enumerate(pilots):
-        parts = (body.position_m, body.velocity_m_s, body.attitude_wxyz, body.rates_rad_s)
-        mine: Body[Any] = Body(*(tuple(float(x[i]) for x in part) for part in parts))
+        mine: Body[Any] = unflatten(body, [float(x[i]) for x in flatten(body)])
         vx, vy = (float(np.broadcast_to(v, len(pilots))[i]) for v in goal.velocity_m_s)
-        command = pilot.command(0.0, mine, Setpoint(0.0, (vx, vy), float(goal.height_m[i]), 0.0))
+        if moment.since_release_s[i] < 0.0:
+            pilot.reset()
+        command = pilot.command(
+            max(0.0, float(moment.since_release_s[i])), mine, Setpoint(0.0, (vx, vy), float(goal.height_m[i]), 0.0)
+        )
         action = np.clip(to_action(DEFAULT_LIMITS, command.thrust_m_s2, command.rates_rad_s), -1.0, 1.0)
         lands = env.task.phases[-1:] == ("land",) and goal.phase[i] > 2.5 and mine.position_m[2] < 0.025
         rows.append((-1.0, 0.0, 0.0, 0.0) if lands else action)

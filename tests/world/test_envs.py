@@ -194,7 +194,6 @@ def test_the_state_is_the_truth_by_the_declared_layout() -> None:
     observation, info = env.reset(seed=2)
     for _ in range(30):
         observation, *_, info = env.step(np.array([0.2, 0.3, -0.2, 0.5], dtype=np.float32))
-    assert not isinstance(observation, dict)
     field = {name: observation[where].astype(float) for name, where in STATE_SLICES.items()}
     rotation = field["rotation"].reshape(3, 3)
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)

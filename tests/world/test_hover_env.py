@@ -150,7 +150,7 @@ def test_the_reward_is_highest_at_rest_at_the_height() -> None:
 
     def reward(body: Body[float]) -> float:
         goal = HOVER.goal(FLOAT_OPS, (0.0, 0.0, 1.0, 0.0), 0.0, body)
-        return following_reward_per_s(FLOAT_OPS, body, goal.point)
+        return float(following_reward_per_s(FLOAT_OPS, body, goal.point))
 
     assert reward(Body((5.0, 5.0, 1.0), zero, level, zero)) == 1.0
     assert reward(Body((0.0, 0.0, 1.2), (0.0, 0.3, 0.0), level, zero)) == pytest.approx(0.5)
