@@ -59,6 +59,7 @@ HOVER: Final = Task(
     judge=_judge,
     succeeded=lambda ops, memory: 1.0 - memory[0],
     describe=lambda ops, memory, moment: {},
+    unmet="tilt",
 )
 
 

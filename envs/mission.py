@@ -116,6 +116,7 @@ MISSION: Final = Task(
     judge=_judge,
     succeeded=lambda ops, memory: 0.0,  # up in the air when the time is up is no landing
     describe=lambda ops, memory, moment: {"touchdown_m_s": moment.touchdown_m_s},
+    unmet="not landed",
     phases=PHASES,
 )
 

@@ -21,11 +21,12 @@ from envs.flights import draw_flights
 from envs.launch import HandLaunch
 from envs.pybullet_quad import PyBulletQuad
 from envs.state_observation import STATE_DIM, assemble_state
-from envs.task import Course, Memory, Moment, Outcome, Task
+from envs.task import Moment, Task
+from envs.task_flight import SUCCESS, TaskFlight
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
 from liquid_pilot.fusion import SensorMemory
-from liquid_pilot.messages import SensorMessage, Setpoint
+from liquid_pilot.messages import SensorMessage
 from liquid_pilot.observation import OBS_DIM, assemble
 from liquid_pilot.ops import FLOAT_OPS
 
@@ -79,48 +80,6 @@ def check_options(obs: Any, action: Any, conditions: Any, limits: Any, duration_
         raise ConfigError(f"conditions is a {type(conditions).__name__}; give an envs.conditions.Conditions")
 
 
-class _Flight:
-    """One episode: the launch, what is asked of it, the drive of its actions, and what only substeps show."""
-
-    def __init__(self, launch: HandLaunch, task: Task, course: Course, drive: Drive, duration_s: float) -> None:
-        self.launch, self.drive = launch, drive
-        self._task, self._course, self._duration_s = task, course[:, 0].tolist(), duration_s
-        drive.begin(launch)
-        self._rest_m = launch.quad.airframe.rest_height_m
-        self._aloft = False
-        self._touchdown_m_s = 0.0
-
-    def substep(self, t_s: float) -> None:
-        """What is called after every substep of physics."""
-        body = self.launch.body
-        aloft = body.position_m[2] > self._rest_m
-        if self._aloft and not aloft:
-            self._touchdown_m_s = max(self._touchdown_m_s, math.hypot(*body.velocity_m_s))
-        self._aloft = aloft
-        self.drive.tick(self.launch, t_s)
-
-    def moment(self) -> Moment[float]:
-        """The truth now; sets the launch's set-point to what is asked for now."""
-        launch, quad, airframe = self.launch, self.launch.quad, self.launch.quad.airframe
-        goal = self._task.goal(FLOAT_OPS, self._course, max(0.0, launch.flight_time_s), launch.body)
-        launch.setpoint = Setpoint(max(0.0, launch.t_s), goal.velocity_m_s, goal.height_m, goal.yaw_rate_rad_s)
-        speed = quad.actuators.motor_speed
-        return Moment(
-            since_release_s=launch.flight_time_s,
-            duration_s=self._duration_s,
-            dt_s=launch.dt_s,
-            body=launch.body,
-            matrix=quad.matrix,
-            motor_speed=speed,
-            goal=goal,
-            lowest_m=launch.lowest_m,
-            highest_m=launch.highest_m,
-            touchdown_m_s=self._touchdown_m_s,
-            clearance_m=launch.body.position_m[2] - self._rest_m,
-            lift=0.25 * airframe.thrust_to_weight * sum(s * s for s in speed),
-        )
-
-
 class QuadEnv(gymnasium.Env[Observation, Action]):
     """A task as a gymnasium environment.
 
@@ -165,8 +124,8 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._memory = SensorMemory()
         self._quad: PyBulletQuad | None = None
-        self._flight: _Flight | None = None
-        self._progress: Memory = task.begin
+        self._flight: TaskFlight | None = None
+        self._drive: Drive = self.action_mode.drive(limits)
         self._over = True
 
     def reset(
@@ -179,12 +138,14 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         drawn = draw_flights(self.airframe, self.conditions, 1, self.np_random, self.duration_s)
         flights = self.task.launch(drawn, self.airframe)
         launch = HandLaunch(self._quad, flights, self.conditions, self.np_random)
-        course, drive = self.task.course(flights, self.duration_s, self.np_random), self.action_mode.drive(self.limits)
-        self._flight = flight = _Flight(launch, self.task, course, drive, self.duration_s)
+        course = self.task.course(flights, self.duration_s, self.np_random)
+        self._flight = flight = TaskFlight(launch, self.task, course, self.duration_s)
+        self._drive = self.action_mode.drive(self.limits)
+        self._drive.begin(launch)
         self._memory.reset()
-        self._progress, self._over = self.task.begin, False
+        self._over = False
         moment = flight.moment()
-        return self._observe(flight, launch.first_messages(), moment), self._info(launch, moment)
+        return self._observe(flight, launch.first_messages(), moment), self._info(flight, moment)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Fly to the next IMU event. Raises `SimulationError` out of turn or for a bad action."""
@@ -192,27 +153,28 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         if flight is None or self._over:
             raise SimulationError("no episode is running; call reset() before step()")
         launch = flight.launch
-        flight.drive.act(launch, read_action(action, self.action_mode.meaning))
+        drive = self._drive
+        drive.act(launch, read_action(action, self.action_mode.meaning))
         was_released = launch.released
-        messages = launch.advance(flight.substep)
+
+        def on_substep(t_s: float) -> None:
+            flight.substep(t_s)
+            drive.tick(launch, t_s)
+
+        messages = launch.advance(on_substep)
         moment = flight.moment()
         observation = self._observe(flight, messages, moment)
         if not was_released:
-            return observation, 0.0, False, False, self._info(launch, moment)
-        self._progress, lost, done = self.task.judge(FLOAT_OPS, self._progress, moment)
-        outcome = Outcome.DONE if done else Outcome.FLYING
-        if lost or not launch.finite:
-            outcome = Outcome.LOST
-        terminated = outcome is not Outcome.FLYING
-        truncated = not terminated and launch.flight_time_s >= self.duration_s
-        reward = {Outcome.FLYING: 0.0, Outcome.LOST: CRASH_REWARD, Outcome.DONE: DONE_REWARD}[outcome]
+            return observation, 0.0, False, False, self._info(flight, moment)
+        lost, done = flight.judge(moment)
+        outcome = flight.outcome(moment, lost, done)
+        terminated, truncated = lost or done, outcome is not None and not (lost or done)
+        reward = CRASH_REWARD if lost else DONE_REWARD if done else 0.0
         if launch.finite:
             reward += self.task.reward_per_s(FLOAT_OPS, moment) * launch.dt_s
-        info = self._info(launch, moment)
-        if terminated or truncated:
-            self._over = True
-            flown = truncated and bool(self.task.succeeded(FLOAT_OPS, self._progress))
-            info["success"] = outcome is Outcome.DONE or flown
+        info = self._info(flight, moment)
+        if outcome is not None:
+            self._over, info["success"] = True, outcome == SUCCESS
         return observation, reward, terminated, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
@@ -234,7 +196,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
     def _launch(self) -> HandLaunch | None:
         return None if self._flight is None else self._flight.launch
 
-    def _observe(self, flight: _Flight, messages: list[SensorMessage], moment: Moment[float]) -> Observation:
+    def _observe(self, flight: TaskFlight, messages: list[SensorMessage], moment: Moment[float]) -> Observation:
         for message in messages:
             self._memory.accept(message)
         if self.obs == "state":
@@ -242,8 +204,9 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         seen = _bounded(assemble(self._memory.take(flight.launch.setpoint)))
         return {"sensors": seen, "state": _bounded(assemble_state(moment))} if self.obs == "both" else seen
 
-    def _info(self, launch: HandLaunch, moment: Moment[float]) -> dict[str, Any]:
-        body, task = launch.body, self.task
+    def _info(self, flight: TaskFlight, moment: Moment[float]) -> dict[str, Any]:
+        launch, task = flight.launch, self.task
+        body = launch.body
         return {
             "dt_s": launch.dt_s,
             "t_s": launch.t_s,
@@ -254,7 +217,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
             "rates_rad_s": body.rates_rad_s,
             "wind_m_s": launch.wind_m_s,
             **({task.phase_name: task.phases[int(moment.goal.phase)]} if task.phases else {}),
-            **task.describe(FLOAT_OPS, self._progress, moment),
+            **task.describe(FLOAT_OPS, flight.memory, moment),
         }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final, Generic, TypeAlias
 
 import numpy as np
@@ -71,22 +70,14 @@ class Moment(Generic[S]):
         return self.matrix[2][2]
 
 
-class Outcome(Enum):
-    """How a flight stands: it goes on, it is lost, or the task is done before its time is up."""
-
-    FLYING = "flying"
-    LOST = "lost"
-    DONE = "done"
-
-
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task. launch: the drawn flights as they begin here; course: what to fly in each of them, (k, n) numbers.
 
     goal: of the k numbers of a course, seconds since the release (0 in the hand) and the true motion. reward_per_s: at
     an IMU event. judge: what is remembered after an event (begin at first), and 1 where the flight is lost, 1 where it
-    is done; succeeded: 1 or 0, asked when the time is up. describe: further entries of `info`; phases: names of the
-    goal's phases, shown in `info` as phase_name.
+    is done; succeeded: 1 or 0, asked when the time is up, unmet: what is wrong where it is 0. describe: further entries
+    of `info`; phases: names of the goal's phases, shown in `info` as phase_name.
     """
 
     conditions: Conditions
@@ -99,6 +90,7 @@ class Task:
     judge: Callable[[Ops, Memory, Moment[Any]], tuple[Memory, Any, Any]]
     succeeded: Callable[[Ops, Memory], Any]
     describe: Callable[[Ops, Memory, Moment[Any]], dict[str, Any]]
+    unmet: str
     phases: tuple[str, ...] = ()
     phase_name: str = "phase"
 

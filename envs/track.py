@@ -63,7 +63,9 @@ def _sinusoid(rng: np.random.Generator, height_m: Array, speed_m_s: Array, durat
 def _figure_eight(rng: np.random.Generator, height_m: Array, speed_m_s: Array, duration_s: float) -> Path[Any]:
     """The eight of 1.0 x 0.5 m, fastest where it crosses itself."""
     w, zero = speed_m_s / math.sqrt(2.0), np.zeros_like(height_m)
-    return Path((zero, zero, height_m), (zero + 1.0, zero + 0.5, zero), (w, 2.0 * w, w), (zero,) * 3, zero + RAMP_S)
+    return Path(
+        (zero, zero, height_m), (zero + 1.0, zero + 0.5, zero), (w, 2.0 * w, w), (zero, zero, zero), zero + RAMP_S
+    )
 
 
 def _lissajous(rng: np.random.Generator, height_m: Array, speed_m_s: Array, duration_s: float) -> Path[Any]:
@@ -145,6 +147,7 @@ def track_task(reference: str = "any", speed_m_s: float = 1.0) -> Task:
         judge=_judge,
         succeeded=lambda ops, memory: 1.0 - exceeds(ops, speed_rmse_m_s(ops, memory), SPEED_RMSE_LIMIT_M_S),
         describe=lambda ops, memory, moment: {"speed_rmse_m_s": speed_rmse_m_s(ops, memory)},
+        unmet="speed error",
         phases=tuple(REFERENCES),
         phase_name="reference",
     )
