@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, Final, Protocol
+from dataclasses import replace
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from envs.physics import Body
 from envs.pybullet_quad import ZERO3, PyBulletQuad
 from envs.scoring import out_of_bounds
 from envs.sensor_events import EPS_S
+from envs.task import Task
+from envs.task_flight import TaskFlight
 from envs.trace import FlightTrace
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.messages import Command, Message, SensorMessage, Setpoint
@@ -58,10 +61,14 @@ class _FedPilot:
         self._spoke_s = 0.0
         self._tick_s = TICK_S
         self.changes: list[tuple[float, str]] = []
+        self._asked = launch.setpoint
         self._issue(pilot.feed(launch.setpoint), 0.0)
 
     def event(self, messages: Sequence[SensorMessage]) -> None:
-        """Everything that has arrived by the present IMU event."""
+        """Everything that has arrived by the present IMU event; before it, a set-point that is another one."""
+        if self._launch.setpoint != self._asked:
+            self._asked = self._launch.setpoint
+            self._issue(self.pilot.feed(self._stamped(self._asked)), self._launch.t_s)
         if self._launch.t_s == self._launch.release_s:
             self._spoke_s = self._launch.t_s  # nothing was listened to in the hand
         for message in messages:
@@ -77,6 +84,11 @@ class _FedPilot:
         self._issue(self.pilot.tick(clock_s), t_s)
         if t_s - self._spoke_s > FAILSAFE_S and self._launch.issued[0] != 0.0:
             self._launch.issue((0.0, ZERO3), t_s)
+
+    def _stamped(self, setpoint: Setpoint) -> Setpoint:
+        """On the pilot's clock."""
+        launch = self._launch
+        return replace(setpoint, t_s=launch.t_s + clock_ahead_s(launch.conditions.faults, launch.flight_time_s))
 
     def _issue(self, command: Command | None, t_s: float) -> None:
         if command is not None:
@@ -140,7 +152,7 @@ class _Recorder:
             value = getattr(pilot, name, None)
             rows.append(np.zeros(0) if value is None else np.array(value, dtype=np.float64).ravel())
 
-    def trace(self, launch: HandLaunch, changes: Sequence[tuple[float, str]]) -> FlightTrace:
+    def trace(self, launch: HandLaunch, changes: Sequence[tuple[float, str]], outcome: str = "") -> FlightTrace:
         """Everything recorded so far."""
         a = np.array(self._truth, dtype=np.float64)
         network = {name: _stacked(rows) for name, rows in self._network.items()}
@@ -163,6 +175,7 @@ class _Recorder:
             highest_m=launch.highest_m,
             arrivals_s={name: np.array(times) for name, times in launch.sensors.arrivals_s.items()},
             supervisor=tuple(changes),
+            outcome=outcome,
         )
 
 
@@ -173,6 +186,26 @@ def _stacked(rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]
     for target, row in zip(table, rows, strict=True):
         target[: row.size] = row
     return table
+
+
+def _run_task(flight: TaskFlight, driver: _FedPilot | _ToldExpert) -> FlightTrace:
+    """To the end that the task knows."""
+    launch, recorder = flight.launch, _Recorder()
+
+    def on_substep(t_s: float) -> None:
+        flight.substep(t_s)
+        driver.substep(t_s)
+
+    messages = launch.first_messages()
+    while True:
+        moment = flight.moment()
+        driver.event(messages)
+        recorder.add(launch, driver.pilot)
+        if launch.released and launch.flight_time_s > 0.0:
+            outcome = flight.outcome(moment, *flight.judge(moment))
+            if outcome is not None:
+                return recorder.trace(launch, driver.changes, outcome)
+        messages = launch.advance(on_substep)
 
 
 def _run(launch: HandLaunch, driver: _FedPilot | _ToldExpert, duration_s: float, bounded: bool) -> FlightTrace:
@@ -225,6 +258,32 @@ def fly_privileged(
     with nullcontext(quad) if quad is not None else PyBulletQuad(airframe) as vehicle:
         launch = HandLaunch(vehicle, flights, conditions, rng)
         return _run(launch, _ToldExpert(expert, launch), _checked(duration_s), bounded)
+
+
+def fly_task(
+    pilot: Pilot | Expert,
+    task: Task,
+    airframe: Airframe,
+    flights: Flights,
+    conditions: Conditions,
+    rng: np.random.Generator,
+    duration_s: float | None = None,
+    quad: PyBulletQuad | None = None,
+) -> FlightTrace:
+    """Fly a task in the first of `flights`, as they were drawn, to the end that the task knows.
+
+    The pilot is fed every set-point that differs from the one before; an expert is told the truth at every IMU event.
+    The trace's `outcome` says how it ended. duration_s: the task's own if not given. See `fly`.
+    """
+    seconds = _checked(task.duration_s if duration_s is None else duration_s)
+    with nullcontext(quad) if quad is not None else PyBulletQuad(airframe) as vehicle:
+        begun = task.launch(flights, airframe)
+        launch = HandLaunch(vehicle, begun, conditions, rng)
+        flight = TaskFlight(launch, task, task.course(begun.rows(slice(0, 1)), seconds, rng), seconds)
+        flight.moment()  # the first set-point
+        told = hasattr(pilot, "command") and not hasattr(pilot, "feed")
+        driver = _ToldExpert(cast("Expert", pilot), launch) if told else _FedPilot(cast("Pilot", pilot), launch)
+        return _run_task(flight, driver)
 
 
 def _checked(duration_s: float) -> float:

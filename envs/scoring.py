@@ -59,6 +59,14 @@ def score_hover(trace: FlightTrace, duration_s: float = 15.0) -> FlightScore:
     )
 
 
+def score_task(trace: FlightTrace, duration_s: float) -> FlightScore:
+    """A flight under a task, which has judged it. The speed error is the root of the mean square over the time."""
+    if trace.outcome != "success":
+        return FlightScore(False, trace.outcome, math.inf, math.inf)
+    square = _time_mean(trace, trace.speed_error_m_s**2, duration_s)
+    return FlightScore(True, "", math.sqrt(square), _time_mean(trace, trace.height_error_m, duration_s))
+
+
 def _time_mean(trace: FlightTrace, error: Array, duration_s: float) -> float:
     """Mean over time, not over events, from MEASURE_AFTER_S (half of a shorter flight) after release on."""
     weight = np.diff(trace.t_s, prepend=trace.t_s[0])

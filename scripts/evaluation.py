@@ -27,11 +27,12 @@ from scripts.flying import (
     FlightPool,
     Job,
     import_pybullet,
+    task_of,
 )
 from scripts.returns import return_figures, return_one
 from scripts.tables import short_name
 
-TASKS: Final = ("hover",)
+TASKS: Final = ("hover", "track", "mission")
 ENGINES: Final = ("pybullet", "batched")
 SIMS: Final = (OWN_SIM, AVIARY_SIM)
 SCORES: Final = (ERRORS_SCORE, AVIARY_SCORE)
@@ -50,7 +51,13 @@ class Case:
     """A shipped policy ("hover"), the path of a .safetensors file, or a conventional controller: "geometric" and "pid"
     are told the true state, the upper rows of every table; "pid-ekf" has the policy's sensors and a Kalman filter."""
     task: str = "hover"
-    """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height."""
+    """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height. track: follow a
+    velocity that changes; its speed error is the root mean square, and 0.5 m/s the most. mission: take off, hover,
+    follow, land softly, motors off. The last two fly in PyBullet."""
+    reference: str = "any"
+    """Of track: steps, sinusoid, figure_eight, lissajous, or any for one drawn each flight."""
+    track_m_s: float = 1.0
+    """Of track: the fastest speed that is drawn, in m/s."""
     flights: int = 500
     """How many flights. All of them count; a failed flight has an infinite error."""
     imu_hz: str = "100"
@@ -84,8 +91,8 @@ class Case:
     """errors: share still up, errors of speed and height. hover-aviary: the return in HoverAviary of
     gym-pybullet-drones, from its start to its target, in still air and with its own drone, which replace what is said
     here of wind, airframes' spread and seconds; an expert then holds the position, which no sensor knows."""
-    seconds: float = 15.0
-    """Length of a flight after the release, in seconds."""
+    seconds: float | None = None
+    """Length of a flight after the release, in seconds; 15, and 25 for a mission, if not given."""
     seed: int = 0
     """Seed of all flights. The same seed is the same flights, whatever the policy or the number of workers."""
 
@@ -100,8 +107,11 @@ class Case:
         if self.engine == "batched" and self.policy in CONVENTIONAL:
             raise ConfigError(f"{self.policy} is no network; it flies with --engine pybullet only")
         self._check_sim()
-        if not 1.0 <= self.seconds <= 3600.0:
+        if self.task != "hover" and (self.engine, self.sim, self.score) != ("pybullet", OWN_SIM, ERRORS_SCORE):
+            raise ConfigError(f"{self.task} is flown in this project's PyBullet world; leave --engine and --sim out")
+        if self.seconds is not None and not 1.0 <= self.seconds <= 3600.0:
             raise ConfigError(f"seconds is {self.seconds:g}; a flight may last 1 to 3600 s")
+        task_of(self._job(Conditions(), 1.0))
 
     def _check_sim(self) -> None:
         if self.sim not in SIMS:
@@ -122,7 +132,8 @@ class Case:
     def conditions(self) -> Conditions:
         """The conditions of the flights. Raises `ConfigError`."""
         imu_hz, mixed = parse_imu_hz(self.imu_hz)
-        conditions = Conditions(
+        conditions = replace(
+            task_of(self._job(Conditions(), 1.0)).conditions,
             imu_hz=imu_hz,
             imu_mixed=mixed,
             flow_hz=(self.flow_hz, self.flow_hz),
@@ -143,12 +154,17 @@ class Case:
 
     def job(self) -> Job:
         """The flights of this case."""
-        conditions, seconds = self.conditions(), self.seconds
+        conditions = self.conditions()
+        seconds = self.seconds or task_of(self._job(conditions, 1.0)).duration_s
         if self.score == AVIARY_SCORE:
             from envs.hover_aviary import DURATION_S, hover_aviary_conditions
 
             conditions, seconds = hover_aviary_conditions(conditions), DURATION_S
-        return Job(self.policy, self.airframe, conditions, self.flights, self.seed, seconds, self.sim, self.score)
+        return self._job(conditions, seconds)
+
+    def _job(self, conditions: Conditions, seconds: float) -> Job:
+        flown = (self.policy, self.airframe, conditions, self.flights, self.seed, seconds, self.sim, self.score)
+        return Job(*flown, self.task, self.reference, self.track_m_s)
 
 
 def policy_sha256(policy: str) -> str:
@@ -189,7 +205,7 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     bundle = load_bundle(case.policy)
 
     def fly(backend: str) -> list[FlightScore]:
-        given = (bundle, airframe, job.conditions, case.flights, case.seed, case.seconds)
+        given = (bundle, airframe, job.conditions, case.flights, case.seed, job.duration_s)
         if backend == "compiled":
             from policies.compiled_trainer import evaluate_compiled
 
@@ -207,6 +223,7 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
         "engine": case.engine,
         "sim": case.sim,
         "score": case.score,
+        **({"reference": case.reference, "track_m_s": case.track_m_s} if case.task == "track" else {}),
         "airframe": case.airframe,
         "sensors": case.sensors,
         "imu_hz": "mixed" if conditions.imu_mixed else conditions.imu_hz[0],

@@ -22,12 +22,14 @@ from envs.airframe import Airframe, load_airframe
 from envs.conditions import Conditions
 from envs.flights import Flights, draw_flights
 from envs.references import hover
-from envs.scoring import FlightScore, score_hover
+from envs.scoring import FlightScore, score_hover, score_task
+from envs.task import Task
 from envs.trace import FlightTrace
 from liquid_pilot import Controller
 from liquid_pilot.errors import ConfigError, MissingExtraError
 from policies.experts.following import Follower
 from policies.experts.geometric import GeometricController
+from policies.experts.landing import Lander
 from policies.experts.pid import PidController, pid_gains
 from policies.experts.pid_ekf import PidEkfPilot
 
@@ -55,7 +57,10 @@ _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREAD
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`."""
+    """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`.
+
+    reference, speed_m_s: of the task track.
+    """
 
     policy: str
     airframe: str
@@ -65,6 +70,9 @@ class Job:
     duration_s: float = 15.0
     sim: str = OWN_SIM
     score: str = ERRORS_SCORE
+    task: str = "hover"
+    reference: str = "any"
+    speed_m_s: float = 1.0
 
     def __post_init__(self) -> None:
         if self.flights < 1:
@@ -102,9 +110,43 @@ def _controller(policy: str) -> Controller:
     return Controller.load(policy)
 
 
+def task_of(job: Job) -> Task:
+    """The task of a job. Raises `ConfigError`."""
+    import_pybullet()
+    from envs.hover import HOVER  # here, so that --help and errors need no simulator
+    from envs.mission import MISSION
+    from envs.track import track_task
+
+    tasks = {
+        "hover": lambda: HOVER,
+        "track": lambda: track_task(job.reference, job.speed_m_s),
+        "mission": lambda: MISSION,
+    }
+    return tasks[job.task]()
+
+
+def _fly_task(job: Job, index: int) -> FlightTrace:
+    """Flight `index` of a job whose task has a course of its own."""
+    from envs.rollout import fly_task
+
+    airframe, flights = _drawn(job)
+    row, rng = flights.rows(slice(index, index + 1)), np.random.default_rng([job.seed, index, 1])
+    with _quad(job, airframe) as quad:
+        given = (task_of(job), airframe, row, job.conditions, rng, job.duration_s, quad)
+        if job.policy in EXPERTS:
+            return fly_task(Lander(_expert(job, airframe), airframe), *given)
+        if job.policy in PILOTS:
+            return fly_task(PILOTS[job.policy](airframe), *given)
+        controller = _controller(job.policy)
+        controller.reset()
+        return fly_task(controller, *given)
+
+
 def fly_one(job: Job, index: int) -> FlightTrace:
     """Flight `index` of the job, in this process."""
     import_pybullet()
+    if job.task != "hover":
+        return _fly_task(job, index)
     from envs.rollout import fly, fly_privileged  # here, so that --help and errors need no simulator
 
     airframe, flights = _drawn(job)
@@ -142,7 +184,8 @@ def _expert(job: Job, airframe: Airframe) -> Expert:
 
 def score_one(job: Job, index: int) -> FlightScore:
     """Score of flight `index`; the trace stays in the process that flew it."""
-    return score_hover(fly_one(job, index), job.duration_s)
+    trace = fly_one(job, index)
+    return score_hover(trace, job.duration_s) if job.task == "hover" else score_task(trace, job.duration_s)
 
 
 class FlightPool:
