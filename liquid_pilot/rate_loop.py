@@ -67,23 +67,26 @@ def rate_loop(
     dt_s: S,
 ) -> tuple[Vec4[S], RateLoopState[S]]:
     """One PID step. command: (thrust_m_s2, rates_rad_s). Returns motor speed commands (0..1) and state."""
-    thrust_m_s2, wanted = command
-    tau_s, kp, ki, kd = gains.derivative_tau_s, gains.kp_per_s, gains.ki_per_s2, gains.kd
-    blend: Any = 1.0 - ops.exp(dt_s * (-1.0 / tau_s))
-    torques: list[Any] = []
-    integrals: list[Any] = []
-    filtered: list[Any] = []
-    for axis, (rate, integral, low) in enumerate(
-        zip(rates_rad_s, state.integral_rad_s2, state.filtered_rates_rad_s, strict=True)
-    ):
-        error, lag, limit = wanted[axis] - rate, rate - low, gains.integral_limit_rad_s2[axis]
-        integral = clip(ops, integral + error * (dt_s * ki[axis]), -limit, limit)
-        angular = error * kp[axis] + integral - lag * (kd[axis] / tau_s)
-        torques.append(angular * mixer.inertia_kg_m2[axis])
-        integrals.append(integral)
-        filtered.append(low + blend * lag)
-    motors = mix(ops, mixer, thrust_m_s2 * mixer.mass_kg, (torques[0], torques[1], torques[2]))
-    return motors, RateLoopState((integrals[0], integrals[1], integrals[2]), (filtered[0], filtered[1], filtered[2]))
+    thrust_m_s2, (wx, wy, wz) = command
+    (x, y, z), (jx, jy, jz) = rates_rad_s, mixer.inertia_kg_m2
+    (ix, iy, iz), (fx, fy, fz) = state.integral_rad_s2, state.filtered_rates_rad_s
+    blend: Any = 1.0 - ops.exp(dt_s * (-1.0 / gains.derivative_tau_s))
+    roll, ix, fx = _axis(ops, gains, 0, (ix, fx), wx, x, dt_s, blend)
+    pitch, iy, fy = _axis(ops, gains, 1, (iy, fy), wy, y, dt_s, blend)
+    yaw, iz, fz = _axis(ops, gains, 2, (iz, fz), wz, z, dt_s, blend)
+    motors = mix(ops, mixer, thrust_m_s2 * mixer.mass_kg, (roll * jx, pitch * jy, yaw * jz))
+    return motors, RateLoopState((ix, iy, iz), (fx, fy, fz))
+
+
+def _axis(
+    ops: Ops, gains: RateLoopGains, axis: int, state: tuple[Any, Any], wanted: Any, rate: Any, dt_s: Any, blend: Any
+) -> tuple[Any, Any, Any]:
+    """Wanted angular acceleration of one axis, its new integral and its new filtered rate."""
+    integral, filtered = state
+    error, lag, limit = wanted - rate, rate - filtered, gains.integral_limit_rad_s2[axis]
+    integral = clip(ops, integral + error * (dt_s * gains.ki_per_s2[axis]), -limit, limit)
+    angular = error * gains.kp_per_s[axis] + integral - lag * (gains.kd[axis] / gains.derivative_tau_s)
+    return angular, integral, filtered + blend * lag
 
 
 def mix(ops: Ops, mixer: Mixer, thrust_n: S, torque_nm: Vec3[S]) -> Vec4[S]:
