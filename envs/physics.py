@@ -57,7 +57,7 @@ class FlightParams(Generic[S]):
     gyro_bias_rad_s: Vec3[S]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which takes four times as long to make: it lives for one step
 class Forces(Generic[S]):
     """Everything that acts on the body but gravity.
 

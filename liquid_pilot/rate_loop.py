@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic
 
-from liquid_pilot.ops import Ops, S, Vec3, Vec4, clip
+from liquid_pilot.ops import Ops, S, Vec3, Vec4
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _axis(
     """Wanted angular acceleration of one axis, its new integral and its new filtered rate."""
     integral, filtered = state
     error, lag, limit = wanted - rate, rate - filtered, gains.integral_limit_rad_s2[axis]
-    integral = clip(ops, integral + error * (dt_s * gains.ki_per_s2[axis]), -limit, limit)
+    integral = ops.clip(integral + error * (dt_s * gains.ki_per_s2[axis]), -limit, limit)
     angular = error * gains.kp_per_s[axis] + integral - lag * (gains.kd[axis] / gains.derivative_tau_s)
     return angular, integral, filtered + blend * lag
 
@@ -99,9 +99,9 @@ def mix(ops: Ops, mixer: Mixer, thrust_n: S, torque_nm: Vec3[S]) -> Vec4[S]:
     full_n, lowest = mixer.rotor_thrust_max_n, mixer.idle * mixer.idle
     collective = thrust_n * (0.25 / full_n)
     yaw_limit = 0.15 * full_n
-    yaw = clip(ops, yaw * (0.25 / abs(mixer.yaw_m[0])), -yaw_limit, yaw_limit) * (1.0 / full_n)
+    yaw = ops.clip(yaw * (0.25 / abs(mixer.yaw_m[0])), -yaw_limit, yaw_limit) * (1.0 / full_n)
     a, b, c, d = [
-        ops.sqrt(clip(ops, collective + roll * per_roll - pitch * per_pitch + yaw * spin, lowest, 1.0))
+        ops.sqrt(ops.clip(collective + roll * per_roll - pitch * per_pitch + yaw * spin, lowest, 1.0))
         for per_roll, per_pitch, spin in mixer.allocation
     ]
     return a, b, c, d
