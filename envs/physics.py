@@ -117,8 +117,9 @@ def forces(
     height: Any = ops.maximum(body.position_m[2], GROUND_EFFECT_FLOOR_M)
     ratio: Any = (0.25 * airframe.propeller_radius_m) / height
     lift = 1.0 + airframe.ground_effect_coefficient * ratio * ratio
-    (a, b, c, d), (max_a, max_b, max_c, max_d), (ya, yb, yc, yd) = motor_speed, params.rotor_thrust_max_n, airframe.yaw_m
-    fa, fb, fc, fd = max_a * a * a * lift, max_b * b * b * lift, max_c * c * c * lift, max_d * d * d * lift
+    (a, b, c, d), (la, lb, lc, ld) = motor_speed, params.rotor_thrust_max_n
+    fa, fb, fc, fd = la * a * a * lift, lb * b * b * lift, lc * c * c * lift, ld * d * d * lift
+    ya, yb, yc, yd = airframe.yaw_m
     v, wind = body.velocity_m_s, wind_m_s
     air = to_body(matrix, (v[0] - wind[0], v[1] - wind[1], v[2] - wind[2]))
     spin: Any = -params.drag_scale * ((a + b + c + d) * airframe.speed_max_rad_s)

@@ -160,7 +160,7 @@ class PyBulletQuad:
             pybullet.setTimeStep(h_s, physicsClientId=client)
             self._h_s = h_s
         force = forces(FLOAT_OPS, self.airframe, self.params, old, self.matrix, self.actuators.motor_speed, wind_m_s)
-        force_n, torque_nm = net_load(self.airframe, force)  # of all rotors at once, for a call costs what a rotor does
+        force_n, torque_nm = net_load(self.airframe, force)  # a call for each rotor would do the same, slower
         pybullet.applyExternalForce(body_id, -1, force_n, ZERO3, pybullet.LINK_FRAME, client)
         pybullet.applyExternalTorque(body_id, -1, torque_nm, pybullet.LINK_FRAME, client)
         if any(force.floor_n):

@@ -34,7 +34,7 @@ Vec4: TypeAlias = tuple[S, S, S, S]
 
 
 class Ops(Protocol):
-    """Functions over scalars. `select(a, b, x, y)` is x where a > b, else y; `clip(x, low, high)` is x within the two."""
+    """Functions over scalars. `select(a, b, x, y)` is x where a > b, else y; `clip(x, low, high)` is x cut to them."""
 
     def sin(self, x: Any, /) -> Any: ...
     def cos(self, x: Any, /) -> Any: ...

@@ -49,7 +49,7 @@ class TraceOps:
         return self.graph.node("maximum", x, y)
 
     def clip(self, x: Any, low: Any, high: Any, /) -> Expr:
-        """X within the two."""
+        """X cut to the two."""
         return self.minimum(self.maximum(x, low), high)
 
     def select(self, a: Any, b: Any, x: Any, y: Any, /) -> Expr:
