@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +19,12 @@ AIR_DENSITY_KG_M3: Final = 1.225
 SOUND_M_S: Final = 340.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Airframe:
-    """Nominal quadrotor. Rotor order front-right, back-right, back-left, front-left; body FLU."""
+    """Nominal quadrotor. Rotor order front-right, back-right, back-left, front-left; body FLU.
+
+    No slots: what physics asks for at every step is computed once and kept.
+    """
 
     name: str
     mass_kg: float
@@ -40,7 +44,7 @@ class Airframe:
     rest_height_m: float
     rate_loop: RateLoopGains
 
-    @property
+    @cached_property
     def rotor_thrust_max_n(self) -> float:
         """Thrust of one rotor at full speed."""
         return self.thrust_to_weight * self.mass_kg * GRAVITY_M_S2 / 4.0
@@ -50,12 +54,12 @@ class Airframe:
         """Motor speed at full thrust."""
         return math.sqrt(self.rotor_thrust_max_n / self.thrust_coefficient_n_rpm2)
 
-    @property
+    @cached_property
     def speed_max_rad_s(self) -> float:
         """Motor speed at full thrust, rad/s."""
         return self.speed_max_rpm * 2.0 * math.pi / 60.0
 
-    @property
+    @cached_property
     def yaw_m(self) -> tuple[float, float, float, float]:
         """Yaw torque per rotor thrust, signed by spin."""
         ratio = self.torque_coefficient_nm_rpm2 / self.thrust_coefficient_n_rpm2
@@ -67,7 +71,7 @@ class Airframe:
         """Motor speed that carries the weight, as a fraction of full speed."""
         return math.sqrt(1.0 / self.thrust_to_weight)
 
-    @property
+    @cached_property
     def mixer(self) -> Mixer:
         """What the rate loop knows of this airframe."""
         return Mixer(

@@ -28,6 +28,10 @@ class TorchOps:
         return torch.maximum(x, y) if isinstance(y, Tensor) else torch.clamp(x, min=y)
 
     @staticmethod
+    def clip(x: Tensor, low: Any, high: Any, /) -> Tensor:
+        return TorchOps.minimum(TorchOps.maximum(x, low), high)
+
+    @staticmethod
     def select(a: Any, b: Any, x: Any, y: Any, /) -> Tensor:
         return torch.where(a > b, x, y)
 

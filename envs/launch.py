@@ -18,7 +18,7 @@ from envs.fault_effects import disturbance, disturbed, disturbing
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Body
 from envs.pybullet_quad import ZERO3, PyBulletQuad, flight_params
-from envs.sensor_events import EPS_S, SensorSuite
+from envs.sensor_events import EPS_S, SensorSuite, around
 from envs.wind import GustState, gust_m_s, step_gusts
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.messages import SensorMessage, Setpoint
@@ -155,7 +155,7 @@ class HandLaunch:
         if conditions.imu_mixed:
             low, high = math.log(conditions.imu_hz[0]), math.log(conditions.imu_hz[1])
             return math.exp(-self._rng.uniform(low, high))
-        return self._imu_period_s * (1.0 + conditions.imu_jitter * self._rng.uniform(-1.0, 1.0))
+        return self._imu_period_s * around(conditions.imu_jitter, self._rng)
 
     def _disturb(self) -> None:
         """What faults change in the drone and the air, once a control step."""

@@ -57,7 +57,7 @@ class FlightParams(Generic[S]):
     gyro_bias_rad_s: Vec3[S]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which takes four times as long to make: it lives for one step
 class Forces(Generic[S]):
     """Everything that acts on the body but gravity.
 
@@ -91,10 +91,13 @@ def lag_motors(ops: Ops, params: FlightParams[S], speed: Vec4[S], wanted: Vec4[S
     """Motor speeds after dt of first-order lag towards the wanted speeds."""
     up: Any = 1.0 - ops.exp(-dt_s / params.motor_tau_up_s)
     down: Any = 1.0 - ops.exp(-dt_s / params.motor_tau_down_s)
-    a, b, c, d = (
-        now + ops.select(target, now, up, down) * (target - now) for now, target in zip(speed, wanted, strict=True)
+    select, (a, b, c, d), (wa, wb, wc, wd) = ops.select, speed, wanted
+    return (
+        a + select(wa, a, up, down) * (wa - a),
+        b + select(wb, b, up, down) * (wb - b),
+        c + select(wc, c, up, down) * (wc - c),
+        d + select(wd, d, up, down) * (wd - d),
     )
-    return a, b, c, d
 
 
 def forces(
@@ -114,21 +117,16 @@ def forces(
     height: Any = ops.maximum(body.position_m[2], GROUND_EFFECT_FLOOR_M)
     ratio: Any = (0.25 * airframe.propeller_radius_m) / height
     lift = 1.0 + airframe.ground_effect_coefficient * ratio * ratio
-    thrusts: list[Any] = [
-        limit * speed * speed * lift for limit, speed in zip(params.rotor_thrust_max_n, motor_speed, strict=True)
-    ]
-    yaw: Any = sum(
-        (thrust * arm for thrust, arm in zip(thrusts[1:], airframe.yaw_m[1:], strict=True)),
-        thrusts[0] * airframe.yaw_m[0],
-    )
+    (a, b, c, d), (la, lb, lc, ld) = motor_speed, params.rotor_thrust_max_n
+    fa, fb, fc, fd = la * a * a * lift, lb * b * b * lift, lc * c * c * lift, ld * d * d * lift
+    ya, yb, yc, yd = airframe.yaw_m
     v, wind = body.velocity_m_s, wind_m_s
     air = to_body(matrix, (v[0] - wind[0], v[1] - wind[1], v[2] - wind[2]))
-    a, b, c, d = motor_speed
     spin: Any = -params.drag_scale * ((a + b + c + d) * airframe.speed_max_rad_s)
     xy, z = spin * airframe.drag_coefficient_xy, spin * airframe.drag_coefficient_z
     return Forces(
-        rotor_n=(thrusts[0], thrusts[1], thrusts[2], thrusts[3]),
-        yaw_nm=yaw * params.yaw_scale,
+        rotor_n=(fa, fb, fc, fd),
+        yaw_nm=(fa * ya + fb * yb + fc * yc + fd * yd) * params.yaw_scale,
         drag_n=(air[0] * xy, air[1] * xy, air[2] * z),
         floor_n=floor_force(ops, airframe, params.mass_kg, body),
     )
@@ -145,6 +143,16 @@ def floor_force(ops: Ops, airframe: Airframe, mass_kg: S, body: Body[S]) -> Vec3
     return v[0] * grip, v[1] * grip, push
 
 
+def net_load(airframe: Airframe, force: Forces[S]) -> tuple[Vec3[S], Vec3[S]]:
+    """Force but the floor's, and torque about the centre of mass, both in the body."""
+    f0, f1, f2, f3 = force.rotor_n
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = airframe.rotor_xy_m
+    drag = force.drag_n
+    roll = f0 * y0 + f1 * y1 + f2 * y2 + f3 * y3
+    pitch = -(f0 * x0 + f1 * x1 + f2 * x2 + f3 * x3)
+    return (drag[0], drag[1], drag[2] + (f0 + f1 + f2 + f3)), (roll, pitch, force.yaw_nm)
+
+
 def accelerations(
     airframe: Airframe,
     params: FlightParams[S],
@@ -153,24 +161,20 @@ def accelerations(
     force: Forces[S],
 ) -> tuple[Vec3[S], Vec3[S]]:
     """World acceleration (m/s^2, gravity included) and body angular acceleration (rad/s^2)."""
-    f0, f1, f2, f3 = force.rotor_n
-    drag, floor = force.drag_n, force.floor_n
-    lift = to_world(matrix, (drag[0], drag[1], drag[2] + (f0 + f1 + f2 + f3)))
+    force_n, (roll, pitch, yaw) = net_load(airframe, force)
+    lift, floor = to_world(matrix, force_n), force.floor_n
     inverse: Any = 1.0 / params.mass_kg
     linear = (
         (lift[0] + floor[0]) * inverse,
         (lift[1] + floor[1]) * inverse,
         (lift[2] + floor[2]) * inverse - GRAVITY_M_S2,
     )
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = airframe.rotor_xy_m
-    roll = f0 * y0 + f1 * y1 + f2 * y2 + f3 * y3
-    pitch = -(f0 * x0 + f1 * x1 + f2 * x2 + f3 * x3)
     jx, jy, jz = params.inertia_kg_m2
     wx, wy, wz = body.rates_rad_s
     angular = (
         (roll - (jz - jy) * wy * wz) / jx,
         (pitch - (jx - jz) * wz * wx) / jy,
-        (force.yaw_nm - (jy - jx) * wx * wy) / jz,
+        (yaw - (jy - jx) * wx * wy) / jz,
     )
     return linear, angular
 

@@ -17,7 +17,7 @@ import pybullet
 
 from envs.airframe import Airframe
 from envs.flights import RELEASE_THRUST, Flights
-from envs.physics import Actuators, Body, FlightParams, actuate, forces, lag_motors, nominal_params
+from envs.physics import Actuators, Body, FlightParams, actuate, forces, lag_motors, net_load, nominal_params
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_world
 from liquid_pilot.observation import GRAVITY_M_S2
@@ -60,7 +60,6 @@ class PyBulletQuad:
         self.airframe = airframe
         self.params = nominal_params(airframe)
         self._h_s = 0.0
-        self._rotors = [(x, y, 0.0) for x, y in airframe.rotor_xy_m]
         self._client, self._body_id = self._load()
         self.reset(self.params, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 0.0))
 
@@ -161,14 +160,12 @@ class PyBulletQuad:
             pybullet.setTimeStep(h_s, physicsClientId=client)
             self._h_s = h_s
         force = forces(FLOAT_OPS, self.airframe, self.params, old, self.matrix, self.actuators.motor_speed, wind_m_s)
-        apply, frame = pybullet.applyExternalForce, pybullet.LINK_FRAME
-        for rotor, thrust in zip(self._rotors, force.rotor_n, strict=True):
-            apply(body_id, -1, (0.0, 0.0, thrust), rotor, frame, physicsClientId=client)
-        apply(body_id, -1, force.drag_n, ZERO3, frame, physicsClientId=client)
-        if force.floor_n[2] != 0.0 or force.floor_n[0] != 0.0:
-            apply(body_id, -1, force.floor_n, old.position_m, pybullet.WORLD_FRAME, physicsClientId=client)
-        self._apply_yaw(force.yaw_nm)
-        pybullet.stepSimulation(physicsClientId=client)
+        force_n, torque_nm = net_load(self.airframe, force)  # a call for each rotor would do the same, slower
+        pybullet.applyExternalForce(body_id, -1, force_n, ZERO3, pybullet.LINK_FRAME, client)
+        pybullet.applyExternalTorque(body_id, -1, torque_nm, pybullet.LINK_FRAME, client)
+        if any(force.floor_n):
+            pybullet.applyExternalForce(body_id, -1, force.floor_n, old.position_m, pybullet.WORLD_FRAME, client)
+        pybullet.stepSimulation(client)
         self._read()
         inverse, before, after = 1.0 / h_s, old.velocity_m_s, self.body.velocity_m_s
         self.acceleration_m_s2 = (
@@ -208,14 +205,9 @@ class PyBulletQuad:
             except pybullet.error:
                 self._client = -1
 
-    def _apply_yaw(self, yaw_nm: float) -> None:
-        pybullet.applyExternalTorque(
-            self._body_id, -1, (0.0, 0.0, yaw_nm), pybullet.LINK_FRAME, physicsClientId=self._client
-        )
-
     def _read(self) -> None:
-        position, (x, y, z, w) = pybullet.getBasePositionAndOrientation(self._body_id, physicsClientId=self._client)
-        velocity, (sx, sy, sz) = pybullet.getBaseVelocity(self._body_id, physicsClientId=self._client)
+        position, (x, y, z, w) = pybullet.getBasePositionAndOrientation(self._body_id, self._client)
+        velocity, (sx, sy, sz) = pybullet.getBaseVelocity(self._body_id, self._client)
         attitude = (w, x, y, z)
         matrix = rotation_matrix(attitude)
         (a, b, c), (d, e, f), (g, h, i) = matrix

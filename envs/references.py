@@ -19,7 +19,7 @@ import numpy.typing as npt
 from envs.compiled.tracer import flatten, unflatten
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.messages import Floats3
-from liquid_pilot.ops import FLOAT_OPS, Ops, S, Vec3, clip
+from liquid_pilot.ops import FLOAT_OPS, Ops, S, Vec3
 
 RAMP_S: Final = 2.0
 LEG_RAMP_S: Final = 0.5
@@ -80,7 +80,7 @@ def path_point(ops: Ops, path: Path[S], t_s: S) -> ReferencePoint[S]:
 
 def _clock(ops: Ops, t_s: Any, ramp_s: Any) -> tuple[Any, Any, Any]:
     """(time, rate, change of rate) of a clock that starts at 0 and runs at full rate from ramp_s on."""
-    u = clip(ops, t_s / ramp_s, 0.0, 1.0)
+    u = ops.clip(t_s / ramp_s, 0.0, 1.0)
     square = u * u
     time = ramp_s * square * square * (2.5 + u * (u - 3.0)) + ops.maximum(t_s - ramp_s, 0.0)
     bump = u * (1.0 - u)

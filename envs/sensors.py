@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from liquid_pilot.geometry import Matrix3, to_body
 from liquid_pilot.observation import GRAVITY_M_S2
-from liquid_pilot.ops import Ops, S, Vec2, Vec3, clip
+from liquid_pilot.ops import Ops, S, Vec2, Vec3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ def read_imu(
 ) -> tuple[Vec3[S], Vec3[S]]:
     """(gyro_rad_s, accel_m_s2) with bias, noise and saturation. noise: three and three normal numbers."""
     gyro = [
-        clip(ops, w + b + n * model.gyro_noise_rad_s, -model.gyro_limit_rad_s, model.gyro_limit_rad_s)
+        ops.clip(w + b + n * model.gyro_noise_rad_s, -model.gyro_limit_rad_s, model.gyro_limit_rad_s)
         for w, b, n in zip(rates_rad_s, gyro_bias_rad_s, noise[0], strict=True)
     ]
     accel = [
-        clip(ops, f + b + n * model.accel_noise_m_s2, -model.accel_limit_m_s2, model.accel_limit_m_s2)
+        ops.clip(f + b + n * model.accel_noise_m_s2, -model.accel_limit_m_s2, model.accel_limit_m_s2)
         for f, b, n in zip(specific_force_m_s2, accel_bias_m_s2, noise[1], strict=True)
     ]
     return (gyro[0], gyro[1], gyro[2]), (accel[0], accel[1], accel[2])
@@ -99,7 +99,7 @@ def true_flow(body_velocity_m_s: Vec3[S], rates_rad_s: Vec3[S], distance_m: S) -
 def flow_quality(ops: Ops, model: FlowModel, texture: S, distance_m: S, rate_rad_s: Vec2[S]) -> S:
     """Quality 0..1: falls with distance and poor texture; 0 when blind, too near or saturated."""
     fade: Any = distance_m * (1.0 / model.far_m)
-    quality: Any = clip(ops, texture * (1.0 - fade * fade), 0.0, 1.0)
+    quality: Any = ops.clip(texture * (1.0 - fade * fade), 0.0, 1.0)
     quality = ops.select(distance_m, model.near_m, quality, 0.0 * quality)
     fastest = ops.maximum(ops.maximum(rate_rad_s[0], -rate_rad_s[0]), ops.maximum(rate_rad_s[1], -rate_rad_s[1]))
     chosen: S = ops.select(fastest, model.limit_rad_s, 0.0 * quality, quality)
@@ -110,7 +110,7 @@ def read_flow(ops: Ops, model: FlowModel, mean_rate_rad_s: Vec2[S], quality: S, 
     """Measured mean flow rate (rad/s). Noise grows as quality falls; scale is the lens error (1 = none)."""
     spread: Any = model.noise_rad_s / ops.maximum(quality, 0.2)
     x, y = (
-        clip(ops, rate * scale + n * spread, -model.limit_rad_s, model.limit_rad_s)
+        ops.clip(rate * scale + n * spread, -model.limit_rad_s, model.limit_rad_s)
         for rate, n in zip(mean_rate_rad_s, noise, strict=True)
     )
     return x, y

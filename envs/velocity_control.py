@@ -15,7 +15,7 @@ from liquid_pilot.command import CommandLimits
 from liquid_pilot.geometry import Matrix3, to_body
 from liquid_pilot.messages import Floats3
 from liquid_pilot.observation import GRAVITY_M_S2
-from liquid_pilot.ops import Ops, S, Vec3, clip
+from liquid_pilot.ops import Ops, S, Vec3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def velocity_command(
     share = ops.minimum(most / ops.maximum(ops.sqrt(ask[0] * ask[0] + ask[1] * ask[1]), 1e-9), 1.0)
     ax, ay = ask[0] * share, ask[1] * share
     low, high = limits.thrust_m_s2
-    thrust = clip(ops, to_body(matrix, (ax, ay, up))[2], low, high)
+    thrust = ops.clip(to_body(matrix, (ax, ay, up))[2], low, high)
     x, y, z = to_body(matrix, (ax, ay, lift))
     # twice the tangent of half the angle to go, which is the angle where it is small
     gain = 2.0 * gains.attitude_per_s / ops.maximum(ops.sqrt(x * x + y * y + z * z) + z, 1e-3)
@@ -67,4 +67,4 @@ def velocity_command(
 
 
 def _within(ops: Ops, value: Any, limit: float) -> Any:
-    return clip(ops, value, -limit, limit)
+    return ops.clip(value, -limit, limit)

@@ -33,6 +33,8 @@ def _number(message: str, field: str, value: object) -> float:
 
 
 def _numbers(message: str, field: str, value: object, width: int) -> tuple[float, ...]:
+    if type(value) is tuple and len(value) == width and set(map(type, value)) == {float}:
+        return value  # what simulators and drivers send at every sample
     if isinstance(value, (str, bytes, dict, set, frozenset)) or not isinstance(value, Iterable):
         raise MessageError(
             f"{message}.{field} is {value!r} of type {type(value).__name__}; give a sequence of {width} numbers"

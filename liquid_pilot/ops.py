@@ -34,7 +34,7 @@ Vec4: TypeAlias = tuple[S, S, S, S]
 
 
 class Ops(Protocol):
-    """Functions over scalars. `select(a, b, x, y)` is x where a > b, else y."""
+    """Functions over scalars. `select(a, b, x, y)` is x where a > b, else y; `clip(x, low, high)` is x cut to them."""
 
     def sin(self, x: Any, /) -> Any: ...
     def cos(self, x: Any, /) -> Any: ...
@@ -43,6 +43,7 @@ class Ops(Protocol):
     def tanh(self, x: Any, /) -> Any: ...
     def minimum(self, x: Any, y: Any, /) -> Any: ...
     def maximum(self, x: Any, y: Any, /) -> Any: ...
+    def clip(self, x: Any, low: Any, high: Any, /) -> Any: ...
     def select(self, a: Any, b: Any, x: Any, y: Any, /) -> Any: ...
 
 
@@ -64,6 +65,10 @@ class FloatOps:
         return x if x > y else y
 
     @staticmethod
+    def clip(x: float, low: float, high: float, /) -> float:
+        return (x if x < high else high) if x > low else low
+
+    @staticmethod
     def select(a: float, b: float, x: float, y: float, /) -> float:
         return x if a > b else y
 
@@ -80,14 +85,13 @@ class NumpyOps:
     maximum = staticmethod(np.maximum)
 
     @staticmethod
+    def clip(x: Any, low: Any, high: Any, /) -> Any:
+        return np.minimum(np.maximum(x, low), high)
+
+    @staticmethod
     def select(a: Any, b: Any, x: Any, y: Any, /) -> Any:
         return np.where(np.asarray(a) > b, x, y)
 
 
 FLOAT_OPS: Ops = FloatOps()
 NUMPY_OPS: Ops = NumpyOps()
-
-
-def clip(ops: Ops, x: Any, low: Any, high: Any) -> Any:
-    """x limited to [low, high]."""
-    return ops.minimum(ops.maximum(x, low), high)

@@ -6,10 +6,12 @@ felt. Gains are in angular acceleration (1/s, 1/s^2, 1), so that they carry over
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic
 
-from liquid_pilot.ops import Ops, S, Vec3, Vec4, clip
+from liquid_pilot.ops import Ops, S, Vec3, Vec4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class RateLoopGains:
     integral_limit_rad_s2: tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mixer:
     """Nominal airframe as the rate loop knows it. Rotor i at (x, y) in body FLU, metres.
 
@@ -36,6 +38,15 @@ class Mixer:
     yaw_m: tuple[float, float, float, float]
     rotor_thrust_max_n: float
     idle: float
+
+    @cached_property
+    def allocation(self) -> tuple[tuple[float, float, float], ...]:
+        """Of each rotor: share of full thrust per N m of roll, less that per N m of pitch, and the sign of its yaw."""
+        sum_x2, sum_y2 = (sum(xy[axis] * xy[axis] for xy in self.rotor_xy_m) for axis in range(2))
+        return tuple(
+            (y / sum_y2 / self.rotor_thrust_max_n, x / sum_x2 / self.rotor_thrust_max_n, math.copysign(1.0, yaw_m))
+            for (x, y), yaw_m in zip(self.rotor_xy_m, self.yaw_m, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +67,26 @@ def rate_loop(
     dt_s: S,
 ) -> tuple[Vec4[S], RateLoopState[S]]:
     """One PID step. command: (thrust_m_s2, rates_rad_s). Returns motor speed commands (0..1) and state."""
-    thrust_m_s2, wanted = command
+    thrust_m_s2, (wx, wy, wz) = command
+    (x, y, z), (jx, jy, jz) = rates_rad_s, mixer.inertia_kg_m2
+    (ix, iy, iz), (fx, fy, fz) = state.integral_rad_s2, state.filtered_rates_rad_s
     blend: Any = 1.0 - ops.exp(dt_s * (-1.0 / gains.derivative_tau_s))
-    torques: list[Any] = []
-    integral: list[Any] = []
-    filtered: list[Any] = []
-    for axis in range(3):
-        error = wanted[axis] - rates_rad_s[axis]
-        limit = gains.integral_limit_rad_s2[axis]
-        integral.append(clip(ops, state.integral_rad_s2[axis] + error * (dt_s * gains.ki_per_s2[axis]), -limit, limit))
-        lag = rates_rad_s[axis] - state.filtered_rates_rad_s[axis]
-        filtered.append(state.filtered_rates_rad_s[axis] + blend * lag)
-        angular = error * gains.kp_per_s[axis] + integral[axis] - lag * (gains.kd[axis] / gains.derivative_tau_s)
-        torques.append(angular * mixer.inertia_kg_m2[axis])
-    motors = mix(ops, mixer, thrust_m_s2 * mixer.mass_kg, (torques[0], torques[1], torques[2]))
-    return motors, RateLoopState((integral[0], integral[1], integral[2]), (filtered[0], filtered[1], filtered[2]))
+    roll, ix, fx = _axis(ops, gains, 0, (ix, fx), wx, x, dt_s, blend)
+    pitch, iy, fy = _axis(ops, gains, 1, (iy, fy), wy, y, dt_s, blend)
+    yaw, iz, fz = _axis(ops, gains, 2, (iz, fz), wz, z, dt_s, blend)
+    motors = mix(ops, mixer, thrust_m_s2 * mixer.mass_kg, (roll * jx, pitch * jy, yaw * jz))
+    return motors, RateLoopState((ix, iy, iz), (fx, fy, fz))
+
+
+def _axis(
+    ops: Ops, gains: RateLoopGains, axis: int, state: tuple[Any, Any], wanted: Any, rate: Any, dt_s: Any, blend: Any
+) -> tuple[Any, Any, Any]:
+    """Wanted angular acceleration of one axis, its new integral and its new filtered rate."""
+    integral, filtered = state
+    error, lag, limit = wanted - rate, rate - filtered, gains.integral_limit_rad_s2[axis]
+    integral = ops.clip(integral + error * (dt_s * gains.ki_per_s2[axis]), -limit, limit)
+    angular = error * gains.kp_per_s[axis] + integral - lag * (gains.kd[axis] / gains.derivative_tau_s)
+    return angular, integral, filtered + blend * lag
 
 
 def mix(ops: Ops, mixer: Mixer, thrust_n: S, torque_nm: Vec3[S]) -> Vec4[S]:
@@ -79,20 +95,13 @@ def mix(ops: Ops, mixer: Mixer, thrust_n: S, torque_nm: Vec3[S]) -> Vec4[S]:
     Least-squares allocation for rotors placed symmetrically about both body axes. Yaw is cut to 15 %
     of a rotor's thrust, so that it never takes the authority of roll and pitch.
     """
-    sum_x2 = sum(x * x for x, _ in mixer.rotor_xy_m)
-    sum_y2 = sum(y * y for _, y in mixer.rotor_xy_m)
-    yaw_limit = 0.15 * mixer.rotor_thrust_max_n
-    lowest = mixer.idle * mixer.idle
-    collective = thrust_n * (0.25 / mixer.rotor_thrust_max_n)
-    speeds: list[Any] = []
-    yaw_arm = abs(mixer.yaw_m[0])
-    yaw = clip(ops, torque_nm[2] * (0.25 / yaw_arm), -yaw_limit, yaw_limit) * (1.0 / mixer.rotor_thrust_max_n)
-    for (x, y), yaw_m in zip(mixer.rotor_xy_m, mixer.yaw_m, strict=True):
-        share = (
-            collective
-            + torque_nm[0] * (y / sum_y2 / mixer.rotor_thrust_max_n)
-            - torque_nm[1] * (x / sum_x2 / mixer.rotor_thrust_max_n)
-        )
-        share = share + yaw if yaw_m > 0 else share - yaw  # a constant of the airframe, not of the flight
-        speeds.append(ops.sqrt(clip(ops, share, lowest, 1.0)))
-    return speeds[0], speeds[1], speeds[2], speeds[3]
+    roll, pitch, yaw = torque_nm
+    full_n, lowest = mixer.rotor_thrust_max_n, mixer.idle * mixer.idle
+    collective = thrust_n * (0.25 / full_n)
+    yaw_limit = 0.15 * full_n
+    yaw = ops.clip(yaw * (0.25 / abs(mixer.yaw_m[0])), -yaw_limit, yaw_limit) * (1.0 / full_n)
+    a, b, c, d = [
+        ops.sqrt(ops.clip(collective + roll * per_roll - pitch * per_pitch + yaw * spin, lowest, 1.0))
+        for per_roll, per_pitch, spin in mixer.allocation
+    ]
+    return a, b, c, d

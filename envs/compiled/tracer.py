@@ -48,6 +48,10 @@ class TraceOps:
         """The larger of two."""
         return self.graph.node("maximum", x, y)
 
+    def clip(self, x: Any, low: Any, high: Any, /) -> Expr:
+        """X cut to the two."""
+        return self.minimum(self.maximum(x, low), high)
+
     def select(self, a: Any, b: Any, x: Any, y: Any, /) -> Expr:
         """X where a > b, else y."""
         return self.graph.node("select", a, b, x, y)

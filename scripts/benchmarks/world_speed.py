@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import gymnasium
@@ -17,17 +16,20 @@ import numpy as np
 
 import envs  # noqa: F401  # registers Hover-v0
 from envs.airframe import Airframe
+from envs.aviary import make_aviary
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import draw_flights
 from envs.launch import HandLaunch
 from envs.pybullet_quad import PyBulletQuad
 from liquid_pilot.bundle import Bundle
+from liquid_pilot.errors import MissingExtraError
 from liquid_pilot.observation import GRAVITY_M_S2
 from scripts.benchmarks.throughput import compiled_steps_per_s
 from scripts.benchmarks.timing import per_second
 
 STEADY: Final = Conditions(imu_jitter=0.0)
-PEER: Final = "gym_pybullet_drones"
+PEER: Final = "HoverAviary"
+REPETITIONS: Final = 9  # of ours and of the peer in turn
 PEER_PHYSICS_PER_S, PEER_RESET_S = 19.8e3, 0.043  # on a shared two-core x86 machine, where it is not installed
 DRONES: Final = {"compiled": 20_000, "torch": 5_000, "pybullet": 20}
 _MEMORY: Final = {
@@ -97,25 +99,53 @@ def resets_per_s(env: gymnasium.Env[Any, Any], seconds: float) -> float:
         env.close()
 
 
-def _peer(seconds: float) -> tuple[float, float, str]:
-    """(physics steps a second, seconds a reset, how they are known) of gym-pybullet-drones."""
-    known = "CtrlAviary as measured on another x86 machine"
-    if importlib.util.find_spec(PEER) is None:
-        return PEER_PHYSICS_PER_S, PEER_RESET_S, known
+def peer_physics_per_s(seconds: float) -> float:
+    """Physics steps of HoverAviary of gym-pybullet-drones. Raises `MissingExtraError` without it."""
+    env = make_aviary(PEER)
     try:
-        hover: Callable[[], Any] = importlib.import_module(f"{PEER}.envs.HoverAviary").HoverAviary
-        env = hover()
         env.reset(seed=0)
         action = np.zeros(env.action_space.shape, np.float32)
-        rate = per_second(lambda: env.step(action), env.PYB_STEPS_PER_CTRL, seconds)
-        reset_s = 1.0 / resets_per_s(env, seconds)
+        return per_second(lambda: env.step(action), env.PYB_STEPS_PER_CTRL, seconds)
+    finally:
+        env.close()
+
+
+def side_by_side(
+    ours: Callable[[float], float], theirs: Callable[[float], float], seconds: float
+) -> tuple[float, float, float]:
+    """Medians of both rates and of their ratio over interleaved repetitions: what else the machine does meets both."""
+    pairs = [(ours(seconds / REPETITIONS), theirs(seconds / REPETITIONS)) for _ in range(REPETITIONS)]
+    own, peer = zip(*pairs, strict=True)
+    return median(own), median(peer), median(a / b for a, b in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class PhysicsPace:
+    """Physics steps of ours and of the peer, the median ratio, a reset of the peer, and how its figures are known."""
+
+    own_per_s: float
+    peer_per_s: float
+    ratio: float
+    peer_reset_s: float
+    known: str
+
+
+def physics_pace(airframe: Airframe, seconds: float) -> PhysicsPace:
+    """`sensed_physics_per_s` beside the peer, or beside known figures where it is not installed or does not run."""
+
+    def ours(share: float) -> float:
+        return sensed_physics_per_s(airframe, share)
+
+    try:
+        rates = side_by_side(ours, peer_physics_per_s, seconds)
+        reset_s = 1.0 / resets_per_s(make_aviary(PEER), seconds)
+        return PhysicsPace(*rates, reset_s, f"measured here, median of {REPETITIONS} in turn")
     except Exception as error:  # somebody else's package, of any version
-        return (
-            PEER_PHYSICS_PER_S,
-            PEER_RESET_S,
-            f"CtrlAviary as measured on another x86 machine; here it failed: {type(error).__name__}",
-        )
-    return rate, reset_s, "measured here"
+        known = "CtrlAviary as measured on another x86 machine"
+        if not isinstance(error, MissingExtraError):
+            known += f"; here it failed: {type(error).__name__}"
+    own = ours(seconds)
+    return PhysicsPace(own, PEER_PHYSICS_PER_S, own / PEER_PHYSICS_PER_S, PEER_RESET_S, known)
 
 
 def peak_bytes(engine: str, airframe: str, drones: int) -> int:
@@ -136,23 +166,22 @@ def measure(
     airframe: Airframe, bundle: Bundle | None, seconds: float, memory: bool, tick: Callable[[], None]
 ) -> list[Pace]:
     """All lines. bundle: the network that the compiled engine flies; None = there is no C compiler."""
-    physics, reset_s, known = _peer(seconds)
-    peer = f"{physics:,.0f} /s"
+    physics = physics_pace(airframe, seconds)
+    peer = f"{physics.peer_per_s:,.0f} /s"
     tick()
     paces: list[Pace] = []
     if bundle is not None:
         steps = compiled_steps_per_s(bundle, 1024, 100, False, seconds)
-        note = "1024 drones, network, all sensors"
+        note, ratio = "1024 drones, network, all sensors", 5.0 * steps / physics.peer_per_s
         paces.append(Pace("compiled engine, control steps", steps, "/s", note=note))
-        paces.append(Pace("compiled engine, physics steps", 5.0 * steps, "/s", peer, 5.0 * steps / physics, note))
+        paces.append(Pace("compiled engine, physics steps", 5.0 * steps, "/s", peer, ratio, note))
     tick()
-    own = sensed_physics_per_s(airframe, seconds)
-    note = f"all sensors, wind, delays; peer has none, {known}"
-    paces.append(Pace("PyBullet engine, physics steps", own, "/s", peer, own / physics, note))
+    note = f"all sensors, wind, delays; peer has none, {physics.known}"
+    paces.append(Pace("PyBullet engine, physics steps", physics.own_per_s, "/s", peer, physics.ratio, note))
     tick()
     own_s = 1.0 / resets_per_s(gymnasium.make("liquid_pilot/Hover-v0", disable_env_checker=True), seconds)
-    note = f"peer: {known}"
-    paces.append(Pace("Hover-v0, reset", 1e3 * own_s, "ms", f"{1e3 * reset_s:.3g} ms", reset_s / own_s, note))
+    peer, ratio = f"{1e3 * physics.peer_reset_s:.3g} ms", physics.peer_reset_s / own_s
+    paces.append(Pace("Hover-v0, reset", 1e3 * own_s, "ms", peer, ratio, f"peer: {physics.known}"))
     tick()
     for engine in _MEMORY if memory and Path("/proc/self/status").exists() else ():
         if engine != "compiled" or bundle is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -17,6 +18,7 @@ from scripts.benchmarks.world_checks import checks, common_experiment
 from scripts.benchmarks.world_engines import fly_pybullet, fly_torch, nominal_flights
 from scripts.benchmarks.world_episodes import Endurance, Flown
 from scripts.benchmarks.world_reference import fly_reference
+from scripts.benchmarks.world_speed import side_by_side
 
 AIRFRAME = load_airframe("cf2x")
 
@@ -54,6 +56,12 @@ def test_endurance_needs_finite_numbers_and_the_same_bits() -> None:
     assert good.passed
     assert not replace(good, same=False).passed
     assert not replace(good, flown=replace(good.flown, not_finite=1)).passed
+
+
+def test_rates_are_compared_in_turn_so_that_a_slow_moment_meets_both() -> None:
+    machine = itertools.chain.from_iterable((speed, speed) for speed in itertools.cycle((1.0, 0.4, 1.0)))
+    own, peer, ratio = side_by_side(lambda _: 300.0 * next(machine), lambda _: 100.0 * next(machine), 1.0)
+    assert (own, peer) == (300.0, 100.0) and ratio == pytest.approx(3.0)
 
 
 def test_the_command_prints_its_tables_and_writes_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

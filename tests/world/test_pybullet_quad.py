@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pybullet
 import pytest
 
 from envs.airframe import load_airframe
@@ -131,6 +132,29 @@ def test_the_twins_agree_on_the_same_motor_commands(quad: PyBulletQuad) -> None:
         worst_deg = max(worst_deg, math.degrees(2.0 * math.acos(min(1.0, same))))
     assert worst_m < 0.001  # 2 cm and 1 degree is what training needs; both integrate in the same order
     assert worst_deg < 0.05
+
+
+@pytest.mark.parametrize("height_m", [50.0, 0.005])  # in the air, and in the floor
+def test_one_force_and_one_torque_do_what_a_force_at_every_rotor_does(height_m: float) -> None:
+    speeds, wind = (0.9, 0.2, 0.6, 0.4), (2.0, -1.0, 0.5)
+    with PyBulletQuad(AIRFRAME) as whole, PyBulletQuad(AIRFRAME) as apart:
+        for quad in (whole, apart):
+            quad.reset(NOMINAL, (0.0, 0.0, height_m), (0.5, -0.5, 0.5, 0.5), (1.0, 2.0, -0.5), (3.0, -2.0, 1.0))
+            set_motors(quad, speeds)
+        drone, client, frame = (0, -1), apart.client, pybullet.LINK_FRAME
+        force = forces(FLOAT_OPS, AIRFRAME, NOMINAL, apart.body, apart.matrix, speeds, wind)
+        for (x, y), thrust_n in zip(AIRFRAME.rotor_xy_m, force.rotor_n, strict=True):
+            pybullet.applyExternalForce(*drone, (0.0, 0.0, thrust_n), (x, y, 0.0), frame, client)
+        pybullet.applyExternalForce(*drone, force.drag_n, CALM, frame, client)
+        pybullet.applyExternalForce(*drone, force.floor_n, apart.body.position_m, pybullet.WORLD_FRAME, client)
+        pybullet.applyExternalTorque(*drone, (0.0, 0.0, force.yaw_nm), frame, client)
+        pybullet.setTimeStep(H, client)
+        pybullet.stepSimulation(client)
+        velocity, spin = pybullet.getBaseVelocity(0, client)
+        whole.push(wind, H)
+        assert whole.body.velocity_m_s == pytest.approx(velocity, rel=1e-12)
+        assert to_world(whole.matrix, whole.body.rates_rad_s) == pytest.approx(spin, rel=1e-12)
+    assert (force.floor_n[2] > 0.0) == (height_m < 1.0)
 
 
 def test_a_free_spin_tumbles_as_the_formula_says(quad: PyBulletQuad) -> None:

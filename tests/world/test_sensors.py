@@ -14,7 +14,7 @@ from envs.airframe import load_airframe
 from envs.conditions import Conditions
 from envs.faults import Fault
 from envs.flights import Flights, draw_flights
-from envs.sensor_events import SensorSuite
+from envs.sensor_events import SensorSuite, around
 from envs.sensors import (
     FlowModel,
     ImuModel,
@@ -209,3 +209,8 @@ def test_jitter_moves_samples_but_not_their_mean_rate() -> None:
     assert np.mean(gaps) == pytest.approx(0.02, rel=0.03)
     assert min(gaps) < 0.012 and max(gaps) > 0.028
     assert 0.01 - 0.002 <= min(gaps) and max(gaps) <= 0.03 + 0.002
+
+
+def test_a_factor_around_one_is_that_of_a_uniform_draw() -> None:
+    ours, numpys = np.random.default_rng(5), np.random.default_rng(5)
+    assert [around(0.2, ours) for _ in range(100)] == [1.0 + 0.2 * numpys.uniform(-1.0, 1.0) for _ in range(100)]
