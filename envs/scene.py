@@ -6,6 +6,7 @@ looks. The drone is drawn by PyBullet's renderer on the processor, the rest by `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,7 +31,7 @@ _NEAR_M, _FAR_M = 0.02, 60.0
 
 
 class Scene:
-    """What there is to see; close it, or use it in a `with`."""
+    """What there is to see. Close it after use."""
 
     def __init__(self, airframe: Airframe) -> None:
         self._client = pybullet.connect(pybullet.DIRECT)
@@ -55,8 +56,12 @@ class Scene:
         """The drone there, (height, width, 3).
 
         target_m: where it should be, marked by a ring. t_s: time of the picture, for a camera that follows smoothly
-        from the picture before; without it, it depends on the arguments alone.
+        from the picture before; without it, it depends on the arguments alone. A drone that has left the finite numbers
+        is not drawn.
         """
+        if not all(map(math.isfinite, (*position_m, *attitude_wxyz))):
+            camera = Camera((0.0, 0.0, 1.0), 0.0)
+            return _bytes(draw_backdrop(camera, width, height, ()))
         camera = self._chase.follow(position_m, yaw_rad(attitude_wxyz), t_s)
         matrix = rotation_matrix(attitude_wxyz)
         rotors = [to_world(matrix, (rx, ry, 0.0)) for rx, ry in self.airframe.rotor_xy_m]
@@ -71,7 +76,7 @@ class Scene:
             balls.append((target_m, 1.5 * self._radius_m))
         window = _around([camera.window(*ball, width, height) for ball in balls])
         self._draw(picture, camera, window, position_m, attitude_wxyz)
-        return np.asarray(picture * np.float32(255.0) + np.float32(0.5), dtype=np.uint8)
+        return _bytes(picture)
 
     def _draw(
         self, picture: Image, camera: Camera, window: Window, position_m: Vec3[float], attitude_wxyz: Vec4[float]
@@ -150,6 +155,10 @@ def _around(windows: Sequence[Window]) -> Window:
         return slice(0, 0), slice(0, 0)
     rows, columns = (slice(min(w[k].start for w in seen), max(w[k].stop for w in seen)) for k in (0, 1))
     return rows, columns
+
+
+def _bytes(picture: Image) -> npt.NDArray[np.uint8]:
+    return np.asarray(picture * np.float32(255.0) + np.float32(0.5), dtype=np.uint8)
 
 
 def _finer(picture: Image) -> Image:

@@ -35,6 +35,8 @@ FLOOR_HALF_M: Final = 6.0  # of the floor that is carried along under the drone
 HORIZON_M: Final = 60.0
 GROUND: Final = (0.88, 0.91, 0.92)  # beyond it, nearly the haze
 INSTEAD: Final = "use render_mode='rgb_array', or python -m scripts.evaluate ... --video flight.mp4"
+# draws at this call only: else each call waits for a picture that its own thread draws meanwhile
+_DRAW_NOW: Final = pybullet.COV_ENABLE_SINGLE_STEP_RENDERING
 _SIZE: Final = "--width=960 --height=720"
 _HIDDEN: Final = (
     pybullet.COV_ENABLE_GUI,
@@ -56,6 +58,7 @@ class Window:
         self._chase = Chase(radius_m, CLOSER)
         for option in _HIDDEN:
             pybullet.configureDebugVisualizer(option, 0, physicsClientId=client)
+        pybullet.configureDebugVisualizer(_DRAW_NOW, 1, physicsClientId=client)
         floor = floor_meshes(FLOOR_HALF_M, TILE_M, DARK_TILE, LIGHT_TILE)
         self._floor = [add_body(client, mesh) for mesh in floor]
         self._ground = [add_body(client, mesh) for mesh in floor_meshes(HORIZON_M, HORIZON_M, GROUND, GROUND)]
@@ -70,8 +73,10 @@ class Window:
     ) -> None:
         """The drone there at t_s; waits until that is now. A time before the one before begins a new flight.
 
-        Raises `SimulationError` when the window has been closed by hand.
+        A drone that has left the finite numbers stays where it was. Raises `SimulationError` when the window has been closed by hand.
         """
+        if not all(map(math.isfinite, (*position_m, *attitude_wxyz))):
+            return
         if t_s < self._shown_s:
             self._begun = (t_s, time.monotonic())
         elif t_s < self._shown_s + (FRAME_S if self._late_s(t_s) <= FRAME_S else SKIP_S):
@@ -111,6 +116,7 @@ class Window:
         ahead = [e + a for e, a in zip(camera.eye_m, camera.axes[0], strict=True)]
         yaw_deg = math.degrees(camera.heading_rad) - 90.0  # theirs looks along y at 0
         pybullet.resetDebugVisualizerCamera(1.0, yaw_deg, -math.degrees(PITCH_RAD), ahead, physicsClientId=client)
+        pybullet.configureDebugVisualizer(_DRAW_NOW, 1, physicsClientId=client)
 
     def _late_s(self, t_s: float) -> float:
         """By how much the clock is ahead of the flight."""
