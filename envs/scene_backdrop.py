@@ -49,7 +49,7 @@ def draw_backdrop(camera: Camera, width: int, height: int, shadows: Sequence[tup
     step = reach / focal  # of floor between columns; between rows it is longer, by the slant
     along = step * reach / camera.eye_m[2]
     tiles = [
-        _square(place / TILE_M, (step * abs(right[k]) + along * abs(forward[k])) / TILE_M)
+        average_square(place / TILE_M, SOFTER / TILE_M * (step * abs(right[k]) + along * abs(forward[k])))
         for k, place in enumerate((x, y))
     ]
     light_tile = 0.5 + 0.5 * tiles[0] * tiles[1]  # (n, width) share of the pixel
@@ -66,11 +66,14 @@ def _sky(climb: Plane) -> Plane:
     return np.asarray(np.float32(HAZE) * (1.0 - share) + np.float32(ZENITH) * share, dtype=np.float32)
 
 
-def _square(x: Plane, size: Plane) -> Plane:
-    """A square wave (+-1, period 2) averaged over `size` around x: difference of its integral, a triangle wave."""
-    half = (0.25 * np.maximum(SOFTER * size, 1e-6))[:, None]
+def average_square(x: Plane, size: Plane) -> Plane:
+    """A square wave averaged over `size` around x: the difference of its integral, a triangle wave.
+
+    x: (n, m); size: (n,). The wave is 1 from 0 to 1, -1 from 1 to 2, and so on.
+    """
+    half = (0.25 * np.maximum(size, 1e-6))[:, None]
     x = 0.5 * x
-    return np.asarray((_triangle(x + half) - _triangle(x - half)) / (2.0 * half))
+    return np.asarray((_triangle(x - half) - _triangle(x + half)) / (2.0 * half))
 
 
 def _triangle(x: Plane) -> Plane:

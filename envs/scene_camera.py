@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from liquid_pilot.ops import Vec3, Vec4
 
-FIELD_OF_VIEW_RAD: Final = math.radians(72.0)  # from the lower to the upper edge
-PITCH_RAD: Final = math.radians(31.0)  # down; the horizon stays a little below the upper edge
+FIELD_OF_VIEW_RAD: Final = math.radians(75.0)  # from the lower to the upper edge
+PITCH_RAD: Final = math.radians(33.0)  # down; the horizon stays a little below the upper edge
 ELEVATION_RAD: Final = math.radians(13.0)  # of the camera, as the drone sees it
 ASIDE_RAD: Final = math.radians(22.0)  # of straight behind, so that pitch shows as well as roll
 DISTANCE_PER_HEIGHT: Final = 0.5  # keeps the shadow in view
-DISTANCE_SPAN: Final = (5.0, 10.0)  # in radii of the drone
+DISTANCE_SPAN: Final = (5.0, 8.5)  # in radii of the drone
 FOLLOW_S: Final = 0.5  # time constant of heading and distance; a turn or a climb is seen, not copied
 
 Window = tuple[slice, slice]  # rows and columns of a picture
@@ -37,13 +37,13 @@ class Camera:
         return (c * cp, s * cp, -sp), (s, -c, 0.0), (c * sp, s * sp, cp)
 
     def window(self, centre_m: Vec3[float], radius_m: float, width: int, height: int) -> Window:
-        """The part of a picture that a ball can fill; empty where it is out of the picture or behind the camera."""
+        """A part of a picture that holds all of a ball; empty where the ball is out of the picture."""
         offset = np.subtract(centre_m, self.eye_m)
         depth, right, up = (float(offset @ np.array(axis)) for axis in self.axes)
         near = depth - radius_m
         if near <= 0.0:
-            inside = float(np.linalg.norm(offset)) < radius_m
-            return (slice(0, height), slice(0, width)) if inside else (slice(0, 0), slice(0, 0))
+            behind = depth + radius_m <= 0.0
+            return (slice(0, 0), slice(0, 0)) if behind else (slice(0, height), slice(0, width))
         scale, half = focal_px(height), radius_m / near * focal_px(height)
         column, row = 0.5 * width + scale * right / depth, 0.5 * height - scale * up / depth
         reach = half * (1.0 + max(abs(right), abs(up)) / depth)

@@ -73,7 +73,8 @@ class Window:
     ) -> None:
         """The drone there at t_s; waits until that is now. A time before the one before begins a new flight.
 
-        A drone that has left the finite numbers stays where it was. Raises `SimulationError` when the window has been closed by hand.
+        A drone that has left the finite numbers stays where it was. Raises `SimulationError` when the window has been
+        closed by hand.
         """
         if not all(map(math.isfinite, (*position_m, *attitude_wxyz))):
             return
@@ -99,6 +100,10 @@ class Window:
             client, self._client = self._client, -1
             if pybullet.isConnected(client):
                 pybullet.disconnect(client)
+
+    def __del__(self) -> None:
+        if getattr(self, "_client", -1) >= 0 and pybullet is not None:  # the module may be gone at exit
+            self.close()
 
     def _draw(
         self, position_m: Vec3[float], attitude_wxyz: Vec4[float], target_m: Vec3[float] | None, t_s: float
