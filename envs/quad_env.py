@@ -23,7 +23,7 @@ from envs.pybullet_quad import PyBulletQuad
 from envs.state_observation import STATE_DIM, assemble_state
 from envs.task import Moment, Task
 from envs.task_flight import SUCCESS, TaskFlight
-from envs.window import Window, why_no_window
+from envs.window import Window, has_display
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
 from liquid_pilot.fusion import SensorMemory
@@ -94,7 +94,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
     position_m, velocity_m_s, attitude_wxyz, rates_rad_s, wind_m_s, what the task adds, and `success` at the end.
 
     render_mode: "rgb_array", or "human", PyBullet's window in real time, of which a process has one; looking changes no
-    flight. `metadata` of an instance holds the modes that work here and steps per second of flight (mean IMU rate).
+    flight. `metadata` of an instance holds the modes that can work here and steps per second of flight (mean IMU rate).
     """
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 100}  # noqa: RUF012  # gymnasium's
@@ -247,8 +247,8 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
 
 
 def _render_modes() -> list[str]:
-    """Those that work on this machine."""
-    return ["human", "rgb_array"] if why_no_window() is None else ["rgb_array"]
+    """Those that can work on this machine."""
+    return ["human", "rgb_array"] if has_display() else ["rgb_array"]
 
 
 def _bounded(values: tuple[float, ...]) -> npt.NDArray[np.float32]:

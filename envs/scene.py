@@ -117,8 +117,10 @@ class Scene:
             renderer=pybullet.ER_TINY_RENDERER,
             physicsClientId=self._client,
         )
-        colours = np.reshape(np.asarray(image[2], dtype=np.float32), (height, width, 4))[:, :, :3] / 255.0
-        return colours, np.reshape(np.asarray(image[4], dtype=np.int64), (height, width))
+        colours = np.reshape(np.asarray(image[2], dtype=np.float32), (height, width, 4))[:, :, :3]
+        return np.asarray(colours / 255.0, dtype=np.float32), np.reshape(
+            np.asarray(image[4], dtype=np.int64), (height, width)
+        )
 
     def close(self) -> None:
         """Free the client; closing twice is fine."""
@@ -168,4 +170,4 @@ def _finer(picture: Image) -> Image:
 def _coarser(picture: Image) -> Image:
     rows, columns, _ = picture.shape
     blocks = picture.reshape(rows // FINER, FINER, columns // FINER, FINER, 3)
-    return np.einsum("iajbc->ijc", blocks) / np.float32(FINER * FINER)
+    return np.asarray(np.einsum("iajbc->ijc", blocks) / (FINER * FINER), dtype=np.float32)

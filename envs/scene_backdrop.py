@@ -63,7 +63,7 @@ def draw_backdrop(camera: Camera, width: int, height: int, shadows: Sequence[tup
 def _sky(climb: Plane) -> Plane:
     """Colours by the sine of the elevation, (n, 3)."""
     share = np.clip(climb / 0.6, 0.0, 1.0)[:, None] ** 0.7
-    return np.asarray(np.float32(HAZE) * (1.0 - share) + np.float32(ZENITH) * share, dtype=np.float32)
+    return np.asarray(np.array(HAZE) * (1.0 - share) + np.array(ZENITH) * share, dtype=np.float32)
 
 
 def average_square(x: Plane, size: Plane) -> Plane:
@@ -71,15 +71,14 @@ def average_square(x: Plane, size: Plane) -> Plane:
 
     x: (n, m); size: (n,). The wave is 1 from 0 to 1, -1 from 1 to 2, and so on.
     """
-    half = (0.25 * np.maximum(size, 1e-6))[:, None]
-    x = 0.5 * x
-    return np.asarray((_triangle(x - half) - _triangle(x + half)) / (2.0 * half))
+    half = np.asarray(0.25 * np.maximum(size, 1e-6), dtype=np.float32)[:, None]
+    middle = np.asarray(0.5 * x, dtype=np.float32)
+    return np.asarray((_triangle(middle - half) - _triangle(middle + half)) / (2.0 * half), dtype=np.float32)
 
 
 def _triangle(x: Plane) -> Plane:
-    """0 at whole numbers, -0.5 between them."""
-    x = x - np.floor(x)
-    return np.abs(x - 0.5, out=x)
+    """0.5 at whole numbers, 0 halfway between them."""
+    return np.asarray(np.abs(x - np.floor(x) - 0.5), dtype=np.float32)
 
 
 def _shade(x: Plane, y: Plane, shadows: Sequence[tuple[Vec3[float], float]]) -> Plane:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import math
 import os
 import sys
@@ -37,6 +36,7 @@ GROUND: Final = (0.88, 0.91, 0.92)  # beyond it, nearly the haze
 INSTEAD: Final = "use render_mode='rgb_array', or python -m scripts.evaluate ... --video flight.mp4"
 # draws at this call only: else each call waits for a picture that its own thread draws meanwhile
 _DRAW_NOW: Final = pybullet.COV_ENABLE_SINGLE_STEP_RENDERING
+_GLX_RGBA, _GLX_DOUBLEBUFFER = 4, 5  # of GL/glx.h
 _SIZE: Final = "--width=960 --height=720"
 _HIDDEN: Final = (
     pybullet.COV_ENABLE_GUI,
@@ -129,27 +129,34 @@ class Window:
         return time.monotonic() - clock_s - (t_s - flight_s)
 
 
+def has_display() -> bool:
+    """Whether a screen is to be expected here; `why_no_window` looks closer and takes longer."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY"))
+
+
 def why_no_window() -> str | None:
     """What keeps a window from opening here, or None. PyBullet would end the process, without a word or with one."""
+    if not has_display():
+        return "there is no display (DISPLAY is not set)"
     if sys.platform != "linux":
         return None
-    name = os.environ.get("DISPLAY")
-    if not name:
-        return "there is no display (DISPLAY is not set)"
-    library = ctypes.util.find_library("X11")
-    if library is None:
-        return "the library libX11 is not installed"
-    x11 = ctypes.CDLL(library)
+    name = os.environ["DISPLAY"]
+    try:
+        x11, gl = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libGL.so.1")
+    except OSError as error:
+        return f"a library is missing ({error})"
     x11.XOpenDisplay.argtypes, x11.XOpenDisplay.restype = [ctypes.c_char_p], ctypes.c_void_p
     display = x11.XOpenDisplay(None)
     if not display:
         return f"the display {name} cannot be opened"
-    x11.XQueryExtension.argtypes = [ctypes.c_void_p, ctypes.c_char_p, *[ctypes.POINTER(ctypes.c_int)] * 3]
-    numbers = [ctypes.byref(ctypes.c_int()) for _ in range(3)]
-    has_gl = x11.XQueryExtension(display, b"GLX", *numbers)
-    x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+    gl.glXChooseVisual.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int)]
+    gl.glXChooseVisual.restype = ctypes.c_void_p
+    visual = gl.glXChooseVisual(display, 0, (ctypes.c_int * 3)(_GLX_RGBA, _GLX_DOUBLEBUFFER, 0))
+    x11.XFree.argtypes = x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+    if visual:
+        x11.XFree(visual)
     x11.XCloseDisplay(display)
-    return None if has_gl else f"the display {name} has no OpenGL (GLX)"
+    return None if visual else f"the display {name} has no OpenGL"
 
 
 def _connect() -> int:

@@ -109,7 +109,7 @@ def test_a_tile_has_its_colour(x: float, y: float, heading: float) -> None:
     if np.abs(across - np.round(across)).min() < 0.4:
         return  # near an edge the pixel sees both
     dark = bool(np.floor(across).sum() % 2)
-    nearer = [np.abs(picture[22, 20] - np.float32(tile)).sum() for tile in (LIGHT_TILE, DARK_TILE)]
+    nearer = [np.abs(picture[22, 20] - np.array(tile)).sum() for tile in (LIGHT_TILE, DARK_TILE)]
     assert bool(nearer[1] < nearer[0]) is dark
 
 
