@@ -98,6 +98,12 @@ class Conditions:
         if not self.motor_tau_s[0] > 0.0:
             raise ConfigError(f"motor_tau_s is {self.motor_tau_s}; a motor's lag must be above 0 s")
 
+    @property
+    def mean_imu_hz(self) -> float:
+        """IMU events per second over many flights: one over the mean of intervals that are spread log-uniformly."""
+        low, high = self.imu_hz
+        return low if low == high else math.log(high / low) / (1.0 / low - 1.0 / high)
+
 
 def _check_type(name: str, kind: str, value: Any) -> None:
     """Raise `ConfigError` unless the value is of its field's kind, finite, and, if a span, rising."""

@@ -18,6 +18,7 @@ import pybullet
 from envs.airframe import Airframe
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body, FlightParams, actuate, forces, lag_motors, net_load, nominal_params
+from envs.scene import HEIGHT, WIDTH, Scene
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_world
 from liquid_pilot.observation import GRAVITY_M_S2
@@ -60,6 +61,7 @@ class PyBulletQuad:
         self.airframe = airframe
         self.params = nominal_params(airframe)
         self._h_s = 0.0
+        self._scene: Scene | None = None
         self._client, self._body_id = self._load()
         self.reset(self.params, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 0.0))
 
@@ -72,13 +74,9 @@ class PyBulletQuad:
         pybullet.setGravity(0.0, 0.0, -GRAVITY_M_S2, physicsClientId=client)
         half = [reach, reach, BODY_HALF_HEIGHT_M]
         shape = pybullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half, physicsClientId=client)
-        look = pybullet.createVisualShape(
-            pybullet.GEOM_BOX, halfExtents=half, rgbaColor=[0.1, 0.35, 0.75, 1.0], physicsClientId=client
-        )
         body_id: int = pybullet.createMultiBody(
             baseMass=airframe.mass_kg,
             baseCollisionShapeIndex=shape,
-            baseVisualShapeIndex=look,
             basePosition=[0.0, 0.0, 1.0],
             physicsClientId=client,
         )
@@ -174,21 +172,26 @@ class PyBulletQuad:
             (after[2] - before[2]) * inverse,
         )
 
-    def picture(self, width: int = 320, height: int = 240) -> npt.NDArray[np.uint8]:
-        """The drone from behind and above, (height, width, 3), drawn on the processor."""
-        x, y, z = self.body.position_m
-        view = pybullet.computeViewMatrix([x - 0.5, y, z + 0.25], [x, y, z], [0.0, 0.0, 1.0])
-        lens = pybullet.computeProjectionMatrixFOV(40.0, width / height, 0.05, 20.0)
-        image = pybullet.getCameraImage(
-            width, height, view, lens, renderer=pybullet.ER_TINY_RENDERER, physicsClientId=self.client
-        )[2]
-        return np.reshape(np.asarray(image, dtype=np.uint8), (height, width, 4))[:, :, :3]
+    def picture(
+        self,
+        width: int = WIDTH,
+        height: int = HEIGHT,
+        target_m: Vec3[float] | None = None,
+        t_s: float | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        """The drone from behind and above, (height, width, 3); the arguments are those of `Scene.picture`."""
+        _ = self.client  # refuses once closed
+        if self._scene is None:
+            self._scene = Scene(self.airframe)
+        return self._scene.picture(self.body.position_m, self.body.attitude_wxyz, target_m, t_s, width, height)
 
     def close(self) -> None:
         """Free the client; closing twice is fine."""
         if self._client >= 0:
             client, self._client = self._client, -1
             pybullet.disconnect(physicsClientId=client)
+            if self._scene is not None:
+                self._scene.close()
 
     def __enter__(self) -> PyBulletQuad:
         return self

@@ -23,6 +23,7 @@ from envs.pybullet_quad import PyBulletQuad
 from envs.state_observation import STATE_DIM, assemble_state
 from envs.task import Moment, Task
 from envs.task_flight import SUCCESS, TaskFlight
+from envs.window import Window, has_display
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
 from liquid_pilot.fusion import SensorMemory
@@ -91,9 +92,12 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
     Reward: the task's times dt, so that a return does not depend on the IMU rate; `CRASH_REWARD` more when lost,
     `DONE_REWARD` when done early. Truncated: `duration_s` after the release. `info`: dt_s, t_s, released, true
     position_m, velocity_m_s, attitude_wxyz, rates_rad_s, wind_m_s, what the task adds, and `success` at the end.
+
+    render_mode: "rgb_array", or "human", PyBullet's window in real time, of which a process has one; looking changes no
+    flight. `metadata` of an instance holds the modes that can work here and steps per second of flight (mean IMU rate).
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012  # gymnasium's type
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 100}  # noqa: RUF012  # gymnasium's
 
     def __init__(
         self,
@@ -109,14 +113,15 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         **overrides: Any,
     ) -> None:
         """overrides: fields of `Conditions`, for example imu_hz=(50, 200). Raises `ConfigError`."""
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ConfigError(f"render_mode is {render_mode!r}; choose None or 'rgb_array'")
+        if render_mode not in (None, *QuadEnv.metadata["render_modes"]):
+            raise ConfigError(f"render_mode is {render_mode!r}; choose None, 'human' or 'rgb_array'")
         check_options(obs, action, conditions, limits, duration_s)
         self.task = task
         self.obs = obs
         self.action_mode = ACTION_MODES[action]
         self.render_mode = render_mode
         self.conditions = make_conditions(conditions or task.conditions, overrides)
+        self.metadata = {"render_modes": _render_modes(), "render_fps": round(self.conditions.mean_imu_hz)}
         self.limits = limits
         self.duration_s = task.duration_s if duration_s is None else float(duration_s)
         self.airframe = load_airframe(airframe)
@@ -124,6 +129,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._memory = SensorMemory()
         self._quad: PyBulletQuad | None = None
+        self._window: Window | None = None
         self._flight: TaskFlight | None = None
         self._drive: Drive = self.action_mode.drive(limits)
         self._over = True
@@ -145,6 +151,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self._memory.reset()
         self._over = False
         moment = flight.moment()
+        self._show(flight, moment)
         return self._observe(flight, launch.first_messages(), moment), self._info(flight, moment)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -163,6 +170,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
 
         messages = launch.advance(on_substep)
         moment = flight.moment()
+        self._show(flight, moment)
         observation = self._observe(flight, messages, moment)
         if not was_released:
             return observation, 0.0, False, False, self._info(flight, moment)
@@ -178,19 +186,36 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         return observation, reward, terminated, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """The drone from behind and above, (240, 320, 3), or None without a render mode."""
+        """The drone and a ring where it should be, (480, 640, 3), for render_mode="rgb_array"; otherwise None.
+
+        With "human" the window shows every step by itself, in real time.
+        """
         if self.render_mode is None:
             return None
-        if self._quad is None:
+        if self._quad is None or self._flight is None:
             raise SimulationError("there is nothing to see yet; call reset() before render()")
-        return self._quad.picture()
+        if self.render_mode == "human":
+            return None
+        target_m = self._flight.moment().goal.point.position_m
+        return self._quad.picture(target_m=target_m, t_s=self._flight.launch.t_s)
 
     def close(self) -> None:
-        """Free PyBullet's client."""
+        """Free PyBullet's client, close the window."""
         if self._quad is not None:
             self._quad.close()
             self._quad = None
+        if self._window is not None:
+            self._window.close()
+            self._window = None
         self._flight = None
+
+    def _show(self, flight: TaskFlight, moment: Moment[float]) -> None:
+        if self.render_mode != "human":
+            return
+        if self._window is None:
+            self._window = Window(self.airframe)
+        body = moment.body
+        self._window.show(body.position_m, body.attitude_wxyz, moment.goal.point.position_m, flight.launch.t_s)
 
     @property
     def _launch(self) -> HandLaunch | None:
@@ -219,6 +244,11 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
             **({task.phase_name: task.phases[int(moment.goal.phase)]} if task.phases else {}),
             **task.describe(FLOAT_OPS, flight.memory, moment),
         }
+
+
+def _render_modes() -> list[str]:
+    """Those that can work on this machine."""
+    return ["human", "rgb_array"] if has_display() else ["rgb_array"]
 
 
 def _bounded(values: tuple[float, ...]) -> npt.NDArray[np.float32]:

@@ -10,6 +10,7 @@ Examples:
   python -m scripts.evaluate geometric --flights 100                 # the controller that knows the truth
   python -m scripts.evaluate runs/hover/policy.safetensors --imu-hz mixed --json score.json
   python -m scripts.evaluate hover --dropout flow:0.3 --fault flow:off@6s+1s --picture flight.png
+  python -m scripts.evaluate hover --flights 1 --fault flow:off@6s+1s --video flight.mp4          # or flight.gif
   python -m scripts.evaluate hover --engine batched --flights 2000   # the network alone, fast
   python -m scripts.evaluate hover --sim gym-pybullet-drones --flights 100                        # in its CtrlAviary
   python -m scripts.evaluate hover --sim gym-pybullet-drones --score hover-aviary --flights 100   # by its reward
@@ -21,15 +22,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
+from envs.airframe import load_airframe
+from envs.scoring import score_hover
 from liquid_pilot.errors import ConfigError
 from scripts.console import OUT, exit_code, progress_bar
 from scripts.evaluation import Case, evaluate
 from scripts.files import check_file, write_json
-from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, fly_one
+from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one
 from scripts.pictures.flight import draw_flight
+from scripts.pictures.video import check_video, draw_video
 from scripts.returns import return_table
 from scripts.tables import score_table, short_name
 
@@ -43,8 +48,10 @@ class Options:
     """Write the score, with its conditions, as one JSON object to this file."""
     picture: Path | None = None
     """Draw one of the flights to this PNG (and its neurons to a second one beside it)."""
-    picture_flight: int = 0
-    """Which flight is drawn, from 0."""
+    video: Path | None = None
+    """Draw one of the flights as a video to this .mp4, or to this .gif (smaller pictures, fewer of them)."""
+    draw_flight: Annotated[int, tyro.conf.arg(aliases=["--picture-flight"])] = 0
+    """Which flight --picture and --video draw, from 0."""
     workers: int | None = None
     """Parallel processes, or threads of the compiled engine; as many as processors if not given. The result does not
     depend on it."""
@@ -55,12 +62,14 @@ def run(options: Options) -> None:
     case = options.case
     case.check()
     job = case.job()
-    if not 0 <= options.picture_flight < case.flights:
-        raise ConfigError(f"picture_flight is {options.picture_flight}; flights count from 0 to {case.flights - 1}")
+    if not 0 <= options.draw_flight < case.flights:
+        raise ConfigError(f"draw_flight is {options.draw_flight}; flights count from 0 to {case.flights - 1}")
     if options.json is not None:
         check_file("--json", options.json, ".json")
     if options.picture is not None:
         check_file("--picture", options.picture, ".png")
+    if options.video is not None:
+        check_video("--video", options.video)
     with FlightPool(options.workers) as pool, progress_bar() as progress:
         row = evaluate(case, pool, progress)
     world = case.engine if case.sim == OWN_SIM else case.sim
@@ -70,10 +79,31 @@ def run(options: Options) -> None:
     if options.json is not None:
         write_json(options.json, row)
         OUT.print(f"wrote {options.json}")
+    draw(options, job)
+
+
+def draw(options: Options, job: Job) -> None:
+    """The picture and the video that were asked for, of one flight, flown once more."""
+    if options.picture is None and options.video is None:
+        return
+    case, trace = options.case, fly_one(job, options.draw_flight)
+    title = f"{short_name(case.policy)}: flight {options.draw_flight}"
     if options.picture is not None:
-        trace = fly_one(job, options.picture_flight)
-        for path in draw_flight(trace, options.picture, f"{short_name(case.policy)}: flight {options.picture_flight}"):
+        for path in draw_flight(trace, options.picture, title):
             OUT.print(f"wrote {path}")
+    if options.video is not None:
+        ending = score_hover(trace, job.duration_s).reason if case.score == ERRORS_SCORE else ""
+        look = load_airframe(case.airframe), job.conditions.faults, ending
+        with progress_bar() as progress:
+            task = progress.add_task(str(options.video), total=None)
+            draw_video(
+                trace,
+                options.video,
+                title,
+                *look,
+                on_frame=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        OUT.print(f"wrote {options.video}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,19 +9,20 @@ from typing import Any, Final
 
 from liquid_pilot.errors import ConfigError
 
-RESULT_SUFFIXES: Final = (".safetensors", ".json", ".png", ".csv", ".md", ".html")
+RESULT_SUFFIXES: Final = (".safetensors", ".json", ".png", ".csv", ".md", ".html", ".mp4", ".gif")
 
 
-def check_file(option: str, path: Path, suffix: str) -> None:
-    """Raise `ConfigError` unless a file with that suffix (".json") can be written at the path. Writes nothing.
+def check_file(option: str, path: Path, *suffixes: str) -> None:
+    """Raise `ConfigError` unless a file with one of the suffixes (".json") can be written at the path. Writes nothing.
 
     option: as the command line calls it, for the message.
     """
+    first = suffixes[0]
     try:
         if path.is_dir():
-            raise ConfigError(f"{option} {path} is a folder; give a file in it, such as {path / f'result{suffix}'}")
-        if path.suffix.lower() != suffix:
-            raise ConfigError(f"{option} {path} does not end in {suffix}; give {path.stem}{suffix}")
+            raise ConfigError(f"{option} {path} is a folder; give a file in it, such as {path / f'result{first}'}")
+        if path.suffix.lower() not in suffixes:
+            raise ConfigError(f"{option} {path} does not end in {' or '.join(suffixes)}; give {path.stem}{first}")
         if path.exists():
             path.open("ab").close()
     except OSError as error:

@@ -35,7 +35,7 @@ SETTLE_S: Final = 5.0  # errors are averaged from this long after release, as th
 TILT_FROM_S: Final = 3.0
 TILT_LIMIT_DEG: Final = 20.0
 _TIME_MAP: Final = "viridis"
-_STATE_COLOURS: Final = {"ACTIVE": GREEN, "DEGRADED": ORANGE, "LAND": VERMILION, "KILLED": INK}
+STATE_COLOURS: Final = {"ACTIVE": GREEN, "DEGRADED": ORANGE, "LAND": VERMILION, "KILLED": INK}
 _SENSORS: Final = (("imu", "IMU", BLUE), ("flow", "Flow", GREEN), ("range", "Range", PURPLE))
 
 
@@ -244,14 +244,14 @@ def _supervisor(axes: Axes, trace: FlightTrace) -> None:
     changes = [(when - trace.release_s, state) for when, state in trace.supervisor if when <= trace.t_s[-1]]
     ends = [when for when, _ in changes[1:]] + [float(t[-1])]
     for (start, state), end in zip(changes, ends, strict=False):  # without changes there is one end too many
-        colour = _STATE_COLOURS.get(state, PALE)
+        colour = STATE_COLOURS.get(state, PALE)
         axes.barh(0, end - start, 1.0, left=start, color=colour, alpha=0.85, ec="white", lw=1.0)
         if end - start > 0.07 * float(np.ptp(t)):
-            ink = "white" if state in _STATE_COLOURS else INK
+            ink = "white" if state in STATE_COLOURS else INK
             axes.text((start + end) / 2, 0, state, ha="center", va="center", fontsize=9, color=ink)
-    seen = [state for state in _STATE_COLOURS if any(state == other for _, other in changes)]
+    seen = [state for state in STATE_COLOURS if any(state == other for _, other in changes)]
     for state in seen:
-        axes.barh(5.0, 0.0, color=_STATE_COLOURS[state], alpha=0.85, label=state)
+        axes.barh(5.0, 0.0, color=STATE_COLOURS[state], alpha=0.85, label=state)
     if seen:
         _legend(axes, len(seen))
     if not changes:

@@ -75,6 +75,8 @@ def never(*_: Any, **__: Any) -> Any:
         (evaluate.main, ["geometric", "--json", "{}.xyz"], "scripts.evaluate.evaluate"),
         (evaluate.main, ["geometric", "--picture", "{}"], "scripts.evaluate.evaluate"),
         (evaluate.main, ["geometric", "--picture", "{}/flight.xyz"], "scripts.evaluate.evaluate"),
+        (evaluate.main, ["geometric", "--video", "{}"], "scripts.evaluate.evaluate"),
+        (evaluate.main, ["geometric", "--video", "{}/flight.avi"], "scripts.evaluate.evaluate"),
         (train.main, ["hover", "--out", "{}/file.json"], "scripts.train.train"),
         (train.main, ["hover", "--out", "{}/policy.safetensors"], "scripts.train.train"),
         (demo.main, ["--out", "{}/file.json"], "scripts.demo.train"),
