@@ -14,10 +14,11 @@ import torch
 from envs.batched_state import to_dict
 from liquid_pilot.bundle import load_bundle, run_selftest
 from liquid_pilot.errors import ConfigError, TrainingError
-from policies.analytic import AnalyticTrainer, Progress, TrainConfig, learning_rate_shape, train
+from policies.analytic import AnalyticTrainer, Progress, TrainConfig
 from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.curriculum import Curriculum, lesson
 from policies.export import export_policy
+from policies.schedule import learning_rate_shape, train
 
 TINY = TrainConfig(
     updates=4,
