@@ -9,7 +9,10 @@ Examples:
   python -m scripts.train hover --cell default --seed 3  # the published CfC form
   python -m scripts.train hover --airframe racer         # another drone; or the path of a TOML file of your own
   python -m scripts.train hover --budget-s 120 --out runs/quick
-  python -m scripts.train hover --init hover --airframe cf2x --learning-rate 5e-4   # fine-tune a policy
+  python -m scripts.train hover --method dagger          # imitation of the geometric controller, some minutes
+  python -m scripts.train hover --method dagger --expert hover --cell gru       # a policy teaches another cell
+  python -m scripts.train hover --method bc --demos demos.safetensors           # cloning of recorded flights
+  python -m scripts.train hover --init runs/hover-dagger/policy.safetensors --learning-rate 1e-3   # and on by gradients
   tensorboard --logdir runs/hover                        # watch it learn
 """
 
@@ -32,6 +35,8 @@ __all__ = ["METHODS", "Options", "main", "run"]
 
 METHODS: Final = {  # the module whose `run(options, console)` trains; torch is loaded only once one is chosen
     "analytic": "scripts.training.analytic",
+    "bc": "scripts.training.imitation",
+    "dagger": "scripts.training.imitation",
 }
 
 
@@ -45,7 +50,13 @@ def run(options: Options, console: Console) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m scripts.train`. Returns the exit code."""
-    options = tyro.cli(Options, prog="python -m scripts.train", args=argv, description=__doc__)
+    options = tyro.cli(
+        Options,
+        prog="python -m scripts.train",
+        args=argv,
+        description=__doc__,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
 
     def train_to_file() -> None:
         run(options, OUT)

@@ -10,6 +10,29 @@ import tyro
 
 
 @dataclass(frozen=True)
+class ImitationOptions:
+    """Of bc and dagger alone."""
+
+    expert: str = "geometric"
+    """Who teaches. geometric, pid: told the true state. A policy, by name or path: on its sensors. PATH.zip: a
+    stable-baselines3 model that flies on the observation "state" or "sensors"."""
+    demos: Path | None = None
+    """File of recorded flights (`python -m scripts.collect`): all that bc learns from, the first round of dagger. Flown
+    anew if not given."""
+    flights: int | None = None
+    """Flights that are recorded in all, or read from --demos; as many as suit the method, or are there, if not
+    given."""
+    rounds: int | None = None
+    """Of dagger: how often new flights are flown."""
+    share_decay: float | None = None
+    """Of dagger: by what the expert's share of the controls is multiplied from round to round; it begins at 1."""
+    noise: float | None = None
+    """Standard deviation of what is added to the expert's actions (-1 to 1) as it flies, not to those learned from."""
+    trust_pickle: bool = False
+    """Open the pickles in an --expert PATH.zip, which can run any code: for files of your own alone."""
+
+
+@dataclass(frozen=True)
 class Options:
     """Train a policy; see the examples at the top of `scripts/train.py`."""
 
@@ -51,9 +74,15 @@ class Options:
     threads: int = 1
     """Threads of the engine. The compiled one gives the same weights with any number; torch is usually fastest with
     one."""
+    imitation: ImitationOptions = ImitationOptions()
     verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
     """Say which backend flies and where its compiled code is kept."""
 
     def given(self, *names: str) -> dict[str, Any]:
         """Those of the named options that were given, for a configuration whose defaults stand for the others."""
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return given(self, *names)
+
+
+def given(options: Any, *names: str) -> dict[str, Any]:
+    """Those of the named options that are not None."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}

@@ -79,8 +79,8 @@ def open_folder(options: Options) -> RunFolder:
     if options.patience is not None and options.patience < 1:
         raise ConfigError(f"patience is {options.patience}; give at least one validation, or leave it out")
     torch.set_num_threads(options.threads)
-    usual = {options.cell: "decay", options.method: "analytic", Path(options.airframe).stem: "cf2x"}
-    name = "-".join([options.task, *(word for word, standard in usual.items() if word != standard)])
+    chosen = ((options.cell, "decay"), (options.method, "analytic"), (Path(options.airframe).stem, "cf2x"))
+    name = "-".join([options.task, *(word for word, usual in chosen if word != usual)])
     folder = RunFolder(name, options.out or Path("runs") / name)
     check_folder("--out", folder.path)
     folder.path.mkdir(parents=True, exist_ok=True)
