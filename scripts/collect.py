@@ -55,8 +55,6 @@ class Options:
     the flights show how to come back; without any, a clone of some hundred flights crashes."""
     state: bool = False
     """Also record the true state."""
-    trust_pickle: bool = False
-    """Open the pickles in an --expert PATH.zip, which can run any code: for files of your own alone."""
     workers: int | None = None
     """Parallel processes; as many as processors if not given. The result does not depend on it."""
 
@@ -85,7 +83,6 @@ def run(options: Options) -> Path:
         options.seconds,
         options.noise,
         keep_state=options.state,
-        trust_pickle=options.trust_pickle,
     )
     origin = collection.origin()
     with FlightPool(min(collection.parts, options.workers) if options.workers else None) as pool, progress_bar() as bar:

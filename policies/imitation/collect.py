@@ -23,8 +23,7 @@ TASKS: Final = ("hover",)
 class Collection:
     """What is recorded. engine: batched flies `fleet` drones at once in each part, pybullet one.
 
-    noise: see `policies.imitation.flying.Mixture`. keep_state: also the truth. trust_pickle: see
-    `policies.imitation.sb3.load_model`.
+    noise: see `policies.imitation.flying.Mixture`. keep_state: also the truth.
     """
 
     task: str = "hover"
@@ -37,7 +36,6 @@ class Collection:
     noise: float = 0.1
     fleet: int = 32
     keep_state: bool = False
-    trust_pickle: bool = False
     curriculum: Curriculum = field(default_factory=Curriculum)
 
     def __post_init__(self) -> None:
@@ -66,7 +64,7 @@ class Collection:
 
     def origin(self) -> Origin:
         """What a file says of the flights. Raises as `load_teacher`."""
-        teacher = load_teacher(self.expert, load_airframe(self.airframe), self.trust_pickle)
+        teacher = load_teacher(self.expert, load_airframe(self.airframe))
         own: dict[str, Any] = {name: getattr(self, name) for name in ("engine", "flight_s", "noise", "fleet")}
         conditions = own | {"curriculum": asdict(self.curriculum)}
         return Origin(self.task, self.airframe, self.expert, teacher.sha256, self.seed, conditions)
@@ -74,7 +72,7 @@ class Collection:
 
 def record_part(collection: Collection, number: int) -> Demonstrations:
     """Flights of one part; they follow from the collection and the number alone. Raises as `record_flights`."""
-    teacher = load_teacher(collection.expert, load_airframe(collection.airframe), collection.trust_pickle)
+    teacher = load_teacher(collection.expert, load_airframe(collection.airframe))
     seed = int(np.random.default_rng([collection.seed, number]).integers(2**31))
     lessons = Lessons(collection.airframe, collection.curriculum, collection.flight_s, collection.fleet)
     drones = min(collection.part, collection.flights - number * collection.part)

@@ -1,134 +1,152 @@
-"""stable-baselines3 models as teachers, read from their .zip without running code from it.
+"""stable-baselines3 models as teachers, read from their .zip without opening a pickle.
 
-Such a file holds weights, which torch reads as data alone, and a JSON object in which some entries are pickles: a
-pickle runs whatever code its maker chose. Every pickled entry is here replaced by one of our own, so that none is
-opened. What a model's constructor was given as a class (policy_kwargs with an activation function, say) is lost that
-way; such a file is refused unless trust_pickle says that its maker is trusted.
+Such a file holds the policy's weights, which torch reads as data alone, and a JSON object in which some entries are
+pickles: a pickle runs whatever code its maker chose. Here the actor is built from its weights; of the JSON object only
+text is read, for the activation function, where it is not the usual one. That does for every algorithm with an
+"MlpPolicy" (PPO, A2C, SAC, TD3, DDPG). A model in memory, of any kind, is a teacher as it is: `ModelTeacher`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import gymnasium
 import numpy as np
 import numpy.typing as npt
-import stable_baselines3
-from stable_baselines3.common.base_class import BaseAlgorithm
+import torch
+from torch import Tensor, nn
 
-from envs.quad_env import OBS_DIMS, observation_space
+from envs.state_observation import STATE_DIM
 from liquid_pilot.errors import ConfigError
-from policies.imitation.teachers import Sight
+from liquid_pilot.observation import OBS_DIM
+from policies.imitation.teachers import F32, Sight
 
-ALGORITHMS: Final = ("PPO", "A2C", "SAC", "TD3", "DDPG")
-_ACTION: Final = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
-_NEVER_NEEDED: Final = frozenset({  # to predict
-    "lr_schedule", "clip_range", "clip_range_vf", "_last_obs", "_last_episode_starts", "_last_original_obs",
-    "ep_info_buffer", "ep_success_buffer", "rollout_buffer_class", "rollout_buffer_kwargs", "replay_buffer_class",
-    "replay_buffer_kwargs", "train_freq", "_episode_num", "action_noise", "_vec_normalize_env", "__doc__",
-    "target_entropy", "_stats_window_size",
-})  # fmt: skip
-_SEQUENCE_STATE: Final = "a recurrent or otherwise unknown policy"
+SEEN: Final = {"sensors": OBS_DIM, "state": STATE_DIM}  # observations and their widths
+ACTIONS: Final = 4
+ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
+    "Tanh": nn.Tanh, "ReLU": nn.ReLU, "ELU": nn.ELU, "LeakyReLU": nn.LeakyReLU, "SiLU": nn.SiLU, "GELU": nn.GELU,
+}  # fmt: skip
 
 
-def load_model(path: Path, trust_pickle: bool = False) -> BaseAlgorithm:
-    """A model of one of `ALGORITHMS` with an MLP policy on the observation "sensors" or "state" of this project.
+class Model(Protocol):
+    """What stable-baselines3's models do."""
 
-    trust_pickle: open the pickles in the file, which can run any code; for files of your own alone. Raises
-    `ConfigError` for anything else.
-    """
-    data, weights = _read(path)
-    algorithm, mode = _algorithm(weights), _mode(path, weights)
-    model: Any = getattr(stable_baselines3, algorithm)
-    pickled = {name for name, value in data.items() if isinstance(value, dict) and ":serialized:" in value}
-    if trust_pickle:
-        return _loaded(path, model, {})
-    if "policy_kwargs" in pickled:
+    def predict(self, observation: Any, *, deterministic: bool) -> tuple[Any, Any]:
+        """Actions of observations (N, width)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where an actor's weights are: hidden layers `prefix.0`, `prefix.2`, ..., then `last`, where that is another."""
+
+    prefix: str
+    last: str
+    activation: str
+    squashed: bool  # a tanh follows the last layer; otherwise actions are cut to [-1, 1]
+
+
+_LAYOUTS: Final = (
+    _Layout("mlp_extractor.policy_net", "action_net", "Tanh", False),  # PPO, A2C
+    _Layout("actor.latent_pi", "actor.mu", "ReLU", True),  # SAC
+    _Layout("actor.mu", "", "ReLU", True),  # TD3, DDPG
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The deterministic part of a model. inputs: how many numbers it takes."""
+
+    network: nn.Module
+    inputs: int
+
+    def predict(self, observation: F32, *, deterministic: bool = True) -> tuple[F32, None]:
+        """Mean actions (N, 4) of observations (N, inputs), as the model's own `predict` gives them."""
+        with torch.no_grad():
+            action: Tensor = self.network(torch.from_numpy(observation))
+        return action.clamp(-1.0, 1.0).numpy(), None
+
+
+def load_actor(path: Path) -> Actor:
+    """The actor of a file that `model.save` wrote. Raises `ConfigError` for anything else; see the top of this file."""
+    weights, text = _read(path)
+    layout = next((layout for layout in _LAYOUTS if f"{layout.prefix}.0.weight" in weights), None)
+    foreign = sorted(name for name in weights if name.startswith(("features_extractor.", "pi_features_extractor.")))
+    recurrent = sorted(name for name in weights if "lstm" in name)
+    if layout is None or foreign or recurrent:
         raise ConfigError(
-            f"{path} keeps its policy_kwargs as a pickle, which can run any code; give --trust-pickle if you made the "
-            "file yourself, or train the model with policy_kwargs of plain numbers"
+            f"{path} holds {(foreign or recurrent or sorted(weights))[:3]}, which is no MlpPolicy; give a model with "
+            "one, or teach from Python with policies.imitation.sb3.ModelTeacher"
         )
-    spaces = {"observation_space": observation_space(mode), "action_space": _ACTION}
-    own = {**spaces, "policy_class": model.policy_aliases["MlpPolicy"], "lr_schedule": float, "clip_range": float}
-    unknown = sorted(pickled - own.keys() - _NEVER_NEEDED)
-    if unknown:
-        raise ConfigError(f"{path} keeps {unknown} as pickles; give --trust-pickle if you made the file yourself")
-    return _loaded(path, model, {**dict.fromkeys(pickled), **own, "learning_rate": 0.0, "tensorboard_log": None})
+    names = [name.removesuffix(".weight") for name in weights if re.fullmatch(rf"{layout.prefix}\.\d+\.weight", name)]
+    names = sorted(names, key=lambda name: int(name.rpartition(".")[2])) + [layout.last] * bool(layout.last)
+    layers: list[nn.Module] = []
+    for name in names:
+        matrix, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        linear = nn.Linear(matrix.shape[1], matrix.shape[0])
+        linear.load_state_dict({"weight": matrix, "bias": bias})
+        layers += [linear, _activation(path, layout, text)()]
+    layers[-1] = nn.Tanh() if layout.squashed else nn.Identity()
+    inputs, outputs = int(weights[f"{names[0]}.weight"].shape[1]), int(weights[f"{names[-1]}.weight"].shape[0])
+    if inputs not in SEEN.values() or outputs != ACTIONS:
+        seen = " or ".join(f"{width} ({name})" for name, width in SEEN.items())
+        raise ConfigError(
+            f"{path} takes {inputs} numbers and gives {outputs}; a teacher takes {seen} and gives {ACTIONS}; train it "
+            'on obs="state" or obs="sensors" of this version'
+        )
+    return Actor(nn.Sequential(*layers), inputs)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
-    """The JSON object and the shapes of the policy's weights."""
-    import torch
-
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The policy's weights and the JSON object."""
     try:
         with zipfile.ZipFile(path) as archive:
-            data = json.loads(archive.read("data"))
+            text = json.loads(archive.read("data"))
             with archive.open("policy.pth") as file:
                 weights = torch.load(file, map_location="cpu", weights_only=True)
-        return data, {name: tuple(value.shape) for name, value in weights.items()}
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, AttributeError) as error:
+        return {name: value.to(torch.float32) for name, value in weights.items()}, dict(text)
+    except Exception as error:  # anything can be wrong with such a file; torch refuses what is no weights its own way
         raise ConfigError(
-            f"{path} is no stable-baselines3 model ({error}); give a .zip that model.save wrote"
+            f"{path} is no stable-baselines3 model ({type(error).__name__}: {str(error)[:100]}); give a .zip that "
+            "model.save wrote"
         ) from error
-    except Exception as error:  # what torch raises where a file asks for more than weights
-        raise ConfigError(f"{path} holds more than weights ({type(error).__name__}); give another file") from error
 
 
-def _algorithm(weights: dict[str, tuple[int, ...]]) -> str:
-    """Whose weights these are; the file says so in a pickle alone."""
-    if "action_net.weight" in weights:
-        return "PPO"  # A2C has the same policy
-    if "actor.mu.weight" in weights:
-        return "SAC"
-    return "TD3"
-
-
-def _mode(path: Path, weights: dict[str, tuple[int, ...]]) -> str:
-    """The observation that the first layer takes."""
-    first = next((weights[n] for n in ("mlp_extractor.policy_net.0.weight", "actor.latent_pi.0.weight",
-                                       "actor.mu.0.weight") if n in weights), None)  # fmt: skip
-    mode = next((mode for mode, dim in OBS_DIMS.items() if first is not None and first[-1] == dim), None)
-    last = weights.get("action_net.weight") or weights.get("actor.mu.weight")
-    if mode is None or (last is not None and last[0] != _ACTION.shape[0]):
-        raise ConfigError(
-            f"{path} takes {first and first[-1]} numbers and gives {last and last[0]}; a teacher takes "
-            f"{' or '.join(f'{dim} ({name})' for name, dim in OBS_DIMS.items())} through an MlpPolicy and gives 4"
-        )
-    return mode
-
-
-def _loaded(path: Path, model: Any, objects: dict[str, Any]) -> BaseAlgorithm:
-    try:
-        found: BaseAlgorithm = model.load(path, device="cpu", custom_objects=objects)
-    except Exception as error:  # anything can be wrong with a file of another library
-        raise ConfigError(f"{path} cannot be loaded as a {model.__name__} model ({error})") from error
-    return found
+def _activation(path: Path, layout: _Layout, text: Mapping[str, Any]) -> type[nn.Module]:
+    """By name, beside the pickle that means the same; the usual one where none is told."""
+    given = text.get("policy_kwargs")
+    told = str(given.get("activation_fn", "")) if isinstance(given, dict) else ""
+    name = re.sub(r"\W+$", "", told).rpartition(".")[2] if told else layout.activation
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"{path} has the activation {told}; a teacher's may be {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
 
 
 class ModelTeacher:
-    """A loaded model; what it sees follows from its observation space. Its actions are under `DEFAULT_LIMITS`."""
+    """A model that flies on the observation `seen` ("state" or "sensors"), its actions under `DEFAULT_LIMITS`."""
 
     sha256 = ""
 
-    def __init__(self, name: str, model: BaseAlgorithm) -> None:
-        self.name, self._model = name, model
-        shape = model.observation_space.shape
-        mode = next((mode for mode, dim in OBS_DIMS.items() if shape == (dim,)), None)
-        if mode is None or model.action_space.shape != _ACTION.shape:
-            raise ConfigError(
-                f"model {name!r} takes observations of shape {shape} and gives actions of "
-                f"{model.action_space.shape}; a teacher takes one of {list(OBS_DIMS.items())} and gives (4,)"
-            )
-        self._mode = mode
+    def __init__(self, name: str, model: Model, seen: str) -> None:
+        if seen not in SEEN:
+            raise ConfigError(f"seen is {seen!r}; choose one of: {', '.join(SEEN)}")
+        self.name, self._model, self._seen = name, model, seen
 
     def reset(self, drones: int) -> None:
         """A model without memory has none to forget."""
 
     def act(self, sight: Sight) -> npt.NDArray[np.float64]:
         """See `Teacher.act`; the model's mean action."""
-        seen = sight.state if self._mode == "state" else sight.sensors
-        action, _ = self._model.predict(seen, deterministic=True)
+        action, _ = self._model.predict(sight.state if self._seen == "state" else sight.sensors, deterministic=True)
         return np.asarray(action, np.float64)
+
+
+def file_teacher(path: Path) -> ModelTeacher:
+    """The teacher of a model's file. Raises `ConfigError` as `load_actor`."""
+    actor = load_actor(path)
+    return ModelTeacher(path.stem, actor, next(name for name, width in SEEN.items() if width == actor.inputs))

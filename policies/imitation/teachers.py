@@ -207,19 +207,19 @@ class PolicyTeacher:
 EXPERTS: Final = ("geometric", "pid")
 
 
-def load_teacher(expert: str, airframe: Airframe, trust_pickle: bool = False) -> Teacher:
+def load_teacher(expert: str, airframe: Airframe) -> Teacher:
     """An expert by name (`EXPERTS`), a shipped policy or the path of one, or a stable-baselines3 model (PATH.zip).
 
-    trust_pickle: see `policies.imitation.sb3.load_model`. Raises `ConfigError` or `BundleError`.
+    Raises `ConfigError` or `BundleError`.
     """
     if expert == "geometric":
         return GeometricTeacher()
     if expert == "pid":
         return TrackerTeacher("pid", lambda: PidController(pid_gains(airframe)))
     if expert.endswith(".zip"):
-        from policies.imitation.sb3 import ModelTeacher, load_model
+        from policies.imitation.sb3 import file_teacher
 
-        return ModelTeacher(Path(expert).stem, load_model(Path(expert), trust_pickle))
+        return file_teacher(Path(expert))
     try:
         bundle = load_bundle(expert)
     except ConfigError as error:

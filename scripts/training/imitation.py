@@ -28,7 +28,7 @@ def run(options: Options, console: Console) -> Path:
     if options.backend == "torch":
         raise ConfigError("imitation flies on the compiled engine alone; leave --backend torch out, install a compiler")
     airframe = load_airframe(options.airframe)
-    teacher = load_teacher(own.expert, airframe, own.trust_pickle)
+    teacher = load_teacher(own.expert, airframe)
     recorded = None if own.demos is None else _recorded(own.demos, own.flights, airframe.name, options.task)
     config = ImitationConfig(
         task=options.task,

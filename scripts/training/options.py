@@ -28,8 +28,6 @@ class ImitationOptions:
     """Of dagger: by what the expert's share of the controls is multiplied from round to round; it begins at 1."""
     noise: float | None = None
     """Standard deviation of what is added to the expert's actions (-1 to 1) as it flies, not to those learned from."""
-    trust_pickle: bool = False
-    """Open the pickles in an --expert PATH.zip, which can run any code: for files of your own alone."""
 
 
 @dataclass(frozen=True)
