@@ -81,10 +81,12 @@ def load_flights(path: Path, flights: int | None = None) -> tuple[Demonstrations
     try:
         with safe_open(path, framework="np") as file:
             about = _checked(path, (file.metadata() or {}).get(KEY), set(file.keys()))
-            length = file.get_slice("length")[:flights].astype(np.int64)
-            if flights is not None and not 1 <= flights <= len(length):
-                raise TrainingError(f"{path} holds {len(length)} flights, {flights} are asked for; give that many")
             everything = {name: file.get_tensor(name) for name in ("length", "digest")}
+            length = everything["length"].astype(np.int64)[:flights]
+            if flights is not None and not 1 <= flights <= len(everything["length"]):
+                raise TrainingError(
+                    f"{path} holds {len(everything['length'])} flights, {flights} are asked for; give 1 to that many"
+                )
             events, names = int(length.sum()), [name for name in _EVENTS if name in file.keys()]
             tensors = {name: file.get_slice(name)[:events] for name in names}
     except (OSError, SafetensorError) as error:
