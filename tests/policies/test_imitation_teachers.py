@@ -113,9 +113,8 @@ class Box(gymnasium.Env[Any, Any]):
 def saved(path: Path, algorithm: str, width: int, actions: int = 4, **policy: Any) -> Any:
     made: Any = getattr(stable_baselines3, algorithm)
     options: dict[str, Any] = {} if algorithm in ("PPO", "A2C") else {"buffer_size": 1}
-    model = made(
-        "MlpPolicy", Box(width, actions), device="cpu", policy_kwargs={"net_arch": [9, 7], **policy}, **options
-    )
+    options |= {"device": "cpu", "policy_kwargs": {"net_arch": [9, 7], **policy}}
+    model = made("MlpPolicy", Box(width, actions), **options)
     model.save(path)
     return model
 

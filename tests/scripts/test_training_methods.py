@@ -12,8 +12,10 @@ import pytest
 
 from liquid_pilot import load_bundle, native
 from policies import validation
+from policies.imitation.files import Origin, save_flights
 from scripts import collect, train
 from scripts.training.options import ImitationOptions, Options
+from tests.policies.imitation_cases import random_flights
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
 
@@ -34,7 +36,7 @@ def test_flights_are_collected_cloned_and_improved_by_gradients(tmp_path: Path, 
     assert collect.main([*words, "--out", str(demos)]) == 0
     again = tmp_path / "again.safetensors"
     assert collect.main([*words, "--out", str(again)]) == 0 and again.read_bytes() == demos.read_bytes()
-    learn = ["hover", "--method", "bc", "--demos", str(demos), "--updates", "2", "--batch", "4", "--cell", "gru"]
+    learn = ["hover", "--method", "bc", "--demos", str(demos), "--updates", "2", "--batch", "4"]
     assert train.main([*learn, "--out", str(cloned)]) == 0
     assert {"checkpoint.safetensors", "config.json", "learning_curve.png", "policy.safetensors", "progress.csv",
             "tensorboard"} <= {path.name for path in cloned.iterdir()}  # fmt: skip
@@ -46,19 +48,7 @@ def test_flights_are_collected_cloned_and_improved_by_gradients(tmp_path: Path, 
     assert "learning_rate" in capsys.readouterr().err
 
     policy = cloned / "policy.safetensors"
-    start = [
-        "hover",
-        "--cell",
-        "gru",
-        "--init",
-        str(policy),
-        "--updates",
-        "1",
-        "--batch",
-        "2",
-        "--learning-rate",
-        "1e-9",
-    ]
+    start = ["hover", "--init", str(policy), "--updates", "1", "--batch", "2", "--learning-rate", "1e-9"]
     assert train.main([*start, "--out", str(finer)]) == 0
     ours, theirs = load_bundle(finer / "policy.safetensors"), load_bundle(policy)
     assert ours.metadata["training"]["start_sha256"] == theirs.metadata["sha256"]
@@ -90,9 +80,8 @@ def test_a_run_that_cannot_be_is_refused_in_one_line(
 
 
 def test_flights_of_another_airframe_are_refused(tmp_path: Path, capsys: Any) -> None:
-    demos = tmp_path / "demos.safetensors"
-    words = ["hover", "--airframe", "racer", "--flights", "1", "--seconds", "0.2", "--workers", "1"]
-    assert collect.main([*words, "--out", str(demos)]) == 0
+    origin = Origin("hover", "racer", "geometric", "", 0, {})
+    demos = save_flights(tmp_path / "demos.safetensors", random_flights(0, (5,)), origin)
     assert train.main(["hover", "--method", "bc", "--demos", str(demos), "--out", str(tmp_path / "run")]) == 2
     assert "hover with racer" in capsys.readouterr().err
 
