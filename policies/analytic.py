@@ -10,26 +10,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
 
 from envs.airframe import Airframe, load_airframe
 from envs.conditions import Conditions
-from envs.faults import Fault
 from envs.flights import draw_flights
-from envs.scoring import summarise
+from envs.scoring import FlightScore
+from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
+from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import ConfigError, TrainingError, unknown_name
 from policies.backend import BACKENDS, Backend, Carry, Recipe
 from policies.cost import CostWeights
 from policies.curriculum import Curriculum, lesson
 from policies.network import PolicyNetwork, hover_spec
+from policies.schedule import learning_rate_shape
 from policies.torch_backend import TorchBackend
-
-FAILED_FLIGHT_M_S = 2.0  # a failed flight counts as this speed error in the validation score
+from policies.validation import validate
+from policies.warm_start import check_start, start_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,14 @@ class AnalyticTrainer:
     """State of one run. `update()` does one step; `policies.checkpoint` saves and restores it.
 
     backend: "torch" or "compiled"; threads: of the compiled one, whose results do not depend on it. Neither is part
-    of the configuration. Raises `TrainingError` for an unknown task, `ConfigError` for an unknown backend or less than
-    one thread, `NativeUnavailable` where C cannot be compiled.
+    of the configuration. start: a policy whose weights the run begins with. Raises `TrainingError` for an unknown task,
+    `ConfigError` for an unknown backend, less than one thread or a start that does not fit, `NativeUnavailable` where
+    C cannot be compiled.
     """
 
-    def __init__(self, config: TrainConfig, backend: str = "torch", threads: int = 1) -> None:
+    def __init__(
+        self, config: TrainConfig, backend: str = "torch", threads: int = 1, start: Bundle | None = None
+    ) -> None:
         if config.task != "hover":
             raise TrainingError(f"unknown task {config.task!r}; choose one of: hover")
         self.config = config
@@ -120,17 +124,31 @@ class AnalyticTrainer:
         self.network = PolicyNetwork(hover_spec(config.cell, config.time_unit_s), config.seed)
         self.averaged = PolicyNetwork(self.network.spec, config.seed)
         self.best = PolicyNetwork(self.network.spec, config.seed)
+        self.start_sha256 = ""  # of the policy that the run began with
+        if start is not None:
+            check_start(start, self.network.spec, DEFAULT_LIMITS, self.airframe, config.task)
+            self.start_sha256 = start_from((self.network, self.averaged, self.best), start)
         self.best_score = math.inf
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.rng = np.random.default_rng([config.seed, 1])
         self.generator = torch.Generator().manual_seed(config.seed)
         self.carry: Carry | None = None
-        self.done = 0
+        self.done = self.stale = 0
         self.elapsed_s = 0.0
         recipe = Recipe(
             self.airframe, config.cost, config.substep_s, config.early_s, config.early_weight, config.oldest_s
         )
         self.backend: Backend = make_backend(backend, recipe, self.network.spec, self.generator, self.rng, threads)
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps of a whole run."""
+        return self.config.updates
+
+    @property
+    def validate_every(self) -> int:
+        """Gradient steps between two validations."""
+        return self.config.validate_every
 
     def update(self, share: float) -> Progress:
         """One gradient step at `share` (0 to 1) of the run."""
@@ -169,84 +187,23 @@ class AnalyticTrainer:
         keep = self.rng.random(config.batch) >= config.relaunch_chance
         return self.backend.launch(flights, conditions, self.carry, keep)
 
+    def idle(self) -> Progress:
+        """A row without an update, for a validation of its own."""
+        nothing = math.nan
+        return Progress(self.done, self.elapsed_s, nothing, nothing, nothing, nothing)
+
     def validate(self, progress: Progress) -> Progress:
         """Closed-loop score of the averaged weights at three conditions; keeps the best weights."""
         config = self.config
-        summaries = []
-        for number, conditions in enumerate(validation(config.curriculum)):
-            scores = self.backend.evaluate(
-                self.averaged, conditions, config.validation_flights, 10_000 + number, config.validation_s
+
+        def evaluate(conditions: Conditions, seed: int) -> list[FlightScore]:
+            return self.backend.evaluate(
+                self.averaged, conditions, config.validation_flights, seed, config.validation_s
             )
-            summaries.append((summarise(scores), scores))
-        capped = [
-            min(s.speed_error_m_s, FAILED_FLIGHT_M_S) + min(s.height_error_m, FAILED_FLIGHT_M_S)
-            for _, scores in summaries
-            for s in scores
-        ]
-        score = float(np.mean(capped))
-        if score < self.best_score:
-            self.best_score = score
+
+        found = validate(evaluate, config.curriculum)
+        self.stale += 1
+        if found.score < self.best_score:
+            self.best_score, self.stale = found.score, 0
             self.best.load_state_dict(self.averaged.state_dict())
-
-        def mean(key: str) -> float:
-            return float(np.mean([FAILED_FLIGHT_M_S if s[key] is None else s[key] for s, _ in summaries]))
-
-        return replace(
-            progress,
-            success_rate=mean("success_rate"),
-            speed_error_median_m_s=mean("speed_error_median_m_s"),
-            height_error_median_m=mean("height_error_median_m"),
-            score=score,
-        )
-
-
-VALIDATION = (
-    Conditions(imu_hz=(50.0, 50.0)),
-    Conditions(imu_hz=(200.0, 200.0), flow_hz=(25.0, 25.0)),
-    Conditions(imu_hz=(100.0, 100.0), flow_dropout=(0.3, 0.3), faults=(Fault("flow", 5.5, 6.5),)),
-)
-
-
-def validation(curriculum: Curriculum) -> tuple[Conditions, ...]:
-    """`VALIDATION` with its IMU rates inside the trained ones, so that no other rate helps to choose the weights."""
-    low, high = curriculum.imu_hz
-    found = []
-    for conditions in VALIDATION:
-        hz = min(max(conditions.imu_hz[0], low), high)
-        found.append(replace(conditions, imu_hz=(hz, hz)))
-    return tuple(found)
-
-
-def learning_rate_shape(share: float) -> float:
-    """Warm-up over the first hundredth, then a cosine to 2 %."""
-    warm = min(1.0, (share + 1e-3) / 0.01)
-    return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share))))
-
-
-def train(
-    trainer: AnalyticTrainer,
-    on_progress: Callable[[Progress], None],
-    on_checkpoint: Callable[[], None],
-    budget_s: float | None = None,
-) -> None:
-    """Run to the end of the configuration; a budget in seconds that is too short for it shrinks the schedule to fit.
-
-    Validates and checkpoints every `validate_every` updates and at the end.
-    """
-    config, started = trainer.config, time.perf_counter()
-
-    def share_done() -> float:
-        counted = trainer.done / config.updates
-        return counted if budget_s is None else max(counted, (time.perf_counter() - started) / budget_s)
-
-    validated = -1
-    while share_done() < 1.0 and trainer.done < config.updates:
-        progress = trainer.update(share_done())
-        if trainer.done % config.validate_every == 0:
-            progress, validated = trainer.validate(progress), trainer.done
-            on_checkpoint()
-        on_progress(progress)
-    if validated != trainer.done:
-        nothing = math.nan
-        on_progress(trainer.validate(Progress(trainer.done, trainer.elapsed_s, nothing, nothing, nothing, nothing)))
-        on_checkpoint()
+        return replace(progress, **asdict(found))

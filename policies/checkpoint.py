@@ -6,23 +6,21 @@ flight. A resumed run continues to the same numbers as one that was never stoppe
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from envs.batched_quad import BatchedQuad
 from envs.batched_state import from_dict, to_dict
 from envs.flights import draw_flights
+from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import TrainingError
 from policies.analytic import AnalyticTrainer, TrainConfig
+from policies.checkpoint_file import learner_tensors, read_checkpoint, restore_learner, restoring, write_checkpoint
 from policies.curriculum import lesson
 from policies.torch_backend import TorchCarry
 
@@ -30,13 +28,8 @@ SCHEMA = 1
 
 
 def save_checkpoint(path: Path, trainer: AnalyticTrainer) -> None:
-    """Write atomically: a run that is cut off leaves the previous checkpoint whole."""
-    tensors: dict[str, Tensor] = {}
-    for name, network in _networks(trainer).items():
-        tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
-    for index, parameter in enumerate(trainer.network.parameters()):
-        for key, value in trainer.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{index}.{key}"] = value
+    """Write atomically: a run that is cut off leaves the previous checkpoint whole. Raises `TrainingError`."""
+    tensors = learner_tensors(_networks(trainer), trainer.optimizer)
     tensors["generator"] = trainer.generator.get_state()
     if trainer.carry is not None:
         tensors |= to_dict(trainer.carry.world, "world")
@@ -44,39 +37,34 @@ def save_checkpoint(path: Path, trainer: AnalyticTrainer) -> None:
     record = {
         "schema": SCHEMA,
         "config": asdict(trainer.config),
+        "start_sha256": trainer.start_sha256,
         "done": trainer.done,
+        "stale": trainer.stale,
         "elapsed_s": trainer.elapsed_s,
         "best_score": trainer.best_score if math.isfinite(trainer.best_score) else None,
         "rng": trainer.rng.bit_generator.state,
     }
-    partial = path.with_suffix(".partial")
-    save_file({k: v.clone().contiguous() for k, v in tensors.items()}, partial, {"run": json.dumps(record)})
-    os.replace(partial, path)
+    write_checkpoint(path, tensors, record)
 
 
-def load_checkpoint(path: Path, config: TrainConfig, backend: str = "torch", threads: int = 1) -> AnalyticTrainer:
-    """The trainer as it was. backend, threads: as of `AnalyticTrainer`.
+def load_checkpoint(
+    path: Path, config: TrainConfig, backend: str = "torch", threads: int = 1, start: Bundle | None = None
+) -> AnalyticTrainer:
+    """The trainer as it was. backend, threads, start: as of `AnalyticTrainer`; a start left out is taken as it was.
 
-    Raises `TrainingError` for a damaged file or another configuration.
+    Raises `TrainingError` for a damaged file, another configuration or another start.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})["run"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # not a mapping
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise TrainingError(f"{path} is not a readable checkpoint ({error}); start again without --resume") from error
-    found, wanted = record.get("config"), json.loads(json.dumps(asdict(config)))
-    if record.get("schema") != SCHEMA or found != wanted:
-        differing = sorted(k for k in wanted if (found or {}).get(k) != wanted[k])
+    tensors, record = read_checkpoint(path, SCHEMA, config)
+    began = record.get("start_sha256", "")
+    if start is not None and start.metadata["sha256"] != began:
         raise TrainingError(
-            f"{path} was made with another configuration (schema {record.get('schema')}, differing: {differing}); "
-            "resume with the same options, or start again without --resume"
+            f"{path} began with {f'the policy of sha256 {began[:12]}' if began else 'fresh weights'}, not with "
+            f"{start.name!r}; resume without --init, or start again without --resume"
         )
     trainer = AnalyticTrainer(config, backend, threads)
-    try:
+    trainer.start_sha256 = began
+    with restoring(path):
         _restore(trainer, record, tensors)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise TrainingError(f"{path} lacks a part ({error}); start again without --resume") from error
     return trainer
 
 
@@ -85,12 +73,7 @@ def _networks(trainer: AnalyticTrainer) -> dict[str, torch.nn.Module]:
 
 
 def _restore(trainer: AnalyticTrainer, record: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    for name, network in _networks(trainer).items():
-        network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
-    for index, parameter in enumerate(trainer.network.parameters()):
-        keys = ("step", "exp_avg", "exp_avg_sq")
-        if f"optimizer.{index}.step" in tensors:
-            trainer.optimizer.state[parameter] = {key: tensors[f"optimizer.{index}.{key}"] for key in keys}
+    restore_learner(tensors, _networks(trainer), trainer.optimizer)
     if "carry.h" in tensors:
         spare = lesson(trainer.config.curriculum, 0.0, trainer.rng)  # any flight has the shape of the saved ones
         world = BatchedQuad(trainer.airframe, spare.conditions, trainer.generator)
@@ -100,5 +83,6 @@ def _restore(trainer: AnalyticTrainer, record: dict[str, Any], tensors: dict[str
     trainer.generator.set_state(tensors["generator"])
     trainer.rng.bit_generator.state = record["rng"]
     trainer.done, trainer.elapsed_s = int(record["done"]), float(record["elapsed_s"])
+    trainer.stale = int(record.get("stale", 0))
     best = record["best_score"]
     trainer.best_score = math.inf if best is None else float(best)

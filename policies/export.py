@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from liquid_pilot.bundle import SelfTest, make_bundle, save_bundle
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.observation import OBS_DIM
 from policies.analytic import AnalyticTrainer
-from policies.curriculum import TRAINED_FLOW_HZ, TRAINED_HEIGHT_M, TRAINED_RANGE_HZ
+from policies.curriculum import TRAINED_FLOW_HZ, TRAINED_HEIGHT_M, TRAINED_RANGE_HZ, Curriculum
 from policies.network import PolicyNetwork
 
 SELFTEST_STEPS = 128
@@ -46,30 +48,51 @@ def record_selftest(network: PolicyNetwork, airframe: Airframe, seed: int = 0) -
 
 def export_policy(trainer: AnalyticTrainer, path: Path, name: str, commit: str) -> Path:
     """Write the best weights of a run as a policy file. Raises `BundleError` if its self-test fails."""
-    config, network = trainer.config, trainer.best
-    speed, yaw = config.curriculum.setpoint_speed_m_s, config.curriculum.setpoint_yaw_rate_rad_s
+    config = trainer.config
+    training = {
+        "config": asdict(config),
+        "seed": config.seed,
+        "commit": commit,
+        "minutes": round(trainer.elapsed_s / 60.0, 2),
+        "updates": trainer.done,
+        "validation_score": None if math.isinf(trainer.best_score) else round(trainer.best_score, 5),
+        **({"start_sha256": trainer.start_sha256} if trainer.start_sha256 else {}),
+    }
+    return export_network(
+        path, name, config.task, trainer.best, trainer.airframe, config.curriculum, config.seed, training
+    )
+
+
+def export_network(
+    path: Path,
+    name: str,
+    task: str,
+    network: PolicyNetwork,
+    airframe: Airframe,
+    curriculum: Curriculum,
+    seed: int,
+    training: Mapping[str, Any],
+) -> Path:
+    """Write a network as a policy file. seed: of its self-test; training: of its metadata, see `liquid_pilot.schema`.
+
+    Raises `BundleError` if its self-test fails.
+    """
+    speed, yaw = curriculum.setpoint_speed_m_s, curriculum.setpoint_yaw_rate_rad_s
     bundle = make_bundle(
         name,
-        config.task,
+        task,
         network.spec,
         network.weights(),
         DEFAULT_LIMITS,
-        record_selftest(network, trainer.airframe, config.seed),
+        record_selftest(network, airframe, seed),
         trained_rates_hz={
-            "imu": list(config.curriculum.imu_hz),
+            "imu": list(curriculum.imu_hz),
             "flow": list(TRAINED_FLOW_HZ),
             "range": list(TRAINED_RANGE_HZ),
         },
         sensor_limits_s=SENSOR_LIMITS_S,
         setpoint_limits={"speed_m_s": speed, "height_m": list(TRAINED_HEIGHT_M), "yaw_rate_rad_s": yaw},
-        airframe=trainer.airframe.name,
-        training={
-            "config": asdict(config),
-            "seed": config.seed,
-            "commit": commit,
-            "minutes": round(trainer.elapsed_s / 60.0, 2),
-            "updates": trainer.done,
-            "validation_score": None if math.isinf(trainer.best_score) else round(trainer.best_score, 5),
-        },
+        airframe=airframe.name,
+        training=training,
     )
     return save_bundle(path, bundle)

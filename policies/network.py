@@ -57,21 +57,27 @@ class PolicyNetwork(nn.Module):
         if self.cell is not None:
             h = self.cell(z, h, (dt_s / self.spec.time_unit_s).to(z.dtype)[:, None])
             z = h
-        return torch.tanh(self.readout(z)), h
+        return self.act(z), h
 
-    def forward(self, x: Tensor, dt_s: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """A sequence. x: (B, T, inputs), dt_s: (B, T) -> actions (B, T, outputs), last state (B, units)."""
-        if x.ndim != 3 or dt_s.shape != x.shape[:2]:
+    def act(self, read: Tensor) -> Tensor:
+        """Actions of states (..., units), or of the features of a memoryless network."""
+        return torch.tanh(self.readout(read))
+
+    def forward(
+        self, x: Tensor, dt_s: Tensor, h: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A sequence. x: (B, T, inputs), dt_s: (B, T) -> actions (B, T, outputs), last state (B, units).
+
+        mask: (B, T) bool; where it is False there is no event: the state is kept, the action means nothing.
+        """
+        if x.ndim != 3 or dt_s.shape != x.shape[:2] or (mask is not None and mask.shape != dt_s.shape):
             raise ConfigError(
-                f"forward got x {tuple(x.shape)} and dt_s {tuple(dt_s.shape)}; "
-                f"give (B, T, {self.spec.inputs}) and (B, T)"
+                f"forward got x {tuple(x.shape)}, dt_s {tuple(dt_s.shape)} and mask "
+                f"{None if mask is None else tuple(mask.shape)}; give (B, T, {self.spec.inputs}), (B, T) and (B, T)"
             )
-        h = self.initial_state(x.shape[0]) if h is None else h
-        actions = []
-        for t in range(x.shape[1]):
-            action, h = self.step(x[:, t], h, dt_s[:, t])
-            actions.append(action)
-        return torch.stack(actions, dim=1), h
+        from policies.sequence.network import network_sequence
+
+        return network_sequence(self, x, dt_s, self.initial_state(x.shape[0]) if h is None else h, mask)
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """Weights by their bundle names, float32."""

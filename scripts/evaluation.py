@@ -181,7 +181,7 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
     if case.engine == "batched":
         figures = _figures(_batched(case, job, pool.workers, lambda done: progress.update(task, completed=done)))
     elif case.score == AVIARY_SCORE:
-        figures = return_figures(pool.each(return_one, job, lambda: progress.advance(task)))
+        figures = return_figures(pool.each(return_one, job, job.flights, lambda: progress.advance(task)))
     else:
         figures = _figures(pool.score(job, lambda: progress.advance(task)))
     progress.remove_task(task)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # importing them loads the simulator
     from envs.rollout import Expert, Pilot
 
 T = TypeVar("T")
+J = TypeVar("J")  # what every call of a pool is told
 
 # Controllers that are no network, by the names they have on command lines.
 GEOMETRIC: Final = "geometric"
@@ -220,17 +221,19 @@ class FlightPool:
 
     def score(self, job: Job, on_done: Callable[[], None] = lambda: None) -> list[FlightScore]:
         """Scores of all flights of the job, in order. on_done is called after each flight."""
-        return self.each(score_one, job, on_done)
+        return self.each(score_one, job, job.flights, on_done)
 
-    def each(self, one: Callable[[Job, int], T], job: Job, on_done: Callable[[], None] = lambda: None) -> list[T]:
-        """`one(job, index)` of all flights, in order. one: a function of a module, for it travels to the workers."""
+    def each(
+        self, one: Callable[[J, int], T], job: J, count: int, on_done: Callable[[], None] = lambda: None
+    ) -> list[T]:
+        """`one(job, index)` for each index, in order. one: a function of a module, for it travels to the workers."""
         if self._executor is None:
             found = []
-            for index in range(job.flights):
+            for index in range(count):
                 found.append(one(job, index))
                 on_done()
             return found
-        futures = [self._executor.submit(one, job, index) for index in range(job.flights)]
+        futures = [self._executor.submit(one, job, index) for index in range(count)]
         return _gather(futures, on_done)
 
 

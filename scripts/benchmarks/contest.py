@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from liquid_pilot.errors import ConfigError, SimulationError
-from policies.analytic import AnalyticTrainer, TrainConfig, train
+from policies.analytic import AnalyticTrainer, TrainConfig
 from policies.curriculum import Curriculum
 from policies.export import export_policy
+from policies.schedule import train
 from scripts.files import write_json
-from scripts.train import git_commit
+from scripts.training.run import git_commit
 
 TUNING_SEED: Final = 1000  # weights, flights and noise of the trials; no reported run has it
 _RATES: Final = (1e-3, 2.5e-3, 5e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import torch
 from envs.batched_state import to_dict
 from liquid_pilot.bundle import load_bundle, run_selftest
 from liquid_pilot.errors import ConfigError, TrainingError
-from policies.analytic import AnalyticTrainer, Progress, TrainConfig, learning_rate_shape, train
+from policies.analytic import AnalyticTrainer, Progress, TrainConfig
 from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.curriculum import Curriculum, lesson
 from policies.export import export_policy
+from policies.schedule import learning_rate_shape, train
 
 TINY = TrainConfig(
     updates=4,
@@ -92,6 +94,63 @@ def test_run_to_the_end_reports_every_update_and_a_final_validation() -> None:
     assert [row.update for row in rows] == [1, 2, 3, 3]
     assert [math.isnan(row.score) for row in rows] == [True, False, True, False]
     assert saves == [2, 3]
+
+
+class Fading:
+    """A run whose second validation is its best."""
+
+    updates, validate_every = 20, 2
+
+    def __init__(self) -> None:
+        self.done = self.stale = 0
+
+    def update(self, share: float) -> int:
+        self.done += 1
+        return self.done
+
+    def idle(self) -> int:
+        return self.done
+
+    def validate(self, progress: int) -> int:
+        self.stale = 0 if self.done <= 4 else self.stale + 1
+        return progress
+
+
+@pytest.mark.parametrize(("patience", "done"), [(1, 6), (3, 10), (None, 20)])
+def test_patience_ends_a_run_that_gets_no_better(patience: int | None, done: int) -> None:
+    trainer, saves = Fading(), list[int]()
+    train(trainer, lambda row: None, lambda: saves.append(trainer.done), patience=patience)
+    assert trainer.done == saves[-1] == done
+
+
+def test_a_run_starts_from_a_policy_and_says_so(tmp_path: Path) -> None:
+    start = load_bundle("hover")
+    trainer = AnalyticTrainer(TINY, start=start)
+    for name, value in trainer.best.weights().items():
+        np.testing.assert_array_equal(value, start.weights[name])
+    trainer.stale = 2
+    save_checkpoint(tmp_path / "c.safetensors", trainer)
+    resumed = load_checkpoint(tmp_path / "c.safetensors", TINY)
+    assert resumed.start_sha256 == start.metadata["sha256"] and resumed.stale == 2
+    load_checkpoint(tmp_path / "c.safetensors", TINY, start=start)
+    save_checkpoint(tmp_path / "c.safetensors", AnalyticTrainer(TINY))
+    with pytest.raises(TrainingError, match="fresh weights"):
+        load_checkpoint(tmp_path / "c.safetensors", TINY, start=start)
+    with pytest.raises(ConfigError, match="form: decay there, mlp here"):
+        AnalyticTrainer(replace(TINY, cell="mlp"), start=start)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, AnalyticTrainer(TINY))
+    before, (soft, hard) = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(TrainingError, match="make room"):
+            save_checkpoint(path, AnalyticTrainer(replace(TINY, seed=1)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before and [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
 def test_lessons_cover_the_rates_that_must_be_flown() -> None:

@@ -14,8 +14,8 @@ from liquid_pilot import native
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.cells import parameters
 from liquid_pilot.errors import ConfigError, SimulationError
-from policies.analytic import VALIDATION, validation
 from policies.network import hover_spec
+from policies.validation import VALIDATION, validation
 from scripts.benchmarks import contest, table
 from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Recipe, Trained, best, run_folder, trained
 from scripts.benchmarks.table import IMU_RATES, Plan, markdown, present, spread, summary, texts

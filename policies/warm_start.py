@@ -1,0 +1,40 @@
+"""Starts a run from the weights of a policy file, whatever method trained it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from envs.airframe import Airframe
+from liquid_pilot.bundle import Bundle
+from liquid_pilot.cells import CellSpec
+from liquid_pilot.command import CommandLimits
+from liquid_pilot.errors import ConfigError
+from policies.network import PolicyNetwork
+
+
+def check_start(bundle: Bundle, spec: CellSpec, limits: CommandLimits, airframe: Airframe, task: str) -> None:
+    """Raise `ConfigError` unless the policy's weights mean the same in a run of this cell, limits and airframe.
+
+    That its observation layout is the present one was proved when it was loaded.
+    """
+    there = asdict(bundle.spec) | {
+        "command limits": bundle.limits,
+        "airframe": bundle.metadata["airframe"],
+        "task": bundle.task,
+    }
+    here = asdict(spec) | {"command limits": limits, "airframe": airframe.name, "task": task}
+    differing = [f"{name}: {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]
+    if differing:
+        raise ConfigError(
+            f"policy {bundle.name!r} cannot start this run ({'; '.join(differing)}); train with its cell, sizes, time "
+            "unit and airframe, or start from another policy"
+        )
+
+
+def start_from(networks: Sequence[PolicyNetwork], bundle: Bundle) -> str:
+    """Copy the weights of a policy that `check_start` let pass into each network; returns the policy's sha256."""
+    state = PolicyNetwork.from_bundle(bundle).state_dict()
+    for network in networks:
+        network.load_state_dict(state)
+    return str(bundle.metadata["sha256"])

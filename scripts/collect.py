@@ -1,0 +1,108 @@
+"""Record an expert's flights: what the sensors say at every IMU event, and what the expert does.
+
+The result is one `.safetensors` file, from which `python -m scripts.train hover --method bc --demos FILE` learns. The
+flights are those of training: IMU rates from 22 to 440 Hz and mixed, losses, outages, wind, drones that differ. The
+same seed gives the same file, with any number of workers.
+
+Examples:
+  python -m scripts.collect hover --expert geometric --flights 500 --out demos.safetensors
+  python -m scripts.collect hover --expert pid --engine pybullet --flights 50 --out demos.safetensors
+  python -m scripts.collect hover --expert hover --noise 0.05 --out demos.safetensors     # a policy as the expert
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from scripts.console import OUT, exit_code, progress_bar
+from scripts.files import check_file
+from scripts.flying import FlightPool, import_pybullet
+
+if TYPE_CHECKING:
+    from policies.imitation.collect import Collection
+    from policies.imitation.demonstrations import Demonstrations
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is flown, by whom, and where it is kept; see the examples at the top of `scripts/collect.py`."""
+
+    task: Annotated[Literal["hover"], tyro.conf.Positional]
+    """What is flown: hover = recover from a throw, then hold velocity and height."""
+    out: Path
+    """The file, .safetensors."""
+    expert: str = "geometric"
+    """geometric, pid: told the true state. A policy, by name or path: on its sensors. PATH.zip: a stable-baselines3
+    model that flies on the observation "state" or "sensors"."""
+    flights: int = 500
+    """How many."""
+    seconds: float = 10.0
+    """Length of a flight after the release, in seconds."""
+    seed: int = 0
+    """Seed of flights and noise."""
+    airframe: str = "cf2x"
+    """Shipped airframe or path of a TOML file. Every flight's drone is drawn around it."""
+    engine: Literal["batched", "pybullet"] = "batched"
+    """batched: 32 drones at once on the compiled engine, each 32 at one IMU rate. pybullet: one by one."""
+    noise: float = 0.1
+    """Standard deviation of what is added to the expert's actions (-1 to 1) as it flies, not to those recorded, so that
+    the flights show how to come back; without any, a clone of some hundred flights crashes."""
+    state: bool = False
+    """Also record the true state."""
+    workers: int | None = None
+    """Parallel processes; as many as processors if not given. The result does not depend on it."""
+
+
+def _part(collection: Collection, number: int) -> Demonstrations:
+    import_pybullet()  # the environments load it
+    from policies.imitation.collect import record_part
+
+    return record_part(collection, number)
+
+
+def run(options: Options) -> Path:
+    """Fly and write; returns the file."""
+    check_file("--out", options.out, ".safetensors")
+    from policies.imitation.collect import Collection  # torch only once it is needed
+    from policies.imitation.demonstrations import joined
+    from policies.imitation.files import save_flights
+
+    collection = Collection(
+        options.task,
+        options.expert,
+        options.flights,
+        options.seed,
+        options.airframe,
+        options.engine,
+        options.seconds,
+        options.noise,
+        keep_state=options.state,
+    )
+    origin = collection.origin()
+    with FlightPool(min(collection.parts, options.workers) if options.workers else None) as pool, progress_bar() as bar:
+        task = bar.add_task(f"{options.expert}: {options.flights} flights", total=collection.parts)
+        flights = joined(pool.each(_part, collection, collection.parts, lambda: bar.advance(task)))
+    path = save_flights(options.out, flights, origin)
+    size = path.stat().st_size / 1e6
+    OUT.print(f"wrote {path}: {flights.flights} flights, {flights.events:,} events, {size:.1f} MB")
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m scripts.collect`. Returns the exit code."""
+    options = tyro.cli(Options, prog="python -m scripts.collect", args=argv, description=__doc__)
+
+    def collect_to_file() -> None:
+        run(options)
+
+    return exit_code(collect_to_file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Training methods, one module each, all with `run(options, console) -> policy file`."""

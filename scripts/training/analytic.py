@@ -1,0 +1,49 @@
+"""Analytic gradients through the differentiable world, from the command line."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from rich.console import Console
+
+from policies.analytic import AnalyticTrainer, Progress, TrainConfig
+from policies.checkpoint import load_checkpoint, save_checkpoint
+from policies.export import export_policy
+from scripts.console import on_backend
+from scripts.training.options import Options
+from scripts.training.run import follow, git_commit, open_folder, start_policy
+
+
+def run(options: Options, console: Console) -> Path:
+    """Train as the options say; returns the policy file."""
+    folder = open_folder(options)
+    config = TrainConfig(
+        task=options.task,
+        cell=options.cell,
+        seed=options.seed,
+        airframe=options.airframe,
+        **options.given("updates", "batch", "learning_rate", "time_unit_s"),
+    )
+    start = start_policy(options)
+
+    def begin(backend: str) -> AnalyticTrainer:
+        if options.resume:
+            return load_checkpoint(folder.checkpoint, config, backend, options.threads, start)
+        return AnalyticTrainer(config, backend, options.threads, start)
+
+    trainer, commit = on_backend(options.backend, console, begin), git_commit()
+    if options.verbose:
+        console.print(f"backend {trainer.backend.name}")
+    console.print(
+        f"training [bold]{folder.name}[/bold] into {folder.path}: "
+        f"{sum(p.numel() for p in trainer.network.parameters())} parameters"
+        + (f", resumed after update {trainer.done}" if options.resume else "")
+    )
+
+    def keep() -> None:
+        save_checkpoint(folder.checkpoint, trainer)
+        export_policy(trainer, folder.policy, folder.name, commit)
+
+    columns = [field.name for field in fields(Progress)]
+    return follow(trainer, columns, folder, asdict(config), keep, options, console)

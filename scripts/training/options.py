@@ -1,0 +1,86 @@
+"""What the command line of `python -m scripts.train` takes: what all methods share, then what one alone has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class ImitationOptions:
+    """Of bc and dagger alone."""
+
+    expert: str = "geometric"
+    """Who teaches. geometric, pid: told the true state. A policy, by name or path: on its sensors. PATH.zip: a
+    stable-baselines3 model that flies on the observation "state" or "sensors"."""
+    demos: Path | None = None
+    """File of recorded flights (`python -m scripts.collect`): all that bc learns from, the first round of dagger. Flown
+    anew if not given."""
+    flights: int | None = None
+    """Flights that are recorded in all, or read from --demos; as many as suit the method, or are there, if not
+    given."""
+    rounds: int | None = None
+    """Of dagger: how often new flights are flown."""
+    share_decay: float | None = None
+    """Of dagger: by what the expert's share of the controls is multiplied from round to round; it begins at 1."""
+    noise: float | None = None
+    """Standard deviation of what is added to the expert's actions (-1 to 1) as it flies, not to those learned from."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a policy; see the examples at the top of `scripts/train.py`."""
+
+    task: Annotated[Literal["hover"], tyro.conf.Positional]
+    """What to learn: hover = recover from a throw, then hold velocity and height."""
+    method: Literal["analytic", "bc", "dagger", "ppo"] = "analytic"
+    """analytic: gradients through the differentiable world. bc: behaviour cloning of an expert's flights. dagger: the
+    expert corrects the policy where it flies itself. ppo: reinforcement learning."""
+    cell: Literal["decay", "default", "no_gate", "pure", "gru", "mlp"] = "decay"
+    """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru and
+    mlp (no memory): rivals of as many parameters."""
+    airframe: str = "cf2x"
+    """Shipped airframe (cf2x, racer, companion) or path of a TOML file, see docs/adding_an_airframe.md. Every flight's
+    drone is drawn around it."""
+    init: str | None = None
+    """Start from the weights of this policy, a shipped name or a path, of the same cell, sizes and airframe."""
+    out: Path | None = None
+    """Folder of the run; runs/TASK, with -CELL, -METHOD and -AIRFRAME after it where they are not the default, if not
+    given."""
+    seed: int = 0
+    """Seed of weights, flights and noise."""
+    updates: int | None = None
+    """Gradient steps; as many as suit the method if not given."""
+    batch: int | None = None
+    """Drones flown at once, or sequences of an update; as many as suit the method if not given."""
+    learning_rate: float | None = None
+    """Largest learning rate of the schedule; what suits the method if not given."""
+    time_unit_s: float | None = None
+    """Unit in which the cell sees elapsed time; about the middle of the IMU intervals (0.015) if not given."""
+    resume: bool = False
+    """Continue from the last checkpoint in the folder."""
+    budget_s: float | None = None
+    """Stop after this many seconds; schedule and curriculum shrink to fit."""
+    patience: int | None = None
+    """Stop early, once so many validations in a row have brought no better score; never if not given."""
+    backend: Literal["auto", "compiled", "torch"] = "auto"
+    """compiled: the world traced to C, about a hundred times faster. torch: the reference, needs no compiler.
+    auto: compiled where a C compiler is found, else torch."""
+    threads: int = 1
+    """Threads of the engine. The compiled one gives the same weights with any number; torch is usually fastest with
+    one."""
+    imitation: ImitationOptions = ImitationOptions()
+    verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
+    """Say which backend flies and where its compiled code is kept."""
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Those of the named options that were given, for a configuration whose defaults stand for the others."""
+        return given(self, *names)
+
+
+def given(options: Any, *names: str) -> dict[str, Any]:
+    """Those of the named options that are not None."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
