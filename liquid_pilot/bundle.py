@@ -2,7 +2,7 @@
 
 Tensors, all float32: `weights.NAME` (see `liquid_pilot.cells.weight_shapes`) and a recorded self-test,
 `selftest.x` (K, inputs), `selftest.dt_s` (K,), `selftest.action` (K, outputs), `selftest.hidden`
-(K, units): K recurrent steps from the initial state, recorded where the policy was trained. Metadata:
+(K, state_width): K recurrent steps from the initial state, recorded where the policy was trained. Metadata:
 see `liquid_pilot.schema`. Saving and loading run the same checks, so that what can be saved can be
 loaded; loading trusts nothing and runs no code from the file.
 """

@@ -109,7 +109,7 @@ FORGERIES: list[tuple[str, Change, str]] = [
     ("name is a path", _set("name", "../../etc/x"), "letters, digits"),
     ("name has a line break", _set("name", "a\n"), "letters, digits"),
     ("wiring", _set("wiring", "ncp"), "allowed is 'full'"),
-    ("cell form", _set("cell", "form", "lstm"), "choose one of"),
+    ("cell form", _set("cell", "form", "elman"), "choose one of"),
     ("cell form of a wrong type", _set("cell", "form", []), "CellSpec"),
     ("cell is no object", _set("cell", 3), "CellSpec"),
     ("cell with a new field", _set("cell", "gain", 1), "CellSpec"),
