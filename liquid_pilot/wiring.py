@@ -46,6 +46,9 @@ class CellWiring:
                 found = sorted({len(row) for row in rows})
                 raise ConfigError(f"rows of wiring.{name} have {found} characters; give {wanted} in each")
 
+    def __str__(self) -> str:
+        return f"{'-'.join(map(str, self.sizes))} of seed {self.seed}"
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """Neurons of each layer."""
