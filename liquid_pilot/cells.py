@@ -158,8 +158,10 @@ class Network:
         self.spec = spec
         self._form = FORMS[spec.form]
         self._x_shape, self._h_shape = (spec.inputs,), (spec.state_width,)
-        wired = spec.wiring is not None
-        self._stages, self._readout = _wired(spec, weights, spec.wiring) if wired else _dense(spec, weights)
+        if spec.wiring is None:
+            self._stages, self._readout = _dense(spec, weights)
+        else:
+            self._stages, self._readout = _wired(spec, weights, spec.wiring)
 
     def initial_state(self) -> F32:
         """State at the start of a flight: zeros, (state_width,)."""

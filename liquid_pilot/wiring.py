@@ -39,12 +39,14 @@ class CellWiring:
                 raise ConfigError(f"wiring.{name} is {rows!r:.60}; a row is made of '0' and '1', with one '1' at least")
         if type(self.seed) is not int or self.seed < 0:
             raise ConfigError(f"wiring.seed is {self.seed!r}; give a whole number of at least 0")
-        for name, width in zip(LAYERS, (None, *self.sizes), strict=False):
-            rows = getattr(self, name)
-            wanted = {len(rows) + width} if width is not None else {len(row) for row in rows[:1]}
-            if {len(row) for row in rows} != wanted:
+        for name, heard in zip(LAYERS, (max(1, self.inputs), *self.sizes), strict=False):
+            rows, wanted = getattr(self, name), heard + len(getattr(self, name))
+            if any(len(row) != wanted for row in rows):
                 found = sorted({len(row) for row in rows})
-                raise ConfigError(f"rows of wiring.{name} have {found} characters; give {wanted} in each")
+                raise ConfigError(
+                    f"rows of wiring.{name} have {found} characters; give {wanted}: {heard} for what the layer hears, "
+                    f"{len(rows)} for itself"
+                )
 
     def __str__(self) -> str:
         return f"{'-'.join(map(str, self.sizes))} of seed {self.seed}"

@@ -49,7 +49,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """What goes on from call to call. h (state_width, B), action (outputs, B): the network's newest state and action."""
+    """What goes on from call to call. h (state_width, B), action (outputs, B): those of the network."""
 
     world: RolloutState
     h: Reals

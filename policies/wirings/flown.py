@@ -26,5 +26,5 @@ def flown_wiring(text: str, inputs: int, outputs: int, seed: int) -> CellWiring:
             f"give {inter}-{command}-{outputs}"
         )
     masks = layered(inputs, inter, command, motor, rng=seed).masks("full")
-    rows = [tuple("".join("01"[int(value)] for value in row) for row in mask.tolist()) for mask in masks]
-    return CellWiring(*rows, seed=seed)
+    first, second, third = (tuple("".join("01"[int(live)] for live in row) for row in mask.tolist()) for mask in masks)
+    return CellWiring(first, second, third, seed)
