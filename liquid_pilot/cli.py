@@ -39,6 +39,8 @@ POLICY is the name of a shipped policy (see `liquid-pilot zoo`) or the path of a
 """
 _INSPECT_EXAMPLES: Final = """\
 reading the output:
+  wiring         full, or neurons and live synapses of a sparse cell; every matrix is 0 where no synapse is
+  parameters     number of weights; of a sparse cell those of live synapses
   trained at     sensor rates, in Hz, that training drew from
   sensor limits  ages, in seconds, after which the supervisor no longer trusts a sensor
   set-points     largest speed, heights and yaw rate that it was trained to follow

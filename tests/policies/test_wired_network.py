@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +19,7 @@ from liquid_pilot.cells import Network
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.observation import OBS_DIM
 from liquid_pilot.wiring import LAYERS
-from policies.analytic import AnalyticTrainer, TrainConfig
+from policies.analytic import AnalyticTrainer
 from policies.cells.cfc import CfC
 from policies.cells.layer import CfCLayer
 from policies.cells.wired import Wired
@@ -28,6 +29,7 @@ from policies.warm_start import check_start
 from policies.wirings import AutoNCP
 from policies.wirings.flown import flown_wiring
 from tests.onboard.bundles import make
+from tests.policies.test_training import TINY
 
 needs_compiler = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
 
@@ -82,7 +84,7 @@ def test_masks_hold_whatever_the_optimiser_does(form: str) -> None:
     heads = {"decay": 2, "default": 4, "no_gate": 4, "pure": 1}
     assert len(masks) == 3 * heads[form]  # every matrix, the time gates too
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.1)
-    before = network.weights()
+    before = after = network.weights()
     for k in range(5):
         optimizer.zero_grad()
         x, dt_s = torch.randn(4, 6, 7), 0.05 * torch.rand(4, 6)
@@ -119,11 +121,9 @@ def test_motor_neurons_of_decay_begin_fast() -> None:
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("compiled", marks=needs_compiler)])
 def test_a_run_flies_its_wiring_into_a_policy_file(backend: str, tmp_path: Path) -> None:
-    config = TrainConfig(wiring="9-6-4", wiring_seed=3, updates=2, batch=4, validation_flights=2, validation_s=0.5)
-    trainer = AnalyticTrainer(config, backend)
+    trainer = AnalyticTrainer(replace(TINY, wiring="9-6-4", wiring_seed=3), backend)
     before = trainer.network.weights()
-    for share in (0.0, 0.1):
-        trainer.update(share)
+    trainer.update(0.5)
     trainer.best.load_state_dict(trainer.network.state_dict())
     bundle = load_bundle(export_policy(trainer, tmp_path / "policy.safetensors", "wired", "test"))
     assert bundle.spec.wiring == flown_wiring("9-6-4", OBS_DIM, 4, 3)
