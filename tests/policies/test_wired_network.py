@@ -14,12 +14,13 @@ from numpy.testing import assert_allclose
 from envs.airframe import load_airframe
 from liquid_pilot import native
 from liquid_pilot.bundle import load_bundle
-from liquid_pilot.cell_spec import WIRED_FORMS, CellSpec, weight_masks
+from liquid_pilot.cell_spec import WIRED_FORMS, CellSpec, parameters, weight_masks
 from liquid_pilot.cells import Network
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.observation import OBS_DIM
 from liquid_pilot.wiring import LAYERS
 from policies.analytic import AnalyticTrainer
+from policies.cells import matching
 from policies.cells.cfc import CfC
 from policies.cells.layer import CfCLayer
 from policies.cells.wired import Wired
@@ -45,6 +46,8 @@ def test_the_default_sizes_are_those_of_the_published_shares(seed: int) -> None:
     for mask, wanted in zip(drawn.masks.values(), published.masks("full"), strict=True):
         np.testing.assert_array_equal(mask, wanted != 0)
     assert drawn.live_synapses == published.live_weights("full")
+    spec = hover_spec("default", wiring="9-6-4", wiring_seed=seed)
+    assert matching.parameters(PolicyNetwork(spec)) == parameters(spec)
 
 
 @pytest.mark.parametrize("form", WIRED_FORMS)
