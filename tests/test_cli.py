@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 SPEC = CellSpec("decay", OBS_DIM, 19, 4, 1, 32, 0.015)
 
 
-def write_policy(path: Path, spec: CellSpec = SPEC, **training: Any) -> Path:
+def write_policy(path: Path, spec: CellSpec = SPEC, /, **training: Any) -> Path:
     """A policy file with random weights."""
     weights = draw_weights(spec, 7, 0.3)
     made = bundle.make_bundle(
