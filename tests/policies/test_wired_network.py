@@ -24,6 +24,7 @@ from policies.cells import matching
 from policies.cells.cfc import CfC
 from policies.cells.layer import CfCLayer
 from policies.cells.wired import Wired
+from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.export import export_policy
 from policies.network import PolicyNetwork, hover_spec
 from policies.warm_start import check_start
@@ -134,6 +135,21 @@ def test_a_run_flies_its_wiring_into_a_policy_file(backend: str, tmp_path: Path)
     for name, mask in weight_masks(bundle.spec).items():
         assert not bundle.weights[name][~mask].any()
         assert (bundle.weights[name] != before[name])[mask].any()
+
+
+@needs_compiler
+def test_a_resumed_run_gives_the_weights_of_one_that_was_never_stopped(tmp_path: Path) -> None:
+    config, path = replace(TINY, wiring="9-6-4"), tmp_path / "c.safetensors"
+    whole = AnalyticTrainer(config, "compiled")
+    for k in range(4):
+        whole.update(0.5)
+        if k == 1:
+            save_checkpoint(path, whole)
+    second = load_checkpoint(path, config, "compiled")
+    for _ in range(2):
+        second.update(0.5)
+    for name, value in whole.network.weights().items():
+        np.testing.assert_array_equal(second.network.weights()[name], value)
 
 
 def test_a_bundle_gives_the_network_again() -> None:
