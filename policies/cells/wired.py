@@ -13,6 +13,7 @@ from liquid_pilot.wiring import LAYERS
 from policies.cells.forms import FASTEST_TAU_S, Decay
 from policies.cells.layer import CfCLayer
 from policies.cells.positive import inverse_softplus
+from policies.sequence import cfc_sequence
 
 SHOWN_AT_FIRST = 0.3  # of a motor neuron's state: an untrained policy asks for hover thrust and no rotation
 
@@ -46,6 +47,17 @@ class Wired(nn.ModuleDict):
             following.append(features)
         return torch.cat(following, dim=1)
 
+    def sequence(self, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Layer by layer, each of them over the whole sequence, see `cfc_sequence`.
+
+        x: (B, T, inputs), dt_s, mask: (B, T), h: (B, units) -> motor neurons (B, T, outputs), last state (B, units).
+        """
+        features, last = x, []
+        for layer, own in zip(self.values(), h.split(self.sizes, dim=1), strict=True):
+            features, end = cfc_sequence(cast(CfCLayer, layer), features, dt_s, own, mask)
+            last.append(end)
+        return features, torch.cat(last, dim=1)
+
 
 class MotorReadout(nn.Module):
     """A factor and a shift for each motor neuron, the last ones of the state."""
@@ -56,5 +68,5 @@ class MotorReadout(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, h: Tensor) -> Tensor:
-        """h: (B, units) -> (B, outputs)."""
-        return h[:, h.shape[1] - len(self.weight) :] * self.weight + self.bias
+        """h: (..., units), or of the motor neurons alone -> (..., outputs)."""
+        return h[..., h.shape[-1] - len(self.weight) :] * self.weight + self.bias

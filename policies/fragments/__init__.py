@@ -34,7 +34,7 @@ def network_source(spec: CellSpec) -> NetworkSource:
 def network_text(spec: CellSpec, outputs: int) -> str:
     """The C text of a network with a readout of so many outputs; with none it has its slope in elapsed time instead.
 
-    That is there for forms whose state is what they show, without a wiring.
+    That is there without a wiring alone: a sequence of a wired cell goes layer by layer, each with its own text.
 
     Raises as `network_source`.
     """
