@@ -2,7 +2,7 @@
 
 Tensors, all float32: `weights.NAME` (see `liquid_pilot.cells.weight_shapes`) and a recorded self-test,
 `selftest.x` (K, inputs), `selftest.dt_s` (K,), `selftest.action` (K, outputs), `selftest.hidden`
-(K, units): K recurrent steps from the initial state, recorded where the policy was trained. Metadata:
+(K, state_width): K recurrent steps from the initial state, recorded where the policy was trained. Metadata:
 see `liquid_pilot.schema`. Saving and loading run the same checks, so that what can be saved can be
 loaded; loading trusts nothing and runs no code from the file.
 """
@@ -34,6 +34,7 @@ from liquid_pilot.schema import (
     check_metadata,
     command_limits,
     parse_json,
+    wiring_field,
 )
 from liquid_pilot.selftest import SelfTest, check_selftest, make_selftest, replay
 
@@ -103,7 +104,7 @@ def make_bundle(
         "task": task,
         "version": __version__,
         "cell": cell_field(spec),
-        "wiring": "full",
+        "wiring": wiring_field(spec),
         "observation": layout_manifest(),
         "command_limits": {"thrust_m_s2": limits.thrust_m_s2, "rates_rad_s": limits.rates_rad_s},
         "trained_rates_hz": dict(trained_rates_hz),
@@ -151,7 +152,12 @@ def verify(bundle: Bundle) -> None:
     check_metadata(bundle.metadata)
     told = (bundle.name, bundle.task, bundle.spec, bundle.limits)
     meta = bundle.metadata
-    written = (meta["name"], meta["task"], cell_spec(meta["cell"]), command_limits(meta["command_limits"]))
+    written = (
+        meta["name"],
+        meta["task"],
+        cell_spec(meta["cell"], meta["wiring"]),
+        command_limits(meta["command_limits"]),
+    )
     if told != written:
         raise BundleError(f"the bundle says {told}, its metadata {written}; build it with make_bundle")
     _check_tensors(bundle)
@@ -283,7 +289,7 @@ def _decode(data: bytes) -> Bundle:
     if set(test) != set(SelfTest.__slots__):
         raise BundleError(f"the self-test has tensors {sorted(test)}; it must have {sorted(SelfTest.__slots__)}; {FIX}")
     limits = command_limits(metadata["command_limits"])
-    spec = cell_spec(metadata["cell"])
+    spec = cell_spec(metadata["cell"], metadata["wiring"])
     return Bundle(metadata["name"], metadata["task"], spec, groups["weights"], limits, metadata, SelfTest(**test))
 
 

@@ -1,211 +1,40 @@
 """Liquid cells in numpy: the one network step that flies.
 
-Published CfC forms: Hasani et al., "Closed-form continuous-time neural networks" (2022). `decay` is the
-exact step of dh/dt = (tanh(f) - h) / tau over dt with f and tau frozen: identity at dt = 0, |h| <= 1 for
-every input and every dt. `gru` (Cho et al., 2014, with the gates of PyTorch) is a rival that knows dt only as an
-input. Weight names and shapes are declared here and shared with the trainer.
+The equations stand in `liquid_pilot.forms`; names and shapes of the weights, shared with the trainer, in
+`liquid_pilot.cell_spec`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from liquid_pilot.errors import BundleError, ConfigError, MessageError, unknown_name
+from liquid_pilot.cell_spec import CellSpec, check_weights, parameters, weight_masks, weight_shapes
+from liquid_pilot.errors import MessageError
+from liquid_pilot.forms import F32, FORMS, Heads, Vectors
+from liquid_pilot.wiring import LAYERS, CellWiring
 
-F32: TypeAlias = npt.NDArray[np.float32]
-Heads: TypeAlias = tuple[F32, ...]  # linear maps of the backbone's output, then of the state, (units,) each
-Vectors: TypeAlias = tuple[F32, ...]  # parameters that belong to a neuron, (units,) each
+__all__ = [
+    "DT_LIMIT",
+    "F32",
+    "FORMS",
+    "CellSpec",
+    "Network",
+    "check_weights",
+    "parameters",
+    "weight_masks",
+    "weight_shapes",
+]
 
 LECUN_GAIN: Final = 1.7159  # backbone activation: LECUN_GAIN * tanh(LECUN_SLOPE * u), as published
 LECUN_SLOPE: Final = 0.666
-VALUE_LIMIT: Final = 1e6  # inputs and state enter cut to this; with WEIGHT_LIMIT no float32 sum can overflow
-WEIGHT_LIMIT: Final = 1e6  # a larger weight is refused; trained ones stay below 100
+VALUE_LIMIT: Final = np.float32(
+    1e6
+)  # inputs and state enter cut to this; with WEIGHT_LIMIT no float32 sum can overflow
 DT_LIMIT: Final = 1e9  # elapsed time in time units enters cut to this
-RATE_FLOOR: Final = 1e-12  # slowest rate (per time unit) that `time_constants` reports as a number
-
-
-def softplus(x: F32) -> F32:
-    """log(1 + exp(x)) for any x, without overflow and, unlike `np.logaddexp`, without a warning for NaN."""
-    result: F32 = np.maximum(x, np.float32(0.0)) + np.log1p(np.exp(-np.abs(x)))
-    return result
-
-
-def sigmoid(x: F32) -> F32:
-    """1 / (1 + exp(-x)) for any finite x, by tanh because that cannot overflow."""
-    result: F32 = np.tanh(x * np.float32(0.5)) * np.float32(0.5) + np.float32(0.5)
-    return result
-
-
-def decay(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
-    """h' = h e + (1 - e) tanh(f), e = exp(-dt softplus(r)). dt in time units."""
-    target, rate = heads
-    keep = np.exp(softplus(rate) * np.float32(-dt))
-    updated: F32 = h * keep + (np.float32(1.0) - keep) * np.tanh(target)
-    return updated
-
-
-def decay_time_constant(heads: Heads, vectors: Vectors) -> F32:
-    """Time constant of each neuron of `decay`, in time units, (n,)."""
-    constant: F32 = np.float32(1.0) / np.maximum(softplus(heads[1]), np.float32(RATE_FLOOR))
-    return constant
-
-
-def default(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
-    """Published gated form: h' = tanh(f1) (1 - s) + s tanh(f2), s = sigmoid(ta dt + tb)."""
-    ff1, ff2, time_a, time_b = heads
-    gate = sigmoid(time_a * np.float32(dt) + time_b)
-    updated: F32 = np.tanh(ff1) * (np.float32(1.0) - gate) + gate * np.tanh(ff2)
-    return updated
-
-
-def no_gate(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
-    """Published additive form: h' = tanh(f1) + s tanh(f2), s = sigmoid(ta dt + tb)."""
-    ff1, ff2, time_a, time_b = heads
-    updated: F32 = np.tanh(ff1) + sigmoid(time_a * np.float32(dt) + time_b) * np.tanh(ff2)
-    return updated
-
-
-def pure(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
-    """Published solution form: h' = -a exp(-dt (|w_tau| + |u|)) u + a."""
-    (u,), (w_tau, a) = heads, vectors
-    kept: F32 = np.exp((np.abs(w_tau) + np.abs(u)) * np.float32(-dt))
-    updated: F32 = np.subtract(a, a * kept * u)
-    return updated
-
-
-def gru(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
-    """Gated recurrent unit: h' = (1 - u) tanh(nx + r nh) + u h, r = sigmoid(rx + rh), u = sigmoid(ux + uh)."""
-    reset_x, update_x, new_x, reset_h, update_h, new_h = heads
-    update = sigmoid(update_x + update_h)
-    new = np.tanh(new_x + sigmoid(reset_x + reset_h) * new_h)
-    updated: F32 = (np.float32(1.0) - update) * new + update * h
-    return updated
-
-
-def memoryless(heads: Heads, vectors: Vectors, h: F32, dt: float) -> F32:
-    """The empty state of a network without neurons that remember."""
-    updated: F32 = h.copy()
-    return updated
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A cell form: `update(heads, vectors, h, dt) -> h'`, and the names of its weights.
-
-    heads: linear maps, each a `NAME.weight` and a `NAME.bias`. recurrent: more of them, of the state alone;
-    the backbone of such a form sees x alone. vectors: parameters of shape (units,). time_constant: of each
-    neuron in time units, where the form has one.
-    """
-
-    update: Callable[[Heads, Vectors, F32, float], F32]
-    heads: tuple[str, ...] = ()
-    vectors: tuple[str, ...] = ()
-    time_constant: Callable[[Heads, Vectors], F32] | None = None
-    recurrent: tuple[str, ...] = ()
-
-
-_GATED: Final = ("ff1", "ff2", "time_a", "time_b")
-FORMS: Final[dict[str, Form]] = {
-    "decay": Form(decay, ("target", "rate"), time_constant=decay_time_constant),
-    "default": Form(default, _GATED),
-    "no_gate": Form(no_gate, _GATED),
-    "pure": Form(pure, ("ff1",), ("w_tau", "a")),
-    "gru": Form(gru, ("reset_x", "update_x", "new_x"), recurrent=("reset_h", "update_h", "new_h")),
-    "mlp": Form(memoryless),
-}
-
-_SIZES: Final = {  # field of CellSpec: smallest and largest value
-    "inputs": (1, 4096),
-    "units": (0, 1024),
-    "outputs": (1, 64),
-    "backbone_layers": (0, 8),
-    "backbone_units": (1, 1024),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CellSpec:
-    """Form and sizes of a network. `units` neurons hold its state; 0 for the memoryless `mlp` alone.
-
-    time_unit_s: elapsed time enters the formulas as dt_s / time_unit_s. Raises `ConfigError`.
-    """
-
-    form: str
-    inputs: int
-    units: int
-    outputs: int
-    backbone_layers: int
-    backbone_units: int
-    time_unit_s: float
-
-    def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            raise ConfigError(unknown_name("cell form", self.form, list(FORMS)))
-        for name, (low, high) in _SIZES.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ConfigError(f"CellSpec.{name} is {value!r}; give a whole number from {low} to {high}")
-        if (self.units == 0) != (self.form == "mlp"):
-            raise ConfigError(
-                f"a cell of form {self.form!r} has {self.units} units; give 0 for 'mlp' and at least 1 for other forms"
-            )
-        unit: Any = self.time_unit_s
-        if isinstance(unit, bool) or not isinstance(unit, (int, float)) or not 1e-6 <= unit <= 1e3:
-            raise ConfigError(f"CellSpec.time_unit_s is {unit!r}; give 1e-6 to 1000 seconds (about 0.015 in flight)")
-
-
-def weight_shapes(spec: CellSpec) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every weight of a network; matrices are (out, in)."""
-    form = FORMS[spec.form]
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def linear(name: str, rows: int, columns: int) -> int:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (rows, columns), (rows,)
-        return rows
-
-    width = spec.inputs + (0 if form.recurrent else spec.units)
-    for k in range(spec.backbone_layers):
-        width = linear(f"backbone.{k}", spec.backbone_units, width)
-    for head in form.heads:
-        linear(head, spec.units, width)
-    for name in form.recurrent:
-        linear(name, spec.units, spec.units)
-    for vector in form.vectors:
-        shapes[vector] = (spec.units,)
-    linear("readout", spec.outputs, spec.units or width)
-    return shapes
-
-
-def check_weights(spec: CellSpec, weights: Mapping[str, Any]) -> None:
-    """Raise `BundleError` unless these are exactly the weights of the spec: float32, finite, of sane size."""
-    shapes = weight_shapes(spec)
-    missing, extra = sorted(set(shapes) - set(weights)), sorted(set(weights) - set(shapes))
-    if missing or extra:
-        raise BundleError(
-            f"weights missing {missing}, not known {extra}; a {spec.form!r} cell of this size has {sorted(shapes)}; "
-            "export the policy again"
-        )
-    for name, shape in shapes.items():
-        value = weights[name]
-        if not isinstance(value, np.ndarray) or value.dtype != np.float32 or value.shape != shape:
-            found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            raise BundleError(f"weight {name!r} is {found}; it must be float32 {shape}; export the policy again")
-        if not np.isfinite(value).all():
-            raise BundleError(
-                f"weight {name!r} holds NaN or infinity; every weight must be finite; choose a checkpoint from before "
-                "training diverged"
-            )
-        if np.abs(value).max(initial=0.0) > WEIGHT_LIMIT:
-            raise BundleError(
-                f"weight {name!r} holds {np.abs(value).max():g}; the largest allowed is {WEIGHT_LIMIT:g}; choose a "
-                "checkpoint from before training diverged"
-            )
 
 
 def _with_bias(weight: F32, bias: F32, columns: float, rows: float) -> F32:
@@ -216,6 +45,104 @@ def _with_bias(weight: F32, bias: F32, columns: float, rows: float) -> F32:
 
 def _input_of_ones(width: int) -> F32:
     return np.ones(width + 1, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """out = matrix features, where features ends with a 1."""
+
+    matrix: F32
+    features: F32
+    out: F32
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Neurons that step together. Every array is a buffer of its own or a view of one.
+
+    entered: buffers of what enters, seen and own: the places in them of what comes from elsewhere and of the neurons'
+    own state. following: where the next stage, or the readout, finds what the neurons show.
+    """
+
+    entered: tuple[F32, ...]
+    seen: F32
+    own: F32
+    backbone: tuple[_Product, ...]
+    maps: tuple[_Product, ...]
+    heads: Heads
+    vectors: Vectors
+    following: F32
+
+    def fill(self) -> None:
+        """The heads of what has entered."""
+        for buffer in self.entered:
+            np.minimum(buffer, VALUE_LIMIT, out=buffer)
+            np.maximum(buffer, -VALUE_LIMIT, out=buffer)
+        for layer in self.backbone:
+            np.tanh(np.dot(layer.matrix, layer.features), out=layer.out)
+        for part in self.maps:
+            np.dot(part.matrix, part.features, out=part.out)
+
+
+def _heads(
+    weights: Mapping[str, F32], names: list[str], features: F32, gain: float, units: int
+) -> tuple[_Product, Heads]:
+    """One product for all these heads, and the heads as views of its result. units: rows of each."""
+    maps = []
+    for name in names:
+        weight = weights[f"{name}.weight"]
+        beyond = len(features) - 1 - weight.shape[1]  # of a state of several vectors a head sees the first
+        maps.append(_with_bias(np.pad(weight, ((0, 0), (0, beyond))), weights[f"{name}.bias"], gain, 1.0))
+    matrix = np.concatenate(maps) if maps else np.zeros((0, len(features)), np.float32)
+    out = np.zeros(len(matrix), np.float32)
+    return _Product(matrix, features, out), tuple(out[i * units : (i + 1) * units] for i in range(len(maps)))
+
+
+def _dense(spec: CellSpec, weights: Mapping[str, F32]) -> tuple[tuple[_Stage, ...], _Product]:
+    """The one stage of a network without a wiring, and its readout."""
+    form, units, width = FORMS[spec.form], spec.units, spec.state_width
+    apart = bool(form.recurrent)  # the state stands by itself, not in z
+    z = _input_of_ones(spec.inputs + (0 if apart else width))
+    state = _input_of_ones(width) if apart else z[spec.inputs :]
+    features, gain, backbone = z, 1.0, []
+    for k in range(spec.backbone_layers):
+        following = _input_of_ones(spec.backbone_units)
+        name = f"backbone.{k}"
+        matrix = _with_bias(weights[f"{name}.weight"], weights[f"{name}.bias"], gain, LECUN_SLOPE)
+        backbone.append(_Product(matrix, features, following[:-1]))
+        features, gain = following, LECUN_GAIN
+    of_features, heads = _heads(weights, list(form.heads), features, gain, units)
+    of_state, more = _heads(weights, list(form.recurrent), state, 1.0, units)
+    vectors = tuple(np.array(weights[name], np.float32) for name in form.vectors)
+    read, gain = (_input_of_ones(units), 1.0) if units else (features, gain)
+    readout = _with_bias(weights["readout.weight"], weights["readout.bias"], gain, 1.0)
+    stage = _Stage(
+        entered=(z, state) if apart else (z,),
+        seen=z[: spec.inputs],
+        own=state[:-1],
+        backbone=tuple(backbone),
+        maps=(of_features, of_state) if apart else (of_features,),
+        heads=heads + more,
+        vectors=vectors,
+        following=read[:units],
+    )
+    return (stage,), _Product(readout, read, np.zeros(spec.outputs, np.float32))
+
+
+def _wired(spec: CellSpec, weights: Mapping[str, F32], wiring: CellWiring) -> tuple[tuple[_Stage, ...], _Product]:
+    """A stage for each layer, which hears the new state of the one before, and the readout of the motor neurons."""
+    form, sizes = FORMS[spec.form], wiring.sizes
+    buffers = [_input_of_ones(seen + size) for seen, size in zip((spec.inputs, *sizes), sizes, strict=False)]
+    read = _input_of_ones(spec.outputs)
+    stages = []
+    for k, (layer, size) in enumerate(zip(LAYERS, sizes, strict=True)):
+        z = buffers[k]
+        product, heads = _heads(weights, [f"{layer}.{head}" for head in form.heads], z, 1.0, size)
+        vectors = tuple(np.array(weights[f"{layer}.{name}"], np.float32) for name in form.vectors)
+        following = buffers[k + 1][:size] if layer != LAYERS[-1] else read[:-1]
+        stages.append(_Stage((z,), z[: -1 - size], z[-1 - size : -1], (), (product,), heads, vectors, following))
+    readout = _with_bias(np.diag(weights["readout.weight"]), weights["readout.bias"], 1.0, 1.0)
+    return tuple(stages), _Product(readout, read, np.zeros(spec.outputs, np.float32))
 
 
 class Network:
@@ -230,48 +157,18 @@ class Network:
         check_weights(spec, weights)
         self.spec = spec
         self._form = FORMS[spec.form]
-        joined = 0 if self._form.recurrent else spec.units  # the state stands in z, or by itself
-        self._z = _input_of_ones(spec.inputs + joined)
-        self._state = _input_of_ones(spec.units)
-        self._x_part = self._z[: spec.inputs]
-        self._h_part = self._state[:-1] if self._form.recurrent else self._z[spec.inputs : -1]
-        self._x_shape, self._h_shape = (spec.inputs,), (spec.units,)
-        self._high, self._low = np.float32(VALUE_LIMIT), np.float32(-VALUE_LIMIT)
-        self._layers: list[tuple[F32, F32, F32]] = []  # matrix, its input, where its tanh goes
-        features, gain = self._z, 1.0
-        for k in range(spec.backbone_layers):
-            following = _input_of_ones(spec.backbone_units)
-            name = f"backbone.{k}"
-            matrix = _with_bias(weights[f"{name}.weight"], weights[f"{name}.bias"], gain, LECUN_SLOPE)
-            self._layers.append((matrix, features, following[:-1]))
-            features, gain = following, LECUN_GAIN
-        self._features = features
-        self._head_matrix, self._head_out, of_features = self._stack(weights, self._form.heads, len(features), gain)
-        self._state_matrix, self._state_out, of_state = self._stack(
-            weights, self._form.recurrent, len(self._state), 1.0
-        )
-        self._heads = of_features + of_state
-        self._vectors = tuple(np.array(weights[n], np.float32) for n in self._form.vectors)
-        memory = spec.units > 0
-        self._readout = _with_bias(weights["readout.weight"], weights["readout.bias"], 1.0 if memory else gain, 1.0)
-        self._read = _input_of_ones(spec.units) if memory else features
-        self._read_h = self._read[: spec.units]
-
-    def _stack(
-        self, weights: Mapping[str, F32], names: tuple[str, ...], columns: int, gain: float
-    ) -> tuple[F32, F32, Heads]:
-        """(matrix of all these heads, where its product goes, the heads as views of that)."""
-        maps = [_with_bias(weights[f"{n}.weight"], weights[f"{n}.bias"], gain, 1.0) for n in names]
-        matrix = np.concatenate(maps) if maps else np.zeros((0, columns), np.float32)
-        out, units = np.zeros(len(matrix), np.float32), self.spec.units
-        return matrix, out, tuple(out[i * units : (i + 1) * units] for i in range(len(maps)))
+        self._x_shape, self._h_shape = (spec.inputs,), (spec.state_width,)
+        if spec.wiring is None:
+            self._stages, self._readout = _dense(spec, weights)
+        else:
+            self._stages, self._readout = _wired(spec, weights, spec.wiring)
 
     def initial_state(self) -> F32:
-        """State at the start of a flight: zeros, (units,)."""
+        """State at the start of a flight: zeros, (state_width,)."""
         return np.zeros(self._h_shape, dtype=np.float32)
 
     def step(self, x: F32, h: F32, dt_s: float) -> tuple[F32, F32]:
-        """One event: x (inputs,), h (units,), seconds since the previous one -> action (outputs,), h' (units,).
+        """One event: x (inputs,), h (state_width,), seconds since the previous one -> action (outputs,), h'.
 
         The action lies in [-1, 1]. Both results are new arrays. Finite input gives finite output; NaN
         passes through, so that the caller can see it. Raises `MessageError` on a wrong shape or on a
@@ -279,39 +176,39 @@ class Network:
         """
         if not 0.0 <= dt_s:
             raise MessageError(f"dt_s is {dt_s!r}; give the seconds since the previous step, 0 or more")
-        self._set_input(x, h)
+        self._enter(x, h)
         dt = min(dt_s / self.spec.time_unit_s, DT_LIMIT)
-        updated = self._form.update(self._heads, self._vectors, self._h_part, dt)
-        self._read_h[...] = updated
-        action: F32 = np.dot(self._readout, self._read)
+        parts = []
+        for stage in self._stages:
+            stage.fill()
+            updated = self._form.update(stage.heads, stage.vectors, stage.own, dt)
+            stage.following[...] = updated[: len(stage.following)]
+            parts.append(updated)
+        action: F32 = np.dot(self._readout.matrix, self._readout.features)
         np.tanh(action, out=action)
-        return action, updated
+        return action, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def time_constants(self, x: F32, h: F32) -> F32:
         """Time constant of each neuron in seconds for this input, (units,); (0,) for forms that have none."""
         if self._form.time_constant is None:
             return np.zeros(0, dtype=np.float32)
-        self._set_input(x, h)
-        constants: F32 = self._form.time_constant(self._heads, self._vectors) * np.float32(self.spec.time_unit_s)
+        self._enter(x, h)
+        parts, before = [], None
+        for stage in self._stages:
+            if before is not None:
+                stage.seen[...] = before.own  # in no time the layer before keeps its state
+            stage.fill()
+            parts.append(self._form.time_constant(stage.heads, stage.vectors))
+            before = stage
+        constants: F32 = np.concatenate(parts) * np.float32(self.spec.time_unit_s)
         return constants
 
-    def _set_input(self, x: F32, h: F32) -> None:
-        """Backbone and heads of [x; h], into the buffers."""
+    def _enter(self, x: F32, h: F32) -> None:
+        """x and h, into the buffers."""
         if x.shape != self._x_shape or h.shape != self._h_shape:
             raise MessageError(f"x has shape {x.shape} and h {h.shape}; give {self._x_shape} and {self._h_shape}")
-        z = self._z
-        self._x_part[...] = x
-        self._h_part[...] = h
-        np.minimum(z, self._high, out=z)
-        np.maximum(z, self._low, out=z)
-        for matrix, features, following in self._layers:
-            np.tanh(np.dot(matrix, features), out=following)
-        np.dot(self._head_matrix, self._features, out=self._head_out)
-        if self._form.recurrent:
-            np.clip(self._state, self._low, self._high, out=self._state)
-            np.dot(self._state_matrix, self._state, out=self._state_out)
-
-
-def parameters(spec: CellSpec) -> int:
-    """Number of weights."""
-    return sum(math.prod(shape) for shape in weight_shapes(spec).values())
+        self._stages[0].seen[...] = x
+        start = 0
+        for stage in self._stages:
+            stage.own[...] = h[start : start + len(stage.own)]
+            start += len(stage.own)

@@ -39,6 +39,8 @@ POLICY is the name of a shipped policy (see `liquid-pilot zoo`) or the path of a
 """
 _INSPECT_EXAMPLES: Final = """\
 reading the output:
+  wiring         full, or neurons and live synapses of a sparse cell; every matrix is 0 where no synapse is
+  parameters     number of weights; of a sparse cell those of live synapses
   trained at     sensor rates, in Hz, that training drew from
   sensor limits  ages, in seconds, after which the supervisor no longer trusts a sensor
   set-points     largest speed, heights and yaw rate that it was trained to follow
@@ -80,6 +82,7 @@ def describe(bundle: Bundle, path: Path) -> dict[str, Any]:
     """All that `inspect` knows, as plain data. Flies the self-test. Keys end in their unit."""
     from liquid_pilot.bundle import run_selftest
     from liquid_pilot.observation import OBS_DIM, OBS_FIELDS, layout_manifest
+    from liquid_pilot.schema import cell_field
 
     spec, limits, metadata = bundle.spec, bundle.limits, bundle.metadata
     copied = ("schema", "version", "trained_rates_hz", "sensor_limits_s", "setpoint_limits", "airframe", "training")
@@ -89,7 +92,8 @@ def describe(bundle: Bundle, path: Path) -> dict[str, Any]:
         "file": str(path),
         "file_bytes": path.stat().st_size,
         **{key: metadata[key] for key in copied},
-        "cell": asdict(spec),
+        "cell": cell_field(spec),
+        "wiring": metadata["wiring"],
         "neurons": spec.units,
         "parameters": bundle.parameters,
         "weight_bytes": sum(int(weight.nbytes) for weight in bundle.weights.values()),
@@ -140,11 +144,14 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The text of `inspect`, line by line."""
     cell, limits = found["cell"], found["command_limits"]
     roll, pitch, yaw = limits["rates_rad_s"]
-    layers = f"backbone {cell['backbone_layers']} x {cell['backbone_units']}"
+    layers = (
+        f"backbone {cell['backbone_layers']} x {cell['backbone_units']}" if cell["backbone_layers"] else "no backbone"
+    )
     head = {
         "policy": f"{found['name']} (task {found['task']})",
         "file": f"{found['file']}, {found['file_bytes']:,} bytes, schema {_plain(found['schema'])}",
         "cell": f"{cell['form']}, {found['neurons']} neurons, {layers}, time unit {cell['time_unit_s']:g} s",
+        "wiring": _wiring(found["wiring"]),
         "parameters": f"{found['parameters']:,} ({found['weight_bytes']:,} bytes)",
         "trained at": f"{_plain(found['trained_rates_hz'])} (Hz)",
         "sensor limits": f"{_plain(found['sensor_limits_s'])} (s)",
@@ -170,6 +177,16 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield "training"
         yield from (f"  {line}" for line in _table([list(pair) for pair in training]))
+
+
+def _wiring(found: Any) -> str:
+    """What the policy says of its synapses; that its weights obey was proved when it was loaded."""
+    if not isinstance(found, Mapping):
+        return _plain(found)
+    layers = {name: found[name] for name in ("inter", "command", "motor")}
+    neurons = ", ".join(f"{len(rows)} {name}" for name, rows in layers.items())
+    possible = sum(len(row) for rows in layers.values() for row in rows)
+    return f"{neurons} neurons; {found['live_synapses']} live synapses of {possible}; drawn with seed {found['seed']}"
 
 
 def _write(lines: Iterable[str]) -> None:

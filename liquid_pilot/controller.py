@@ -120,8 +120,8 @@ class Controller:
 
     @property
     def hidden(self) -> Float32:
-        """The network's state, shape (units,), a copy."""
-        return np.array(self._hidden)
+        """What the network's neurons show, shape (units,), a copy."""
+        return np.array(self._hidden[: self.bundle.spec.units])
 
     @property
     def observation(self) -> Float32:

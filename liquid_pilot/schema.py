@@ -5,7 +5,9 @@ object with exactly these fields.
 
 schema: 1. name: of the policy; task: it was trained for; version: of the project that wrote it.
 cell: {form, inputs, units, outputs, backbone_layers, backbone_units, time_unit_s} (`CellSpec`).
-wiring: "full". observation: `layout_manifest()`, in order.
+wiring: "full", or of a wired cell {inter, command, motor, seed, live_synapses} (`CellWiring`): for each layer a row per
+neuron, in it a "1" for each source that a synapse leads from; every matrix of the layer is 0 elsewhere.
+observation: `layout_manifest()`, in order.
 command_limits: {thrust_m_s2: [lowest, highest], rates_rad_s: [roll, pitch, yaw]} (`CommandLimits`).
 trained_rates_hz: {imu, flow, range}, each [lowest, highest] that training drew.
 sensor_limits_s: {imu, flow, range}: age after which a sensor counts as silent.
@@ -26,9 +28,11 @@ from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.errors import BundleError, ConfigError
 from liquid_pilot.observation import GRAVITY_M_S2, OBS_DIM, layout_manifest
+from liquid_pilot.wiring import LAYERS, CellWiring
 
 SCHEMA: Final = 1
 ACTIONS: Final = 4
+FULL: Final = "full"  # a cell without a wiring: every neuron hears everything
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 SENSORS: Final = ("imu", "flow", "range")
 FIX: Final = "export the policy again with this version"
@@ -131,9 +135,15 @@ def record(fields: dict[str, Check], *, more: bool = False) -> Check:
 
 
 def _cell(field: str, value: Any) -> None:
-    spec = cell_spec(value)
+    spec = cell_spec(value, FULL)
     if (spec.inputs, spec.outputs) != (OBS_DIM, ACTIONS):
         raise refuse(field, value, f"{OBS_DIM} inputs (the observation) and {ACTIONS} outputs (thrust and rates)")
+
+
+def _wiring(field: str, value: Any) -> None:
+    wiring = cell_wiring(value)
+    if wiring is not None and wiring.live_synapses != value["live_synapses"]:
+        raise refuse(f"{field}.live_synapses", value["live_synapses"], f"{wiring.live_synapses}, as its rows have them")
 
 
 def _observation(field: str, value: Any) -> None:
@@ -164,7 +174,7 @@ _METADATA: Final = record(
         "task": name,
         "version": text,
         "cell": _cell,
-        "wiring": exactly("full", "'full'"),
+        "wiring": _wiring,
         "observation": _observation,
         "command_limits": _command_limits,
         "trained_rates_hz": record({sensor: _RATE for sensor in SENSORS}),
@@ -187,19 +197,41 @@ def check_metadata(metadata: Any) -> None:
             "or use the version that wrote it"
         )
     _METADATA("", metadata)
+    cell_spec(metadata["cell"], metadata["wiring"])
 
 
-def cell_spec(value: Any) -> CellSpec:
-    """The `CellSpec` of the metadata field `cell`. Raises `BundleError`."""
+def cell_spec(cell: Any, wiring: Any) -> CellSpec:
+    """The `CellSpec` of the metadata fields `cell` and `wiring`. Raises `BundleError`."""
     try:
-        return CellSpec(**value)
+        return CellSpec(**cell, wiring=cell_wiring(wiring))
     except (TypeError, ConfigError) as error:
-        raise refuse("cell", value, f"what CellSpec takes ({error})") from error
+        raise refuse("cell", cell, f"what CellSpec takes ({error})") from error
 
 
 def cell_field(spec: CellSpec) -> dict[str, Any]:
     """The metadata field `cell` of a spec."""
-    return asdict(spec)
+    return {key: value for key, value in asdict(spec).items() if key != "wiring"}
+
+
+def cell_wiring(value: Any) -> CellWiring | None:
+    """The wiring of the metadata field `wiring`; None for "full". Raises `BundleError`."""
+    if value == FULL:
+        return None
+    if not isinstance(value, dict) or set(value) != {*LAYERS, "seed", "live_synapses"}:
+        raise refuse("wiring", value, f"{FULL!r}, or an object with {', '.join(LAYERS)}, seed and live_synapses")
+    try:
+        rows = {name: tuple(value[name]) if isinstance(value[name], list) else value[name] for name in LAYERS}
+        return CellWiring(**rows, seed=value["seed"])
+    except ConfigError as error:
+        raise refuse("wiring", value, f"what CellWiring takes ({error})") from error
+
+
+def wiring_field(spec: CellSpec) -> Any:
+    """The metadata field `wiring` of a spec."""
+    if spec.wiring is None:
+        return FULL
+    rows = {name: list(getattr(spec.wiring, name)) for name in LAYERS}
+    return rows | {"seed": spec.wiring.seed, "live_synapses": spec.wiring.live_synapses}
 
 
 def command_limits(value: dict[str, Any]) -> CommandLimits:

@@ -20,7 +20,7 @@ FIX: Final = "record the self-test again and export the policy"
 class SelfTest:
     """K recorded recurrent steps from the initial state; all float32.
 
-    x: (K, inputs). dt_s: (K,) seconds. action: (K, outputs). hidden: (K, units), after each step.
+    x: (K, inputs). dt_s: (K,) seconds. action: (K, outputs). hidden: (K, state_width), after each step.
     """
 
     x: F32
@@ -40,10 +40,10 @@ def make_selftest(spec: CellSpec, weights: Mapping[str, F32], rng: np.random.Gen
 
 
 def replay(network: Network, x: F32, dt_s: F32) -> tuple[F32, F32]:
-    """Actions (K, outputs) and states (K, units) of a recurrent run from the initial state."""
+    """Actions (K, outputs) and states (K, state_width) of a recurrent run from the initial state."""
     h = network.initial_state()
     action = np.zeros((len(x), network.spec.outputs), np.float32)
-    hidden = np.zeros((len(x), network.spec.units), np.float32)
+    hidden = np.zeros((len(x), network.spec.state_width), np.float32)
     for k, dt in enumerate(dt_s.tolist()):
         action[k], h = network.step(x[k], h, dt)
         hidden[k] = h
@@ -59,7 +59,7 @@ def check_selftest(spec: CellSpec, test: SelfTest) -> None:
         "x": (steps, spec.inputs),
         "dt_s": (steps,),
         "action": (steps, spec.outputs),
-        "hidden": (steps, spec.units),
+        "hidden": (steps, spec.state_width),
     }
     for name, shape in shapes.items():
         value = getattr(test, name)

@@ -55,6 +55,8 @@ class TrainConfig:
     validation_flights: int = 96
     validation_s: float = 8.0
     airframe: str = "cf2x"
+    wiring: str | None = None
+    wiring_seed: int = 0
     curriculum: Curriculum = field(default_factory=Curriculum)
     cost: CostWeights = field(default_factory=CostWeights)
 
@@ -121,7 +123,8 @@ class AnalyticTrainer:
             raise TrainingError(f"unknown task {config.task!r}; choose one of: hover")
         self.config = config
         self.airframe: Airframe = load_airframe(config.airframe)
-        self.network = PolicyNetwork(hover_spec(config.cell, config.time_unit_s), config.seed)
+        spec = hover_spec(config.cell, config.time_unit_s, config.wiring, config.wiring_seed)
+        self.network = PolicyNetwork(spec, config.seed)
         self.averaged = PolicyNetwork(self.network.spec, config.seed)
         self.best = PolicyNetwork(self.network.spec, config.seed)
         self.start_sha256 = ""  # of the policy that the run began with

@@ -121,8 +121,7 @@ class CompiledBackend:
         result = self.rollout.run(lanes, weights, Draw(dt_s, seed=_seed(self.rng)), conditions, self.objective)
         assert result.gradient is not None
         slopes = split_weights(network.spec, result.gradient.astype(np.float32))
-        for name, parameter in network.named_parameters():
-            parameter.grad = torch.from_numpy(slopes[name.removeprefix("cell.")])
+        network.set_gradient({name: torch.from_numpy(slope) for name, slope in slopes.items()})
         return result.loss, FlatCarry(result.lanes)
 
     def evaluate(
@@ -141,7 +140,7 @@ def new_lanes(rollout: CompiledRollout, flights: Flights, rng: np.random.Generat
     """Every drone in the hand, the network at rest."""
     batch, real = len(flights), rollout.dtype.type
     world = reset(rollout.model.airframe, flights, rng, real)
-    h, action = (np.zeros((rows, batch), real) for rows in (rollout.network.units, rollout.network.outputs))
+    h, action = (np.zeros((rows, batch), real) for rows in (rollout.network.state_width, rollout.network.outputs))
     return Lanes(world, h, action)
 
 

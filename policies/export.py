@@ -35,7 +35,7 @@ def record_selftest(network: PolicyNetwork, airframe: Airframe, seed: int = 0) -
     x = np.zeros((SELFTEST_STEPS, OBS_DIM), np.float32)
     dt_s = np.zeros(SELFTEST_STEPS, np.float32)
     actions = np.zeros((SELFTEST_STEPS, network.spec.outputs), np.float32)
-    hidden = np.zeros((SELFTEST_STEPS, network.spec.units), np.float32)
+    hidden = np.zeros((SELFTEST_STEPS, network.spec.state_width), np.float32)
     with torch.no_grad():
         for k in range(SELFTEST_STEPS):
             observation, dt = world.observe(state), state.dt_s.float()

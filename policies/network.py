@@ -2,44 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from liquid_pilot.bundle import Bundle
-from liquid_pilot.cells import FORMS, CellSpec
+from liquid_pilot.cells import FORMS, CellSpec, weight_masks
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.observation import OBS_DIM
 from policies.cells.forms import Backbone, make_cell
+from policies.cells.wired import MotorReadout, Wired
+from policies.wirings.flown import flown_wiring
 
 READOUT_GAIN = 0.3  # a small first readout: an untrained policy asks for hover thrust and no rotation
 
 
 class PolicyNetwork(nn.Module):
-    """x (B, inputs), h (B, units), dt_s (B,) -> action (B, outputs) in (-1, 1), h' (B, units).
+    """x (B, inputs), h (B, state_width), dt_s (B,) -> action (B, outputs) in (-1, 1), h' (B, state_width).
 
-    The state of a memoryless network (`mlp`) is (B, 0).
+    The state of a memoryless network (`mlp`) is (B, 0), that of `lstm` [h; c], of which the readout sees h. A wired
+    network has no backbone, and its motor neurons are its outputs.
     """
 
     def __init__(self, spec: CellSpec, seed: int = 0) -> None:
         super().__init__()
         self.spec = spec
-        self.joined = spec.form != "mlp" and not FORMS[spec.form].recurrent  # the backbone sees the state too
+        self._dead = {name: torch.as_tensor(~mask) for name, mask in weight_masks(spec).items()}  # without a synapse
+        apart = spec.form == "mlp" or FORMS[spec.form].recurrent or spec.wiring is not None
+        self.joined = not apart  # the backbone sees the state too
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             width = spec.inputs + (spec.units if self.joined else 0)
             self.backbone = Backbone(width, spec.backbone_layers, spec.backbone_units)
             width = self.backbone.width
-            self.cell = None if spec.form == "mlp" else make_cell(spec, width)
-            self.readout = nn.Linear(width if self.cell is None else spec.units, spec.outputs)
-        with torch.no_grad():
-            self.readout.weight.mul_(READOUT_GAIN)
-            self.readout.bias.zero_()
+            if spec.wiring is None:
+                self.cell = None if spec.form == "mlp" else make_cell(spec, width)
+                self.readout: nn.Linear | MotorReadout = nn.Linear(spec.units or width, spec.outputs)
+            else:
+                self.cell, self.readout = Wired(spec), MotorReadout(spec.outputs)
+        if isinstance(self.readout, nn.Linear):
+            with torch.no_grad():
+                self.readout.weight.mul_(READOUT_GAIN)
+                self.readout.bias.zero_()
 
     def initial_state(self, batch: int) -> Tensor:
-        """Zeros, (B, units)."""
-        return torch.zeros((batch, self.spec.units), dtype=self.readout.weight.dtype)
+        """Zeros, (B, state_width)."""
+        return torch.zeros((batch, self.spec.state_width), dtype=self.readout.weight.dtype)
 
     def features(self, x: Tensor, h: Tensor) -> Tensor:
         """Backbone output of [x; h], or of x alone for cells that take the state by themselves."""
@@ -48,10 +59,10 @@ class PolicyNetwork(nn.Module):
 
     def step(self, x: Tensor, h: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
         """One event. dt_s: (B,) seconds since the previous one. Raises `ConfigError` on wrong shapes."""
-        if x.ndim != 2 or h.shape != (x.shape[0], self.spec.units) or dt_s.shape != (x.shape[0],):
+        if x.ndim != 2 or h.shape != (x.shape[0], self.spec.state_width) or dt_s.shape != (x.shape[0],):
             raise ConfigError(
                 f"step got x {tuple(x.shape)}, h {tuple(h.shape)}, dt_s {tuple(dt_s.shape)}; "
-                f"give (B, {self.spec.inputs}), (B, {self.spec.units}), (B,)"
+                f"give (B, {self.spec.inputs}), (B, {self.spec.state_width}), (B,)"
             )
         z = self.features(x, h)
         if self.cell is not None:
@@ -60,13 +71,13 @@ class PolicyNetwork(nn.Module):
         return self.act(z), h
 
     def act(self, read: Tensor) -> Tensor:
-        """Actions of states (..., units), or of the features of a memoryless network."""
-        return torch.tanh(self.readout(read))
+        """Actions of states (..., state_width), or of the features of a memoryless network."""
+        return torch.tanh(self.readout(read[..., : self.spec.units] if self.spec.units else read))
 
     def forward(
         self, x: Tensor, dt_s: Tensor, h: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """A sequence. x: (B, T, inputs), dt_s: (B, T) -> actions (B, T, outputs), last state (B, units).
+        """A sequence. x: (B, T, inputs), dt_s: (B, T) -> actions (B, T, outputs), last state (B, state_width).
 
         mask: (B, T) bool; where it is False there is no event: the state is kept, the action means nothing.
         """
@@ -80,32 +91,58 @@ class PolicyNetwork(nn.Module):
         return network_sequence(self, x, dt_s, self.initial_state(x.shape[0]) if h is None else h, mask)
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Weights by their bundle names, float32."""
+        """Weights by their bundle names, float32; 0 where a wiring has no synapse."""
         return {
-            name.removeprefix("cell."): value.detach().to(torch.float32).numpy().copy()
-            for name, value in self.state_dict().items()
+            name: value.detach().to(torch.float32).numpy().copy()
+            for name, value in self._masked(self.named_weights()).items()
         }
+
+    def named_weights(self) -> dict[str, nn.Parameter]:
+        """The parameters by the bundle names of what they hold; of a masked matrix the one that is stored."""
+        return {
+            name.removeprefix("cell.").replace("head.", "").replace("parametrizations.weight.original", "weight"): value
+            for name, value in self.named_parameters()
+        }
+
+    def set_gradient(self, slopes: Mapping[str, Tensor]) -> None:
+        """Take the derivative of a loss in the weights, by bundle names, as `.grad` of the parameters."""
+        masked = self._masked(slopes)
+        for name, parameter in self.named_weights().items():
+            parameter.grad = masked[name]
+
+    def _masked(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        dead = self._dead
+        return {name: value.masked_fill(dead[name], 0.0) if name in dead else value for name, value in tensors.items()}
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> PolicyNetwork:
         """The network of a policy file, ready to step."""
         network = cls(bundle.spec)
-        own = network.state_dict()
-        state = {name: torch.from_numpy(bundle.weights[name.removeprefix("cell.")].copy()) for name in own}
-        network.load_state_dict(state)
+        with torch.no_grad():
+            for name, parameter in network.named_weights().items():
+                parameter.copy_(torch.from_numpy(bundle.weights[name].copy()))
         return network
 
 
 BACKBONE_UNITS = {"decay": 32, "default": 21, "no_gate": 21, "pure": 32}  # about as many parameters each
-GRU_UNITS = 20  # without a backbone, as it is published; 19 neurons would be 7 % short of parameters
+# Gated cells stand without a backbone, as they are published; 19 neurons would be 7 % short, or 21 % over.
+GATED_UNITS = {"gru": 20, "lstm": 16}
+OUTPUTS = 4
 
 
-def hover_spec(form: str, time_unit_s: float = 0.015) -> CellSpec:
-    """The shipped sizes: 19 neurons, and a GRU and a memoryless MLP of as many parameters. Raises `ConfigError`."""
-    if form == "gru":
-        return CellSpec("gru", OBS_DIM, GRU_UNITS, 4, 0, 1, time_unit_s)
+def hover_spec(form: str, time_unit_s: float = 0.015, wiring: str | None = None, wiring_seed: int = 0) -> CellSpec:
+    """The shipped sizes: 19 neurons, and a GRU, an LSTM and a memoryless MLP of as many parameters.
+
+    wiring: neurons of a wired cell, INTER-COMMAND-MOTOR, such as "9-6-4", drawn with `wiring_seed`; it has the
+    parameters of its live synapses, which are fewer. Raises `ConfigError`.
+    """
+    if wiring is not None:
+        drawn = flown_wiring(wiring, OBS_DIM, OUTPUTS, wiring_seed)
+        return CellSpec(form, OBS_DIM, sum(drawn.sizes), OUTPUTS, 0, 1, time_unit_s, drawn)
+    if form in GATED_UNITS:
+        return CellSpec(form, OBS_DIM, GATED_UNITS[form], OUTPUTS, 0, 1, time_unit_s)
     if form == "mlp":
-        return CellSpec("mlp", OBS_DIM, 0, 4, 2, 40, time_unit_s)
+        return CellSpec("mlp", OBS_DIM, 0, OUTPUTS, 2, 40, time_unit_s)
     if form not in BACKBONE_UNITS:
-        raise ConfigError(unknown_name("cell", form, [*BACKBONE_UNITS, "gru", "mlp"]))
-    return CellSpec(form, OBS_DIM, 19, 4, 1, BACKBONE_UNITS[form], time_unit_s)
+        raise ConfigError(unknown_name("cell", form, [*BACKBONE_UNITS, *GATED_UNITS, "mlp"]))
+    return CellSpec(form, OBS_DIM, 19, OUTPUTS, 1, BACKBONE_UNITS[form], time_unit_s)

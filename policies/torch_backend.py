@@ -40,7 +40,7 @@ class TorchBackend:
     def launch(self, flights: Flights, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
         """See `Backend.launch`."""
         fresh = self._world(conditions).reset(flights)
-        h, action = torch.zeros(len(flights), self.spec.units), torch.zeros(len(flights), self.spec.outputs)
+        h, action = torch.zeros(len(flights), self.spec.state_width), torch.zeros(len(flights), self.spec.outputs)
         if old is None:
             return TorchCarry(fresh, h, action)
         body, age_s = old.world.body, old.world.t_s - old.world.release_s

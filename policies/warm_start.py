@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from envs.airframe import Airframe
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.errors import ConfigError
+from liquid_pilot.schema import cell_field
 from policies.network import PolicyNetwork
 
 
@@ -18,12 +18,13 @@ def check_start(bundle: Bundle, spec: CellSpec, limits: CommandLimits, airframe:
 
     That its observation layout is the present one was proved when it was loaded.
     """
-    there = asdict(bundle.spec) | {
+    there = cell_field(bundle.spec) | {
+        "wiring": bundle.spec.wiring,
         "command limits": bundle.limits,
         "airframe": bundle.metadata["airframe"],
         "task": bundle.task,
     }
-    here = asdict(spec) | {"command limits": limits, "airframe": airframe.name, "task": task}
+    here = cell_field(spec) | {"wiring": spec.wiring, "command limits": limits, "airframe": airframe.name, "task": task}
     differing = [f"{name}: {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]
     if differing:
         raise ConfigError(

@@ -225,6 +225,8 @@ class RateTable:
     """Flights of a cell, in the batched engine."""
     pybullet_flights: int = 0
     """Flights of a cell in PyBullet, at IMU 25, 100 and 400 Hz, by the first seed of each; 0 = none."""
+    lstm: bool = False
+    """One more competitor, an LSTM."""
     out: Path = Path("runs/table")
     """Folder of everything."""
     backend: Literal["auto", "compiled", "torch"] = "auto"
@@ -238,14 +240,15 @@ class RateTable:
         import torch
 
         from scripts.benchmarks import table
-        from scripts.benchmarks.contest import Recipe
+        from scripts.benchmarks.contest import LSTM, MODELS, Recipe
 
         check_folder("--out", self.out)
         torch.set_num_threads(1)
 
         def fill(backend: str) -> dict[str, Any]:
             recipe = Recipe(self.updates, self.batch, backend)
-            plan = table.Plan(self.out, recipe, self.seeds, self.flights, self.pybullet_flights)
+            models = (*MODELS, LSTM) if self.lstm else MODELS
+            plan = table.Plan(self.out, recipe, self.seeds, self.flights, self.pybullet_flights, models=models)
             return table.run(plan, self.workers)
 
         files = table.present(on_backend(self.backend, ERR, fill), self.out)

@@ -7,6 +7,7 @@ from which `--resume` continues.
 Examples:
   python -m scripts.train hover                          # the shipped policy, about a minute
   python -m scripts.train hover --cell default --seed 3  # the published CfC form
+  python -m scripts.train hover --wiring 9-6-4           # 9 inter, 6 command, 4 motor neurons, sparsely wired
   python -m scripts.train hover --airframe racer         # another drone; or the path of a TOML file of your own
   python -m scripts.train hover --budget-s 120 --out runs/quick
   python -m scripts.train hover --method dagger          # imitation of the geometric controller, some minutes

@@ -14,27 +14,25 @@ import numpy as np
 import pytest
 
 from liquid_pilot import __version__, bundle, cli
-from liquid_pilot.cells import CellSpec, weight_shapes
+from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.observation import OBS_DIM, OBS_FIELDS
+from tests.onboard.bundles import draw_weights, wired_spec
 
 ROOT = Path(__file__).parents[1]
 SPEC = CellSpec("decay", OBS_DIM, 19, 4, 1, 32, 0.015)
 
 
-def write_policy(path: Path, **training: Any) -> Path:
+def write_policy(path: Path, spec: CellSpec = SPEC, /, **training: Any) -> Path:
     """A policy file with random weights."""
-    rng = np.random.default_rng(7)
-    weights = {
-        name: (0.3 * rng.standard_normal(shape)).astype(np.float32) for name, shape in weight_shapes(SPEC).items()
-    }
+    weights = draw_weights(spec, 7, 0.3)
     made = bundle.make_bundle(
         "probe",
         "hover",
-        SPEC,
+        spec,
         weights,
         CommandLimits((0.5, 18.5), (5.0, 4.0, 2.0)),
-        bundle.make_selftest(SPEC, weights, rng),
+        bundle.make_selftest(spec, weights, np.random.default_rng(7)),
         trained_rates_hz={"imu": [25.0, 400.0], "flow": [5.0, 100.0], "range": [10.0, 50.0]},
         sensor_limits_s={"imu": 0.1, "flow": 2.0, "range": 2.0},
         setpoint_limits={"speed_m_s": 1.0, "height_m": [0.5, 2.0], "yaw_rate_rad_s": 0.7},
@@ -93,6 +91,7 @@ def test_json_lists_every_observation_field_in_order(policy: Path, capsys: pytes
     [
         ("policy", "probe (task hover)"),
         ("cell", "decay, 19 neurons, backbone 1 x 32, time unit 0.015 s"),
+        ("wiring", "full"),
         ("trained at", "flow 5 to 100, imu 25 to 400, range 10 to 50 (Hz)"),
         ("sensor limits", "flow 2, imu 0.1, range 2 (s)"),
         ("airframe", "cf2x"),
@@ -102,6 +101,19 @@ def test_json_lists_every_observation_field_in_order(policy: Path, capsys: pytes
 def test_text_says(policy: Path, capsys: pytest.CaptureFixture[str], label: str, text: str) -> None:
     found = {line[:14].rstrip(): line[15:] for line in lines_of(capsys, "inspect", str(policy))}
     assert found[label] == text
+
+
+def test_text_and_json_tell_the_wiring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = wired_spec("decay")
+    assert spec.wiring is not None
+    path, live = str(write_policy(tmp_path / "wired.safetensors", spec)), spec.wiring.live_synapses
+    told = {line[:14].rstrip(): line[15:] for line in lines_of(capsys, "inspect", path)}
+    assert told["cell"] == "decay, 19 neurons, no backbone, time unit 0.015 s"
+    assert told["wiring"] == f"9 inter, 6 command, 4 motor neurons; {live} live synapses of 400; drawn with seed 0"
+    assert told["parameters"] == f"{2 * (live + 19) + 8} (3,384 bytes)"
+    found = json.loads("\n".join(lines_of(capsys, "inspect", path, "--json")))
+    assert (found["neurons"], found["parameters"]) == (19, 2 * (live + 19) + 8)
+    assert found["wiring"]["motor"] == list(spec.wiring.motor) and "wiring" not in found["cell"]
 
 
 def test_text_shows_layout_provenance_and_proof(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:

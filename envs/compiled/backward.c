@@ -3,7 +3,7 @@
 typedef struct {
     V body[LP_BODY], gyro[3], accel[3], gyro_sum[3], integral[2];
     V flow_reading[3], flow_pending[3], flow_held[3], range_pending, range_held;
-    V h[NET_UNITS + 1], previous[NET_OUTPUTS];
+    V h[NET_STATE + 1], previous[NET_OUTPUTS];
 } Adjoint;
 
 /* A delivery read backwards: what was asked of the held value is asked of the sample that replaced it. */
@@ -90,7 +90,7 @@ static void observe_back(World *w, Adjoint *a, Step *r, const V *bar_x) {
 
 static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *delta) {
     Step *r = w->steps + k;
-    V bar_action[NET_OUTPUTS], bar_x[LP_OBS], bar_h[NET_UNITS + 1], bar_body[LP_BODY];
+    V bar_action[NET_OUTPUTS], bar_x[LP_OBS], bar_h[NET_STATE + 1], bar_body[LP_BODY];
     V *body = (r->first + job->substeps[k])->body;
     memcpy(bar_action, a->previous, sizeof bar_action);
     event_cost_vjp(
@@ -108,7 +108,7 @@ static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *de
     for (int j = 0; j < 4; ++j) bar_command[j] = only(r->moving, w->bar_commands[k + LP_HISTORY][j]);
     command_of_vjp(r->action, bar_command, bar_action);
     net_vjp(job->weights, r->net, r->dt, a->h, bar_action, delta, bar_x, bar_h);
-    memcpy(a->h, bar_h, sizeof(V) * NET_UNITS);
+    memcpy(a->h, bar_h, sizeof(V) * NET_STATE);
     observe_back(w, a, r, bar_x);
 }
 

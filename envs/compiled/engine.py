@@ -230,7 +230,7 @@ class CompiledRollout:
         batch, steps = len(lanes.world), len(draw.dt_s)
         shapes = {
             "weights": (weights.shape, (self.network.weights,)),
-            "h": (lanes.h.shape, (self.network.units, batch)),
+            "h": (lanes.h.shape, (self.network.state_width, batch)),
             "action": (lanes.action.shape, (self.network.outputs, batch)),
             "dt_s": (draw.dt_s.shape, (steps, batch)),
             "counted": (counted.shape, (batch,)),

@@ -15,12 +15,12 @@ from envs.compiled.state import Clocks, Reals, RolloutState
 class NetworkSource:
     """A network as C text.
 
-    text: enums NET_UNITS, NET_OUTPUTS, NET_WEIGHTS, NET_TAPE, NET_DELTA, NET_BLOCK; functions net_step, net_vjp,
-    net_gradient. units, outputs, weights: their sizes again.
+    text: enums NET_STATE, NET_OUTPUTS, NET_WEIGHTS, NET_TAPE, NET_DELTA, NET_BLOCK; functions net_step, net_vjp,
+    net_gradient. state_width, outputs, weights: their sizes again.
     """
 
     text: str
-    units: int
+    state_width: int
     outputs: int
     weights: int
 
@@ -49,7 +49,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """What goes on from call to call. h (units, B), action (outputs, B): newest state and action of the network."""
+    """What goes on from call to call. h (state_width, B), action (outputs, B): those of the network."""
 
     world: RolloutState
     h: Reals

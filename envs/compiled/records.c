@@ -11,7 +11,7 @@ typedef struct {
     const real *counted;           /* (lanes,) 1, or 0 for padding */
     real *values;                  /* (LP_STATE, lanes), in and out */
     double *clocks;                /* (LP_CLOCKS, lanes), in and out */
-    real *h, *action;              /* (NET_UNITS, lanes), (NET_OUTPUTS, lanes), in and out */
+    real *h, *action;              /* (NET_STATE, lanes), (NET_OUTPUTS, lanes), in and out */
     const real *weights;           /* (NET_WEIGHTS,) */
     const double *cost_weights;    /* (LP_COST_WEIGHTS,) */
     const double *settings;        /* LP_SETTINGS numbers, see below */
@@ -50,7 +50,7 @@ typedef struct {
     V constants[LP_CONSTANTS], cost_weights[LP_COST_WEIGHTS];
     V acc[3], drift[LP_DRIFT], gyro[3], accel[3], gyro_sum[3], count, integral[2], flow_reading[3];
     V disturbed[LP_CONSTANTS];
-    V h[2][NET_UNITS + 1], previous[NET_OUTPUTS];
+    V h[2][NET_STATE + 1], previous[NET_OUTPUTS];
     VI accel_fresh;
     Stream stream;
     Slow flow, range;

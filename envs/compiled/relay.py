@@ -21,16 +21,16 @@ AS_IT_IS: Final = CommandLimits((-1.0, 1.0), (1.0, 1.0, 1.0))  # an action is th
 FREE: Final = EventCost(1, lambda ops, weights, body, goal, action, previous: 0.0 * body.position_m[2])
 # A network whose action is its state, which it keeps: commands come in from outside.
 _TEXT: Final = """
-enum { NET_UNITS = 4, NET_OUTPUTS = 4, NET_WEIGHTS = 1, NET_TAPE = 1, NET_DELTA = 1, NET_BLOCK = 1 };
+enum { NET_STATE = 4, NET_OUTPUTS = 4, NET_WEIGHTS = 1, NET_TAPE = 1, NET_DELTA = 1, NET_BLOCK = 1 };
 static void net_step(const LP_REAL *w, const V *x, const V *h, V dt_s, V *tape, V *h_next, V *action) {
     (void)w, (void)x, (void)dt_s, (void)tape;
-    for (int i = 0; i < NET_UNITS; ++i) h_next[i] = action[i] = h[i];
+    for (int i = 0; i < NET_STATE; ++i) h_next[i] = action[i] = h[i];
 }
 static void net_vjp(
     const LP_REAL *w, const V *tape, V dt_s, const V *bar_h_next, const V *bar_action, V *delta, V *bar_x, V *bar_h
 ) {
     (void)w, (void)tape, (void)dt_s, (void)delta, (void)bar_x;
-    for (int i = 0; i < NET_UNITS; ++i) bar_h[i] = bar_h_next[i] + bar_action[i];
+    for (int i = 0; i < NET_STATE; ++i) bar_h[i] = bar_h_next[i] + bar_action[i];
 }
 static void net_gradient(int count, const V *const *tapes, const V *delta, V *gradient) {
     (void)count, (void)tapes, (void)delta, (void)gradient;

@@ -16,14 +16,14 @@ static void begin(const Job *job, World *w, int64_t lane) {
     w->stream = streams(job->seed, lane);
     w->body = w->substeps->body;
     exchange(job, w, w->body, lane, 0);
-    for (int i = 0; i < NET_UNITS; ++i) w->h[0][i] = v_load(job->h + i * row + lane);
+    for (int i = 0; i < NET_STATE; ++i) w->h[0][i] = v_load(job->h + i * row + lane);
     for (int i = 0; i < NET_OUTPUTS; ++i) w->previous[i] = v_load(job->action + i * row + lane);
 }
 
 static void end(const Job *job, World *w, int64_t lane) {
     const V *action = job->gradients && job->steps ? w->steps[job->steps - 1].action : w->previous;
     exchange(job, w, w->body, lane, 1);
-    for (int i = 0; i < NET_UNITS; ++i) v_store(job->h + i * job->lanes + lane, w->h[job->steps & 1][i]);
+    for (int i = 0; i < NET_STATE; ++i) v_store(job->h + i * job->lanes + lane, w->h[job->steps & 1][i]);
     for (int i = 0; i < NET_OUTPUTS; ++i) v_store(job->action + i * job->lanes + lane, action[i]);
 }
 

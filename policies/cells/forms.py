@@ -119,12 +119,39 @@ class Gru(nn.Module):
         return (1.0 - update) * torch.tanh(self.new_x(z) + reset * self.new_h(h)) + update * h
 
 
+class Lstm(nn.Module):
+    """c' = sigmoid(k) c + sigmoid(w) tanh(n), h' = sigmoid(s) tanh(c'): the equations of `torch.nn.LSTMCell`.
+
+    Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al. (2000), here `keep`, whose bias starts at 1.
+    Elapsed time acts as an input of the network alone.
+    """
+
+    def __init__(self, features: int, units: int) -> None:
+        super().__init__()
+        self.write_x, self.keep_x = nn.Linear(features, units), nn.Linear(features, units)
+        self.new_x, self.show_x = nn.Linear(features, units), nn.Linear(features, units)
+        self.write_h, self.keep_h = nn.Linear(units, units), nn.Linear(units, units)
+        self.new_h, self.show_h = nn.Linear(units, units), nn.Linear(units, units)
+        nn.init.ones_(self.keep_x.bias)
+        nn.init.zeros_(self.keep_h.bias)
+
+    def forward(self, z: Tensor, state: Tensor, dt: Tensor) -> Tensor:
+        """z: (B, features) of x alone, state: (B, 2 units) of [h; c], dt is not used."""
+        h, c = state.chunk(2, dim=1)
+        keep = torch.sigmoid(self.keep_x(z) + self.keep_h(h))
+        write = torch.sigmoid(self.write_x(z) + self.write_h(h))
+        show = torch.sigmoid(self.show_x(z) + self.show_h(h))
+        c = keep * c + write * torch.tanh(self.new_x(z) + self.new_h(h))
+        return torch.cat([show * torch.tanh(c), c], dim=1)
+
+
 CELLS: Final[dict[str, Callable[[int, CellSpec], nn.Module]]] = {
     "decay": lambda features, spec: Decay(features, spec.units, spec.time_unit_s),
     "default": lambda features, spec: Gated(features, spec.units, interpolate=True),
     "no_gate": lambda features, spec: Gated(features, spec.units, interpolate=False),
     "pure": lambda features, spec: Pure(features, spec.units),
     "gru": lambda features, spec: Gru(features, spec.units),
+    "lstm": lambda features, spec: Lstm(features, spec.units),
 }
 
 

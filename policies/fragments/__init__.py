@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.compiled.job import NetworkSource
-from liquid_pilot.cells import FORMS, CellSpec, parameters, weight_shapes
+from liquid_pilot.cells import FORMS, CellSpec, weight_shapes
 from liquid_pilot.errors import ConfigError, unknown_name
 
 CELL_FILES: Final = {
@@ -19,17 +20,21 @@ CELL_FILES: Final = {
     "no_gate": "gated.c",
     "pure": "pure.c",
     "gru": "gru.c",
+    "lstm": "lstm.c",
     "mlp": "memoryless.c",
 }
 
 
 def network_source(spec: CellSpec) -> NetworkSource:
     """The C text of a network. Raises `ConfigError` for a form that has no fragment."""
-    return NetworkSource(network_text(spec, spec.outputs), spec.units, spec.outputs, parameters(spec))
+    stored = sum(math.prod(shape) for shape in weight_shapes(spec).values())
+    return NetworkSource(network_text(spec, spec.outputs), spec.state_width, spec.outputs, stored)
 
 
 def network_text(spec: CellSpec, outputs: int) -> str:
     """The C text of a network with a readout of so many outputs; with none it has its slope in elapsed time instead.
+
+    That is there without a wiring alone: a sequence of a wired cell goes layer by layer, each with its own text.
 
     Raises as `network_source`.
     """
@@ -38,6 +43,7 @@ def network_text(spec: CellSpec, outputs: int) -> str:
     sizes = {
         "INPUTS": spec.inputs,
         "UNITS": spec.units,
+        "STATES": FORMS[spec.form].state,
         "OUTPUTS": outputs,
         "LAYERS": spec.backbone_layers,
         "HIDDEN": spec.backbone_units if spec.backbone_layers else 0,
@@ -45,8 +51,12 @@ def network_text(spec: CellSpec, outputs: int) -> str:
         "RECURRENT": len(FORMS[spec.form].recurrent),
         "INTERPOLATE": int(spec.form == "default"),
     }
-    defines = "".join(f"#define NET_{name} {value}\n" for name, value in sizes.items())
     files = [CELL_FILES[spec.form], "dense.c", "network.c", *([] if outputs else ["elapsed.c"])]
+    if spec.wiring is not None:
+        inter, command, _ = spec.wiring.sizes
+        sizes |= {"INTER": inter, "COMMAND": command}
+        files[2] = "wired.c"
+    defines = "".join(f"#define NET_{name} {value}\n" for name, value in sizes.items())
     return "\n".join([defines, *map(fragment, files)])
 
 

@@ -3,10 +3,12 @@
 
 enum { NET_HEADS = 3, NET_VECTORS = 0, NET_CELL_TAPE = 4 * NET_UNITS };
 
-static void cell_step(const LP_REAL *vectors, const V *heads, const V *h, V dt, V *tape, V *h_next) {
+static void cell_step(
+    int from, int to, const LP_REAL *vectors, const V *heads, const V *h, V dt, V *tape, V *h_next
+) {
     const V *of_state = heads + NET_HEADS * NET_UNITS;
     (void)vectors, (void)dt;
-    for (int n = 0; n < NET_UNITS; ++n) {
+    for (int n = from; n < to; ++n) {
         V reset = v_sigmoid(heads[n] + of_state[n]);
         V update = v_sigmoid(heads[NET_UNITS + n] + of_state[NET_UNITS + n]);
         V recalled = of_state[2 * NET_UNITS + n], candidate = v_tanh(heads[2 * NET_UNITS + n] + reset * recalled);
@@ -18,11 +20,12 @@ static void cell_step(const LP_REAL *vectors, const V *heads, const V *h, V dt, 
 
 /* bar_heads: stored. bar_h: stored, for the path that does not go through the heads. */
 static void cell_vjp(
-    const LP_REAL *vectors, const V *tape, const V *h, V dt, const V *bar, V *bar_heads, V *bar_h, V *bar_vectors
+    int from, int to, const LP_REAL *vectors, const V *tape, const V *h, V dt, const V *bar, V *bar_heads, V *bar_h,
+    V *bar_vectors
 ) {
     V *of_state = bar_heads + NET_HEADS * NET_UNITS;
     (void)vectors, (void)dt, (void)bar_vectors;
-    for (int n = 0; n < NET_UNITS; ++n) {
+    for (int n = from; n < to; ++n) {
         V reset = tape[n], update = tape[NET_UNITS + n], candidate = tape[2 * NET_UNITS + n];
         V slope = bar[n] * (1 - update) * (1 - candidate * candidate);
         bar_heads[n] = of_state[n] = slope * tape[3 * NET_UNITS + n] * reset * (1 - reset);

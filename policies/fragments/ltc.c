@@ -8,6 +8,7 @@
  * A tape keeps x and h alone: on the way back the unfolds are computed again, which takes less than to keep them. */
 
 enum {
+    NET_STATE = NET_UNITS,
     LTC_VLEAK = NET_UNITS,
     LTC_CM = 2 * NET_UNITS,
     LTC_SENSORY = 3 * NET_UNITS,

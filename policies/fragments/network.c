@@ -1,15 +1,17 @@
 /* Backbone, cell, readout: one step and its derivative, with all weights in one flat array.
  *
- * Set before: NET_INPUTS, NET_UNITS, NET_OUTPUTS, NET_LAYERS, NET_HIDDEN, NET_RECURRENT, NET_TIME_UNIT_S and a cell
- * (NET_HEADS, NET_VECTORS, NET_CELL_TAPE, cell_step, cell_vjp). NET_RECURRENT heads are linear maps of the state alone;
- * with any of them the backbone sees the inputs alone. Weights in the order of `liquid_pilot.cells.weight_shapes`.
+ * Set before: NET_INPUTS, NET_UNITS, NET_STATES, NET_OUTPUTS, NET_LAYERS, NET_HIDDEN, NET_RECURRENT, NET_TIME_UNIT_S and a
+ * cell (NET_HEADS, NET_VECTORS, NET_CELL_TAPE, cell_step, cell_vjp; both for neurons `from` to `to`). The state is NET_STATES
+ * vectors of NET_UNITS, of which the readout reads the first. NET_RECURRENT heads are linear maps of that one alone; with
+ * any of them the backbone sees the inputs alone. Weights in the order of `liquid_pilot.cells.weight_shapes`.
  * A tape keeps what the derivative needs of one step; a delta what the weight gradient needs of one derivative. */
 
 #define NET_GAIN ((LP_REAL)1.7159)
 #define NET_SLOPE ((LP_REAL)0.666)
 
 enum {
-    NET_JOINED = NET_INPUTS + NET_UNITS,
+    NET_STATE = NET_STATES * NET_UNITS,
+    NET_JOINED = NET_INPUTS + NET_STATE,
     NET_SEEN = NET_RECURRENT ? NET_INPUTS : NET_JOINED,
     NET_FEATURES = NET_LAYERS ? NET_HIDDEN : NET_SEEN,
     NET_ALL_HEADS = NET_HEADS + NET_RECURRENT,
@@ -56,11 +58,11 @@ static inline void map_back(int rows, int columns, const LP_REAL *weight, const 
     else dense_back(rows, columns, 0, weight, delta, bar);
 }
 
-/* x (inputs), h (units), seconds since the previous step -> h_next (units), action (outputs), tape. */
+/* x (inputs), h (state), seconds since the previous step -> h_next (state), action (outputs), tape. */
 static void net_step(const LP_REAL *w, const V *x, const V *h, V dt_s, V *tape, V *h_next, V *action) {
     V heads[NET_ALL_HEADS * NET_UNITS + 1], dt = dt_s / v_set((LP_REAL)NET_TIME_UNIT_S);
     for (int i = 0; i < NET_INPUTS; ++i) tape[i] = x[i];
-    for (int i = 0; i < NET_UNITS; ++i) tape[NET_INPUTS + i] = h[i];
+    for (int i = 0; i < NET_STATE; ++i) tape[NET_INPUTS + i] = h[i];
     for (int j = 0; j < NET_LAYERS; ++j) {
         V *out = tape + NET_T_LAYERS + j * NET_HIDDEN;
         dense(NET_HIDDEN, layer_columns(j), w + layer_weights(j), tape + layer_input(j), out);
@@ -72,7 +74,7 @@ static void net_step(const LP_REAL *w, const V *x, const V *h, V dt_s, V *tape, 
             NET_UNITS, NET_UNITS, w + NET_W_RECURRENT + j * NET_STATE_HEAD, tape + NET_INPUTS,
             heads + (NET_HEADS + j) * NET_UNITS
         );
-    cell_step(w + NET_W_VECTORS, heads, h, dt, tape + NET_T_CELL, h_next);
+    cell_step(0, NET_UNITS, w + NET_W_VECTORS, heads, h, dt, tape + NET_T_CELL, h_next);
     for (int i = 0; i < NET_KEPT; ++i) tape[NET_T_STATE + i] = h_next[i];
     dense(NET_OUTPUTS, NET_READ, w + NET_W_READOUT, tape + NET_T_READ, action);
     for (int i = 0; i < NET_OUTPUTS; ++i) tape[NET_T_ACTION + i] = action[i] = v_tanh(action[i]);
@@ -82,16 +84,18 @@ static void net_step(const LP_REAL *w, const V *x, const V *h, V dt_s, V *tape, 
 static void net_vjp(
     const LP_REAL *w, const V *tape, V dt_s, const V *bar_h_next, const V *bar_action, V *delta, V *bar_x, V *bar_h
 ) {
-    V dt = dt_s / v_set((LP_REAL)NET_TIME_UNIT_S), bar_read[NET_READ], bar[NET_JOINED + NET_HIDDEN], direct[NET_UNITS + 1];
+    V dt = dt_s / v_set((LP_REAL)NET_TIME_UNIT_S), bar_read[NET_STATE ? NET_STATE : NET_FEATURES];
+    V bar[NET_JOINED + NET_HIDDEN], direct[NET_STATE + 1];
     V *bar_features = NET_UNITS ? bar : bar_read;
     for (int i = 0; i < NET_OUTPUTS; ++i) {
         V a = tape[NET_T_ACTION + i];
         delta[NET_D_READOUT + i] = bar_action[i] * (1 - a * a);
     }
-    for (int i = 0; i < NET_READ; ++i) bar_read[i] = i < NET_UNITS ? bar_h_next[i] : v_set(0);
+    for (int i = 0; i < NET_STATE; ++i) bar_read[i] = bar_h_next[i];
+    for (int i = NET_STATE; i < NET_READ; ++i) bar_read[i] = v_set(0);
     dense_back(NET_OUTPUTS, NET_READ, 0, w + NET_W_READOUT, delta + NET_D_READOUT, bar_read);
     cell_vjp(
-        w + NET_W_VECTORS, tape + NET_T_CELL, tape + NET_INPUTS, dt, bar_read, delta + NET_D_HEADS, direct,
+        0, NET_UNITS, w + NET_W_VECTORS, tape + NET_T_CELL, tape + NET_INPUTS, dt, bar_read, delta + NET_D_HEADS, direct,
         delta + NET_D_VECTORS
     );
     for (int j = 0; j < NET_RECURRENT; ++j)
@@ -117,7 +121,7 @@ static void net_vjp(
         bar_features = bar;
     }
     for (int i = 0; bar_x && i < NET_INPUTS; ++i) bar_x[i] = bar_features[i];
-    for (int i = 0; i < NET_UNITS; ++i) bar_h[i] = NET_RECURRENT ? direct[i] : bar_features[NET_INPUTS + i] + direct[i];
+    for (int i = 0; i < NET_STATE; ++i) bar_h[i] = NET_RECURRENT ? direct[i] : bar_features[NET_INPUTS + i] + direct[i];
 }
 
 /* gradient (weights) += that of `steps` steps, at most NET_BLOCK. */

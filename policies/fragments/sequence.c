@@ -16,8 +16,8 @@ typedef struct {
 
 /* What is held of one block of steps, and the gradient of the weights, lane by lane. */
 typedef struct {
-    V x[NET_BLOCK * NET_INPUTS], states[NET_BLOCK * NET_UNITS], dt[NET_BLOCK], mask[NET_BLOCK], bar_dt[NET_BLOCK];
-    V tape[NET_TAPE], delta[NET_BLOCK * NET_DELTA], h[NET_UNITS], bar_weights[NET_WEIGHTS];
+    V x[NET_BLOCK * NET_INPUTS], states[NET_BLOCK * NET_STATE], dt[NET_BLOCK], mask[NET_BLOCK], bar_dt[NET_BLOCK];
+    V tape[NET_TAPE], delta[NET_BLOCK * NET_DELTA], h[NET_STATE], bar_weights[NET_WEIGHTS];
 } Scratch;
 
 int64_t lp_lanes(void) { return LP_LANES; }
@@ -37,7 +37,7 @@ static void forward_group(const Sequence *job, Scratch *s, int64_t row) {
     int64_t steps = job->steps;
     int live = live_rows(job, row);
     V *tapes = job->tapes ? job->tapes + row / LP_LANES * steps * NET_TAPE : 0;
-    pack(job->h + row * NET_UNITS, NET_UNITS, live, NET_UNITS, s->h);
+    pack(job->h + row * NET_STATE, NET_STATE, live, NET_STATE, s->h);
     for (int64_t from = 0; from < steps; from += NET_BLOCK) {
         int count = steps - from < NET_BLOCK ? (int)(steps - from) : NET_BLOCK;
         const V *h = s->h;
@@ -45,29 +45,29 @@ static void forward_group(const Sequence *job, Scratch *s, int64_t row) {
         pack(AT(job->dt, 1), steps, live, count, s->dt);
         pack(AT(job->mask, 1), steps, live, count, s->mask);
         for (int t = 0; t < count; ++t) {
-            V *tape = tapes ? tapes + (from + t) * NET_TAPE : s->tape, *next = s->states + t * NET_UNITS;
+            V *tape = tapes ? tapes + (from + t) * NET_TAPE : s->tape, *next = s->states + t * NET_STATE;
             net_step(job->weights, s->x + t * NET_INPUTS, h, s->dt[t], tape, next, 0);
-            for (int n = 0; job->mask && n < NET_UNITS; ++n) next[n] = v_select(s->mask[t], v_set(0), next[n], h[n]);
+            for (int n = 0; job->mask && n < NET_STATE; ++n) next[n] = v_select(s->mask[t], v_set(0), next[n], h[n]);
             h = next;
         }
         memcpy(s->h, h, sizeof s->h);
-        unpack(s->states, steps * NET_UNITS, live, count * NET_UNITS, AT(job->states, NET_UNITS));
+        unpack(s->states, steps * NET_STATE, live, count * NET_STATE, AT(job->states, NET_STATE));
     }
-    unpack(s->h, NET_UNITS, live, NET_UNITS, job->last + row * NET_UNITS);
+    unpack(s->h, NET_STATE, live, NET_STATE, job->last + row * NET_STATE);
 }
 
 /* One step back: s->h from that of the state after it to that of the state before it. */
 static void step_back(const Sequence *job, Scratch *s, const V *tape, int t) {
-    V taken[NET_UNITS], kept[NET_UNITS];
-    for (int n = 0; n < NET_UNITS; ++n) {
-        V bar = s->h[n] + s->states[t * NET_UNITS + n];
+    V taken[NET_STATE], kept[NET_STATE];
+    for (int n = 0; n < NET_STATE; ++n) {
+        V bar = s->h[n] + s->states[t * NET_STATE + n];
         taken[n] = job->mask ? bar * s->mask[t] : bar;
         kept[n] = bar - taken[n];
     }
     net_vjp(
         job->weights, tape, s->dt[t], taken, 0, s->delta + t * NET_DELTA, job->bar_x ? s->x + t * NET_INPUTS : 0, s->h
     );
-    for (int n = 0; job->mask && n < NET_UNITS; ++n) s->h[n] += kept[n];
+    for (int n = 0; job->mask && n < NET_STATE; ++n) s->h[n] += kept[n];
     if (job->bar_dt) s->bar_dt[t] = net_bar_dt(job->weights, tape, s->delta + t * NET_DELTA, taken, s->dt[t]);
 }
 
@@ -75,10 +75,10 @@ static void backward_group(const Sequence *job, Scratch *s, int64_t row) {
     int64_t steps = job->steps;
     int live = live_rows(job, row);
     const V *tapes = job->tapes + row / LP_LANES * steps * NET_TAPE, *block[NET_BLOCK];
-    pack(job->bar_last ? job->bar_last + row * NET_UNITS : 0, NET_UNITS, live, NET_UNITS, s->h);
+    pack(job->bar_last ? job->bar_last + row * NET_STATE : 0, NET_STATE, live, NET_STATE, s->h);
     for (int64_t from = (steps - 1) / NET_BLOCK * NET_BLOCK; from >= 0; from -= NET_BLOCK) {
         int count = steps - from < NET_BLOCK ? (int)(steps - from) : NET_BLOCK;
-        pack(AT(job->bar_states, NET_UNITS), steps * NET_UNITS, live, count * NET_UNITS, s->states);
+        pack(AT(job->bar_states, NET_STATE), steps * NET_STATE, live, count * NET_STATE, s->states);
         pack(AT(job->dt, 1), steps, live, count, s->dt);
         pack(AT(job->mask, 1), steps, live, count, s->mask);
         for (int t = count - 1; t >= 0; --t) step_back(job, s, block[t] = tapes + (from + t) * NET_TAPE, t);
@@ -86,7 +86,7 @@ static void backward_group(const Sequence *job, Scratch *s, int64_t row) {
         unpack(s->x, steps * NET_INPUTS, live, count * NET_INPUTS, AT(job->bar_x, NET_INPUTS));
         unpack(s->bar_dt, steps, live, count, AT(job->bar_dt, 1));
     }
-    unpack(s->h, NET_UNITS, live, NET_UNITS, job->bar_h ? job->bar_h + row * NET_UNITS : 0);
+    unpack(s->h, NET_STATE, live, NET_STATE, job->bar_h ? job->bar_h + row * NET_STATE : 0);
 }
 
 void lp_forward(const Sequence *job) {

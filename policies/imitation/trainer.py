@@ -72,6 +72,8 @@ class ImitationConfig:
     substep_s: float = 0.005
     airframe: str = "cf2x"
     demonstrations: str = ""
+    wiring: str | None = None
+    wiring_seed: int = 0
     curriculum: Curriculum = field(default_factory=Curriculum)
 
     def __post_init__(self) -> None:
@@ -137,7 +139,8 @@ class ImitationTrainer:
             raise TrainingError(f"unknown task {config.task!r}; choose one of: hover")
         self.config, self.teacher, self.threads = config, teacher, threads
         self.airframe: Airframe = load_airframe(config.airframe)
-        self.network = PolicyNetwork(hover_spec(config.cell, config.time_unit_s), config.seed)
+        spec = hover_spec(config.cell, config.time_unit_s, config.wiring, config.wiring_seed)
+        self.network = PolicyNetwork(spec, config.seed)
         self.averaged = PolicyNetwork(self.network.spec, config.seed)
         self.best = PolicyNetwork(self.network.spec, config.seed)
         self.start_sha256 = ""

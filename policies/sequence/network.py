@@ -11,6 +11,7 @@ from torch import Tensor
 from liquid_pilot.cells import weight_shapes
 from liquid_pilot.native import NativeBuildError, NativeUnavailable
 from policies.cells.cell import abstract
+from policies.cells.wired import Wired
 from policies.fragments import CELL_FILES
 from policies.sequence.choose import say_once
 from policies.sequence.compiled import cfc_kernel
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 def network_sequence(
     network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """x: (B, T, inputs), dt_s and mask: (B, T), h: (B, units) -> actions (B, T, outputs), last state (B, units).
+    """x: (B, T, inputs), dt_s and mask: (B, T), h: (B, state_width) -> actions (B, T, outputs), last state.
 
     Where the mask is False the state is kept. The numbers of `looped`, sooner where it can.
     """
     if not network.spec.units:
         return network.act(network.features(x, h)), h
+    if isinstance(network.cell, Wired):
+        motor, last = network.cell.sequence(x, dt_s, h, mask)
+        return network.act(motor), last
     fits = network.spec.form in CELL_FILES and x.dtype in REALS and x.dtype == h.dtype and x.device.type == "cpu"
     if fits and not abstract() and not dt_s.requires_grad:
         try:
@@ -40,10 +44,10 @@ def network_sequence(
 
 
 def compiled(network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """States (B, T, units) and the last one. Raises `NativeUnavailable` without a C compiler."""
+    """States (B, T, state_width) and the last one. Raises `NativeUnavailable` without a C compiler."""
     spec = network.spec
     kernel = cfc_kernel(replace(spec, outputs=1, time_unit_s=1.0), x.dtype)
-    own = {name.removeprefix("cell."): value for name, value in network.named_parameters()}
+    own = network.named_weights()
     names = [name for name in weight_shapes(spec) if not name.startswith("readout.")]
     weights = torch.cat([own[name].reshape(-1) for name in names])
     dt = (dt_s / spec.time_unit_s).to(x.dtype)

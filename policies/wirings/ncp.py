@@ -59,15 +59,20 @@ def AutoNCP(inputs: int, units: int, outputs: int, sparsity: float = 0.5, rng: R
     """
     check_range("units", units, 3, LARGEST)
     check_range("outputs", outputs, 1, units - 2, "so that an inter and a command neuron are left")
-    check_sparsity(sparsity)
-    density = 1.0 - sparsity
     command = max(int(_COMMAND_SHARE * (units - outputs)), 1)
-    inter = units - outputs - command
+    return layered(inputs, units - outputs - command, command, outputs, sparsity, rng)
+
+
+def layered(inputs: int, inter: int, command: int, motor: int, sparsity: float = 0.5, rng: Rng = 0) -> Wiring:
+    """`NCP` of layers of these sizes with the published shares of synapses. See `AutoNCP`."""
+    check_sparsity(sparsity)
+    check_counts(inputs=inputs, inter=inter, command=command, motor=motor)
+    density = 1.0 - sparsity
     return NCP(
         inputs,
         inter,
         command,
-        outputs,
+        motor,
         sensory_fanout=max(int(inter * density), 1),
         inter_fanout=max(int(command * density), 1),
         recurrent_command_synapses=min(max(int(command * density * 2), 1), command**2),

@@ -80,7 +80,7 @@ class Case:
         spec, drones = self.bundle.spec, len(self.start)
         model = WorldModel(self.airframe, self.bundle.limits, HOVER_COST)
         rollout = CompiledRollout(model, network_source(spec), real, watch_branches=watch_branches)
-        lanes = Lanes(self.start, *(np.zeros((rows, drones)) for rows in (spec.units, spec.outputs)))
+        lanes = Lanes(self.start, *(np.zeros((rows, drones)) for rows in (spec.state_width, spec.outputs)))
         weights = flatten_weights(spec, self.bundle.weights, real)
         return rollout.run(lanes, weights, Draw(self.dt_s, self.noise), self.conditions, OBJECTIVE, counted=counted)
 
@@ -119,7 +119,7 @@ class TorchFlight:
         """Mean cost per second of the counted drones, and its gradient in the flat weights."""
         rows = torch.from_numpy(counted)
         loss = self.cost[rows].sum() / self.weight[rows].sum()
-        named = {name.removeprefix("cell."): p for name, p in self.network.named_parameters()}
+        named = self.network.named_weights()
         slopes = torch.autograd.grad(loss, list(named.values()), retain_graph=True)
         arrays = {name: slope.numpy() for name, slope in zip(named, slopes, strict=True)}
         return float(loss.detach()), flatten_weights(self.network.spec, arrays, np.float64)

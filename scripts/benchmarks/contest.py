@@ -50,6 +50,7 @@ MODELS: Final = (
     Model("GRU", "gru", False),
     Model("MLP, no memory", "mlp", False),
 )
+LSTM: Final = Model("LSTM", "lstm", False)  # one more where it is asked for
 TRAININGS: Final[Mapping[str, Curriculum]] = {
     "narrow": Curriculum(imu_hz=(50.0, 100.0), mixed_chance=0.0),
     "wide": Curriculum(),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from liquid_pilot.cells import parameters
 from policies.analytic import AnalyticTrainer, Progress, TrainConfig
 from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.export import export_policy
@@ -23,6 +24,8 @@ def run(options: Options, console: Console) -> Path:
         cell=options.cell,
         seed=options.seed,
         airframe=options.airframe,
+        wiring=options.wiring,
+        wiring_seed=options.wiring_seed,
         **options.given("updates", "batch", "learning_rate", "time_unit_s"),
     )
     start = start_policy(options)
@@ -37,7 +40,7 @@ def run(options: Options, console: Console) -> Path:
         console.print(f"backend {trainer.backend.name}")
     console.print(
         f"training [bold]{folder.name}[/bold] into {folder.path}: "
-        f"{sum(p.numel() for p in trainer.network.parameters())} parameters"
+        f"{parameters(trainer.network.spec)} parameters"
         + (f", resumed after update {trainer.done}" if options.resume else "")
     )
 

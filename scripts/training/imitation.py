@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from envs.airframe import load_airframe
+from liquid_pilot.cells import parameters
 from liquid_pilot.errors import ConfigError
 from policies.imitation.checkpoint import load_checkpoint, save_checkpoint
 from policies.imitation.demonstrations import Demonstrations
@@ -36,6 +37,8 @@ def run(options: Options, console: Console) -> Path:
         cell=options.cell,
         seed=options.seed,
         airframe=options.airframe,
+        wiring=options.wiring,
+        wiring_seed=options.wiring_seed,
         expert=own.expert,
         expert_sha256=teacher.sha256,
         demonstrations="" if recorded is None else _sha256(recorded),
@@ -50,7 +53,7 @@ def run(options: Options, console: Console) -> Path:
     commit = git_commit()
     console.print(
         f"training [bold]{folder.name}[/bold] into {folder.path}: "
-        f"{sum(p.numel() for p in trainer.network.parameters())} parameters, taught by {teacher.name}"
+        f"{parameters(trainer.network.spec)} parameters, taught by {teacher.name}"
         + (f", resumed after update {trainer.done}" if options.resume else "")
     )
 

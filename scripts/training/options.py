@@ -39,9 +39,14 @@ class Options:
     method: Literal["analytic", "bc", "dagger", "ppo"] = "analytic"
     """analytic: gradients through the differentiable world. bc: behaviour cloning of an expert's flights. dagger: the
     expert corrects the policy where it flies itself. ppo: reinforcement learning."""
-    cell: Literal["decay", "default", "no_gate", "pure", "gru", "mlp"] = "decay"
-    """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru and
+    cell: Literal["decay", "default", "no_gate", "pure", "gru", "lstm", "mlp"] = "decay"
+    """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru, lstm and
     mlp (no memory): rivals of as many parameters."""
+    wiring: str | None = None
+    """Neurons of a sparsely wired cell, INTER-COMMAND-MOTOR, such as 9-6-4: a neural circuit policy, whose four motor
+    neurons are the outputs. For decay, default, no_gate and pure. One layer with a backbone if not given."""
+    wiring_seed: int = 0
+    """Seed that the synapses of the wiring are drawn with; another one than that of the weights."""
     airframe: str = "cf2x"
     """Shipped airframe (cf2x, racer, companion) or path of a TOML file, see docs/adding_an_airframe.md. Every flight's
     drone is drawn around it."""

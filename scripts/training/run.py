@@ -79,7 +79,12 @@ def open_folder(options: Options) -> RunFolder:
     if options.patience is not None and options.patience < 1:
         raise ConfigError(f"patience is {options.patience}; give at least one validation, or leave it out")
     torch.set_num_threads(options.threads)
-    chosen = ((options.cell, "decay"), (options.method, "analytic"), (Path(options.airframe).stem, "cf2x"))
+    chosen = (
+        (options.cell, "decay"),
+        (options.wiring or "", ""),
+        (options.method, "analytic"),
+        (Path(options.airframe).stem, "cf2x"),
+    )
     name = "-".join([options.task, *(word for word, usual in chosen if word != usual)])
     folder = RunFolder(name, options.out or Path("runs") / name)
     check_folder("--out", folder.path)

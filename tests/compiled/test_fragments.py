@@ -13,11 +13,12 @@ from numpy.testing import assert_allclose
 
 from envs.compiled.emit import prelude
 from liquid_pilot import native
-from liquid_pilot.cells import CellSpec, parameters
+from liquid_pilot.cell_spec import WIRED_FORMS, CellSpec, parameters, weight_masks
 from liquid_pilot.errors import ConfigError
 from policies import fragments
 from policies.fragments import flatten_weights, network_source, split_weights
 from policies.network import PolicyNetwork
+from policies.wirings.flown import flown_wiring
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
 
@@ -30,21 +31,21 @@ void drive(const double *w, const double *x, const double *dt, const double *h0,
     enum { STEPS = 3 };
     static V tape[STEPS][NET_TAPE], delta[STEPS][NET_DELTA], slopes[NET_WEIGHTS];
     const V *tapes[STEPS];
-    V h[NET_UNITS + 1], next[NET_UNITS + 1], bar[NET_UNITS + 1], before[NET_UNITS + 1];
-    memcpy(h, h0, sizeof(V) * NET_UNITS);
+    V h[NET_STATE + 1], next[NET_STATE + 1], bar[NET_STATE + 1], before[NET_STATE + 1];
+    memcpy(h, h0, sizeof(V) * NET_STATE);
     for (int k = 0; k < STEPS; ++k) {
         net_step(w, (const V *)x + k * NET_INPUTS, h, ((const V *)dt)[k], tape[k], next, (V *)action + k * NET_OUTPUTS);
-        memcpy(h, next, sizeof(V) * NET_UNITS);
+        memcpy(h, next, sizeof(V) * NET_STATE);
     }
-    memcpy(h_last, h, sizeof(V) * NET_UNITS);
-    memcpy(bar, bar_h, sizeof(V) * NET_UNITS);
+    memcpy(h_last, h, sizeof(V) * NET_STATE);
+    memcpy(bar, bar_h, sizeof(V) * NET_STATE);
     for (int k = STEPS - 1; k >= 0; --k) {
         net_vjp(w, tape[k], ((const V *)dt)[k], bar, (const V *)bar_action + k * NET_OUTPUTS, delta[k],
                 (V *)bar_x + k * NET_INPUTS, before);
-        memcpy(bar, before, sizeof(V) * NET_UNITS);
+        memcpy(bar, before, sizeof(V) * NET_STATE);
         tapes[k] = tape[k];
     }
-    memcpy(bar_h0, bar, sizeof(V) * NET_UNITS);
+    memcpy(bar_h0, bar, sizeof(V) * NET_STATE);
     memset(slopes, 0, sizeof slopes);
     net_gradient(1, tapes, delta[0], slopes);
     net_gradient(2, tapes + 1, delta[1], slopes);
@@ -61,7 +62,10 @@ SPECS = (
     CellSpec("gru", 5, 7, 3, 0, 1, 0.015),
     CellSpec("gru", 5, 6, 4, 1, 10, 0.015),
     CellSpec("gru", 5, 3, 2, 2, 9, 0.015),
+    CellSpec("lstm", 5, 7, 3, 0, 1, 0.015),
+    CellSpec("lstm", 5, 6, 4, 1, 10, 0.015),
     CellSpec("mlp", 5, 0, 3, 2, 10, 0.015),
+    *(CellSpec(form, 5, 12, 3, 0, 1, 0.015, flown_wiring("5-4-3", 5, 3, 1)) for form in WIRED_FORMS),
 )
 
 
@@ -74,7 +78,7 @@ def aligned(values: Any) -> Any:
     return found
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.form}-{s.backbone_layers}")
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.form}-{s.backbone_layers if s.wiring is None else 'wired'}")
 def test_step_and_derivative_are_those_of_the_torch_network(spec: CellSpec) -> None:
     rng = np.random.default_rng(0)
     network = PolicyNetwork(spec, 1).double()
@@ -82,7 +86,7 @@ def test_step_and_derivative_are_those_of_the_torch_network(spec: CellSpec) -> N
         for parameter in network.parameters():
             parameter.add_(0.3 * torch.as_tensor(rng.normal(size=parameter.shape)))
     shapes: dict[str, tuple[int, ...]] = {"x": (STEPS, spec.inputs), "bar_action": (STEPS, spec.outputs)}
-    shapes |= {"h": (spec.units,), "bar_h": (spec.units,)}
+    shapes |= {"h": (spec.state_width,), "bar_h": (spec.state_width,)}
     given = {name: aligned(rng.normal(size=(*shape, LANES))) for name, shape in shapes.items()}
     dt_s = aligned(rng.uniform(0.0, 0.05, (STEPS, LANES)))
 
@@ -93,7 +97,10 @@ def test_step_and_derivative_are_those_of_the_torch_network(spec: CellSpec) -> N
     (loss + (last * torch.tensor(given["bar_h"].T)).sum()).backward()
 
     library = native.build(f"{prelude(32, 'double')}\n{network_source(spec).text}\n{DRIVER}", "fragment")
-    named = {n.removeprefix("cell."): p.detach().numpy() for n, p in network.named_parameters()}
+    dead = {name: ~mask for name, mask in weight_masks(spec).items()}
+    named = {name: value.detach().numpy().copy() for name, value in network.named_weights().items()}
+    for name, places in dead.items():
+        named[name][places] = 0.0
     weights = flatten_weights(spec, named, np.float64)
     made = [aligned(np.zeros(given[n].shape)) for n in ("bar_action", "h")] + [np.zeros(len(weights))]
     made += [aligned(np.zeros(given[n].shape)) for n in ("x", "h")]
@@ -109,16 +116,20 @@ def test_step_and_derivative_are_those_of_the_torch_network(spec: CellSpec) -> N
         assert h.grad is not None
         assert_allclose(found_h0.T, h.grad.numpy(), atol=1e-12)
     for name, slope in split_weights(spec, found_slope).items():
-        wanted = dict(network.named_parameters()).get(name, dict(network.named_parameters()).get(f"cell.{name}"))
-        assert wanted is not None and wanted.grad is not None
-        assert_allclose(slope, wanted.grad.numpy(), atol=1e-12, err_msg=name)
+        wanted = network.named_weights()[name].grad
+        assert wanted is not None
+        if name in dead:
+            assert not wanted.numpy()[dead[name]].any()
+            slope[dead[name]] = 0.0  # dropped by `PolicyNetwork.set_gradient`
+        assert_allclose(slope, wanted.numpy(), atol=1e-12, err_msg=name)
 
 
-def test_flat_weights_split_again() -> None:
-    spec = SPECS[0]
+@pytest.mark.parametrize("spec", [SPECS[0], SPECS[-1]], ids=["dense", "wired"])
+def test_flat_weights_split_again(spec: CellSpec) -> None:
     weights = PolicyNetwork(spec, 2).weights()
     whole = flatten_weights(spec, weights)
-    assert whole.shape == (parameters(spec),) == (network_source(spec).weights,)
+    assert whole.shape == (network_source(spec).weights,)
+    assert parameters(spec) == len(whole) - sum(int((~mask).sum()) for mask in weight_masks(spec).values())
     for name, part in split_weights(spec, whole).items():
         assert_allclose(part, weights[name], atol=0.0)
 

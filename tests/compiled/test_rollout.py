@@ -75,7 +75,9 @@ class Case:
     def lanes(self) -> Lanes:
         state = pack(self.start)
         real = state.values.dtype
-        return Lanes(state, np.zeros((self.network.spec.units, len(state)), real), np.zeros((4, len(state)), real))
+        return Lanes(
+            state, np.zeros((self.network.spec.state_width, len(state)), real), np.zeros((4, len(state)), real)
+        )
 
 
 def make_case(form: str, steps: int, lanes: int, real: Real = np.float64, conditions: Conditions = BUSY) -> Case:

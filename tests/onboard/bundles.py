@@ -6,21 +6,47 @@ import copy
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from liquid_pilot.bundle import Bundle, SelfTest, make_bundle, make_selftest
-from liquid_pilot.cells import CellSpec, weight_shapes
+from liquid_pilot.cells import CellSpec, weight_masks, weight_shapes
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.observation import OBS_DIM
+from liquid_pilot.wiring import CellWiring
 
 Tensors = dict[str, Any]
 Metadata = dict[str, Any]
 
 
-def make(form: str = "decay", seed: int = 0, backbone_units: int = 32, **changed: Any) -> Bundle:
-    """A small policy with random weights."""
-    spec = CellSpec(form, OBS_DIM, 0 if form == "mlp" else 19, 4, 1, backbone_units, 0.015)
-    rng = np.random.default_rng([seed])
-    weights = {name: (0.2 * rng.normal(size=shape)).astype(np.float32) for name, shape in weight_shapes(spec).items()}
+def draw_wiring(inputs: int, sizes: tuple[int, int, int], seed: int = 0) -> CellWiring:
+    """Half of all synapses, anywhere, and one at least to each neuron."""
+    rng, layers = np.random.default_rng([seed]), []
+    for size, before in zip(sizes, (inputs, *sizes), strict=False):
+        live = rng.random((size, before + size)) < 0.5
+        live[np.arange(size), rng.integers(before, size=size)] = True
+        layers.append(tuple("".join("01"[int(value)] for value in row) for row in live.tolist()))
+    first, second, third = layers
+    return CellWiring(first, second, third, seed)
+
+
+def wired_spec(form: str, inputs: int = OBS_DIM, sizes: tuple[int, int, int] = (9, 6, 4), seed: int = 0) -> CellSpec:
+    """A wired cell, with time in units of 15 ms."""
+    return CellSpec(form, inputs, sum(sizes), sizes[-1], 0, 1, 0.015, draw_wiring(inputs, sizes, seed))
+
+
+def draw_weights(spec: CellSpec, seed: int = 0, size: float = 0.2) -> dict[str, npt.NDArray[np.float32]]:
+    """Random weights, 0 where a wiring has no synapse."""
+    rng, masks = np.random.default_rng([seed]), weight_masks(spec)
+    drawn = {name: (size * rng.normal(size=shape)).astype(np.float32) for name, shape in weight_shapes(spec).items()}
+    return {name: np.where(masks.get(name, True), value, np.float32(0.0)) for name, value in drawn.items()}
+
+
+def make(
+    form: str = "decay", seed: int = 0, backbone_units: int = 32, spec: CellSpec | None = None, **changed: Any
+) -> Bundle:
+    """A small policy with random weights. spec: in place of the one of form and backbone_units."""
+    spec = spec or CellSpec(form, OBS_DIM, 0 if form == "mlp" else 19, 4, 1, backbone_units, 0.015)
+    rng, weights = np.random.default_rng([seed]), draw_weights(spec, seed)
     values: dict[str, Any] = {
         "trained_rates_hz": {"imu": (50.0, 200.0), "flow": (20.0, 50.0), "range": (20.0, 40.0)},
         "sensor_limits_s": {"imu": 0.1, "flow": 2.0, "range": 2.0},

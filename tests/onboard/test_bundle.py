@@ -12,11 +12,12 @@ import pytest
 
 from liquid_pilot import bundle as bundle_module
 from liquid_pilot.bundle import Bundle, load_bundle, run_selftest, save_bundle, shipped
+from liquid_pilot.cell_spec import WIRED_FORMS
 from liquid_pilot.cells import FORMS
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import BundleError, ConfigError
 from liquid_pilot.schema import canonical_json
-from tests.onboard.bundles import assert_same, make
+from tests.onboard.bundles import assert_same, make, wired_spec
 
 
 @pytest.fixture(scope="module", name="good")
@@ -26,7 +27,15 @@ def good_bundle() -> Bundle:
 
 @pytest.mark.parametrize("form", sorted(FORMS))
 def test_round_trip_is_byte_equal(form: str, tmp_path: Path) -> None:
-    made = make(form)
+    _round_trip(make(form), tmp_path)
+
+
+@pytest.mark.parametrize("form", WIRED_FORMS)
+def test_round_trip_of_a_wired_cell_is_byte_equal(form: str, tmp_path: Path) -> None:
+    _round_trip(make(spec=wired_spec(form)), tmp_path)
+
+
+def _round_trip(made: Bundle, tmp_path: Path) -> None:
     first = save_bundle(tmp_path / "a.safetensors", made)
     loaded = load_bundle(first)
     assert_same(made, loaded)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liquid_pilot.cells import FORMS, CellSpec, Network, check_weights, parameters, sigmoid, softplus, weight_shapes
+from liquid_pilot.cells import FORMS, CellSpec, Network, check_weights, parameters, weight_shapes
 from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError, MessageError
+from liquid_pilot.forms import sigmoid, softplus
 
 F64 = npt.NDArray[np.float64]
 Weights = dict[str, npt.NDArray[np.float32]]
@@ -39,7 +40,7 @@ def formula_step(spec: CellSpec, weights: Weights, x: F64, h: F64, dt_s: float) 
         return np.asarray(1.0 / (1.0 + np.exp(-(linear("time_a", z) * dt + linear("time_b", z)))))
 
     dt = dt_s / spec.time_unit_s
-    z = x if spec.form in ("mlp", "gru") else np.concatenate([x, h])
+    z = x if spec.form in ("mlp", "gru", "lstm") else np.concatenate([x, h])
     for k in range(spec.backbone_layers):
         z = 1.7159 * np.tanh(0.666 * linear(f"backbone.{k}", z))
     if spec.form == "mlp":
@@ -47,6 +48,12 @@ def formula_step(spec: CellSpec, weights: Weights, x: F64, h: F64, dt_s: float) 
     if spec.form == "gru":
         r, u = (1.0 / (1.0 + np.exp(-linear(f"{g}_x", z) - linear(f"{g}_h", h))) for g in ("reset", "update"))
         h = (1.0 - u) * np.tanh(linear("new_x", z) + r * linear("new_h", h)) + u * h
+    elif spec.form == "lstm":
+        h, c = np.split(h, 2)
+        sums = {gate: linear(f"{gate}_x", z) + linear(f"{gate}_h", h) for gate in ("write", "keep", "new", "show")}
+        write, keep, show = (1.0 / (1.0 + np.exp(-sums[gate])) for gate in ("write", "keep", "show"))
+        c = keep * c + write * np.tanh(sums["new"])
+        h = np.concatenate([show * np.tanh(c), c])
     elif spec.form == "decay":
         kept = np.exp(-dt * np.log1p(np.exp(linear("rate", z))))
         h = h * kept + (1.0 - kept) * np.tanh(linear("target", z))
@@ -58,7 +65,7 @@ def formula_step(spec: CellSpec, weights: Weights, x: F64, h: F64, dt_s: float) 
     else:
         u = linear("ff1", z)
         h = -w["a"] * np.exp(-dt * (np.abs(w["w_tau"]) + np.abs(u))) * u + w["a"]
-    return np.tanh(linear("readout", h)), h
+    return np.tanh(linear("readout", h[: spec.units])), h
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])
@@ -83,7 +90,7 @@ def test_long_recurrence_stays_with_the_formula(form: str) -> None:
     spec = make_spec(form)
     weights = make_weights(spec, size=0.15)
     network, rng = Network(spec, weights), np.random.default_rng([3])
-    h, exact = network.initial_state(), np.zeros(spec.units)
+    h, exact = network.initial_state(), np.zeros(spec.state_width)
     for _ in range(1000):
         x, dt_s = rng.normal(size=spec.inputs).astype(np.float32), float(rng.uniform(0.0, 0.05))
         action, h = network.step(x, h, dt_s)
@@ -218,7 +225,7 @@ def test_parameters_of_the_flying_size() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"form": "cfc"}, "choose one of: decay, default, gru, mlp, no_gate, pure"),
+        ({"form": "cfc"}, "choose one of: decay, default, gru, lstm, mlp, no_gate, pure"),
         ({"units": 0}, "at least 1"),
         ({"form": "mlp"}, "give 0"),
         ({"units": 19.0}, "whole number"),

@@ -16,11 +16,15 @@ from safetensors.numpy import save
 
 from liquid_pilot import bundle as bundle_module
 from liquid_pilot.bundle import Bundle, digest, load_bundle, save_bundle
+from liquid_pilot.cells import weight_masks
 from liquid_pilot.errors import BundleError
 from liquid_pilot.observation import OBS_DIM
-from tests.onboard.bundles import Metadata, Tensors, assert_same, make, parts
+from liquid_pilot.schema import wiring_field
+from tests.onboard.bundles import Metadata, Tensors, assert_same, make, parts, wired_spec
 
 Change = Callable[[Tensors, Metadata], None]
+
+WIRED = wired_spec("default")
 
 
 @pytest.fixture(scope="module", name="good")
@@ -109,7 +113,9 @@ FORGERIES: list[tuple[str, Change, str]] = [
     ("name is a path", _set("name", "../../etc/x"), "letters, digits"),
     ("name has a line break", _set("name", "a\n"), "letters, digits"),
     ("wiring", _set("wiring", "ncp"), "allowed is 'full'"),
-    ("cell form", _set("cell", "form", "lstm"), "choose one of"),
+    ("wiring in the cell", _set("cell", "wiring", {}), "CellSpec"),
+    ("wiring of a cell with a backbone", _set("wiring", wiring_field(WIRED)), "backbone"),
+    ("cell form", _set("cell", "form", "elman"), "choose one of"),
     ("cell form of a wrong type", _set("cell", "form", []), "CellSpec"),
     ("cell is no object", _set("cell", 3), "CellSpec"),
     ("cell with a new field", _set("cell", "gain", 1), "CellSpec"),
@@ -147,8 +153,53 @@ FORGERIES: list[tuple[str, Change, str]] = [
 ]
 
 
+def _astray(name: str) -> Change:
+    """A weight where the wiring has no synapse."""
+
+    def change(tensors: Tensors, metadata: Metadata) -> None:
+        dead = np.argwhere(~weight_masks(WIRED)[name])
+        tensors[f"weights.{name}"][tuple(dead[0])] = 1e-30
+
+    return change
+
+
+def _other_synapse(tensors: Tensors, metadata: Metadata) -> None:
+    """A synapse less for one of the weights, and the count that goes with it."""
+    rows, count = metadata["wiring"]["command"], metadata["wiring"]["live_synapses"]
+    rows[0] = rows[0].replace("1", "0", 1)
+    metadata["wiring"]["live_synapses"] = count - 1
+
+
+WIRED_FORGERIES: list[tuple[str, Change, str]] = [
+    *((f"{name} off the wiring", _astray(name), f"'{name}' holds 1e-30.*no synapse") for name in weight_masks(WIRED)),
+    ("a synapse taken away", _other_synapse, "command.ff1.weight.*no synapse"),
+    ("wiring left out", _set("wiring", "full"), "weights missing"),
+    ("count of synapses", _set("wiring", "live_synapses", 7), "wiring.live_synapses"),
+    ("wiring of a newer kind", _set("wiring", "slow", []), "object with inter"),
+    ("seed of the wiring", _set("wiring", "seed", -1), "whole number"),
+    ("rows are no list", _set("wiring", "motor", "0101"), "CellWiring"),
+    ("row of other characters", _set("wiring", "motor", 0, "?" * 10), "made of '0' and '1'"),
+    ("row of another length", _set("wiring", "motor", 0, "1" * 9), "characters"),
+    ("row of a wrong type", _set("wiring", "motor", 0, 1), "CellWiring"),
+    ("neuron that hears nothing", _set("wiring", "motor", 0, "0" * 10), "one '1' at least"),
+    ("no neurons", _set("wiring", "command", []), "CellWiring"),
+    ("motor neuron left out", lambda t, m: m["wiring"]["motor"].pop(), "characters"),
+    ("form that is not wired", _set("cell", "form", "gru"), "give it to one of"),
+    ("neurons of the cell", _set("cell", "units", 18), "inputs, neurons, motor neurons"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), [f[1:] for f in WIRED_FORGERIES], ids=[f[0] for f in WIRED_FORGERIES])
+def test_forgeries_of_a_wiring_are_refused(change: Change, words: str, tmp_path: Path) -> None:
+    _refused(make(spec=WIRED), change, words, tmp_path)
+
+
 @pytest.mark.parametrize(("change", "words"), [f[1:] for f in FORGERIES], ids=[f[0] for f in FORGERIES])
 def test_forgeries_with_a_matching_hash_are_refused(change: Change, words: str, good: Bundle, tmp_path: Path) -> None:
+    _refused(good, change, words, tmp_path)
+
+
+def _refused(good: Bundle, change: Change, words: str, tmp_path: Path) -> None:
     tensors, metadata = parts(good)
     change(tensors, metadata)
     try:

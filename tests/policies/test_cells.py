@@ -15,7 +15,7 @@ from liquid_pilot.cells import CellSpec, Network, parameters
 from liquid_pilot.errors import ConfigError
 from policies.network import PolicyNetwork, hover_spec
 
-FORMS = ("decay", "default", "no_gate", "pure", "gru", "mlp")
+FORMS = ("decay", "default", "no_gate", "pure", "gru", "lstm", "mlp")
 NCPS_MODES = {"default": "default", "no_gate": "no_gate", "pure": "pure"}
 
 
@@ -87,6 +87,25 @@ def test_gru_gives_the_numbers_of_torch() -> None:
         assert_allclose(mine.detach().numpy(), expected.detach().numpy(), atol=1e-14)
 
 
+def test_lstm_gives_the_numbers_of_torch() -> None:
+    ours, theirs = random_network("lstm", 1, **sized("lstm", 0)).double(), torch.nn.LSTMCell(7, 5).double()
+    own = ours.state_dict()
+    for side, letter in (("x", "ih"), ("h", "hh")):
+        for part in ("weight", "bias"):
+            blocks = theirs.state_dict()[f"{part}_{letter}"].chunk(4)
+            for gate, block in zip(("write", "keep", "new", "show"), blocks, strict=True):
+                own[f"cell.{gate}_{side}.{part}"] = block
+    ours.load_state_dict(own)
+    mine = torch.rand(3, 10, dtype=torch.float64) * 2 - 1
+    expected = mine.split(5, dim=1)
+    for dt in (0.0, 0.01, 7.0):
+        x = torch.randn(3, 7, dtype=torch.float64)
+        action, mine = ours.step(x, mine, torch.full((3,), dt, dtype=torch.float64))
+        expected = theirs(x, expected)
+        assert_allclose(mine.detach().numpy(), torch.cat(expected, dim=1).detach().numpy(), atol=1e-14)
+        assert_allclose(action.detach(), torch.tanh(ours.readout(expected[0])).detach(), atol=1e-14)
+
+
 def test_decay_is_the_identity_at_dt_zero_and_published_forms_are_not() -> None:
     x, h = torch.randn(4, 7), torch.rand(4, 5) * 2 - 1
     _, same = random_network("decay", **sized("decay")).step(x, h, torch.zeros(4))
@@ -145,10 +164,10 @@ def test_wrong_shapes_and_names_are_refused() -> None:
     with pytest.raises(ConfigError, match="give"):
         network(torch.zeros(3, 7), torch.zeros(3))
     with pytest.raises(ConfigError, match="choose one of"):
-        hover_spec("lstm")
+        hover_spec("elman")
 
 
 def test_compared_networks_have_about_as_many_parameters_and_a_19_neuron_state() -> None:
-    counts = {form: parameters(hover_spec(form)) for form in ("decay", "default", "no_gate", "gru", "mlp")}
+    counts = {form: parameters(hover_spec(form)) for form in ("decay", "default", "no_gate", "gru", "lstm", "mlp")}
     assert max(counts.values()) - min(counts.values()) < 0.05 * counts["decay"]
     assert all(hover_spec(form).units == 19 for form in ("decay", "default", "no_gate", "pure"))

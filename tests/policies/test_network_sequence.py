@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from liquid_pilot.cell_spec import WIRED_FORMS, CellSpec
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.observation import OBS_DIM
 from policies.network import PolicyNetwork, hover_spec
 from policies.sequence.network import looped
 
-FORMS = ["decay", "default", "no_gate", "pure", "gru", "mlp"]
+SPECS = {form: hover_spec(form) for form in ("decay", "default", "no_gate", "pure", "gru", "lstm", "mlp")}
+SPECS |= {f"{form}, wired": hover_spec(form, wiring="9-6-4") for form in WIRED_FORMS}
 
 
 def events(batch: int, steps: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -23,15 +25,15 @@ def events(batch: int, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     return x, dt_s, torch.rand(batch, steps, generator=generator) > 0.3
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_sequence_is_its_steps_with_the_same_gradients(form: str, masked: bool) -> None:
-    network = PolicyNetwork(hover_spec(form), seed=3)
+def test_a_sequence_is_its_steps_with_the_same_gradients(spec: CellSpec, masked: bool) -> None:
+    network = PolicyNetwork(spec, seed=3)
     x, dt_s, inside = events(5, 19)
     mask = inside if masked else None
     found = []
     for run in (network, lambda *given: looped(network, *given)):
-        h = torch.full((5, network.spec.units), 0.2, requires_grad=True)
+        h = torch.full((5, spec.state_width), 0.2, requires_grad=True)
         action, last = run(x, dt_s, h, mask)
         seen = action * inside[:, :, None]
         network.zero_grad()

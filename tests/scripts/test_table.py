@@ -17,7 +17,7 @@ from liquid_pilot.errors import ConfigError, SimulationError
 from policies.network import hover_spec
 from policies.validation import VALIDATION, validation
 from scripts.benchmarks import contest, table
-from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Recipe, Trained, best, run_folder, trained
+from scripts.benchmarks.contest import LSTM, MODELS, TRAININGS, TUNING_SEED, Recipe, Trained, best, run_folder, trained
 from scripts.benchmarks.table import IMU_RATES, Plan, markdown, present, spread, summary, texts
 
 needs_compiler = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
@@ -30,8 +30,8 @@ def cell(success: float, error: float | None) -> dict[str, Any]:
 
 
 def test_every_model_has_the_same_trials_and_about_the_same_parameters() -> None:
-    assert {len(set(model.trials)) for model in MODELS} == {6}
-    counts = [parameters(hover_spec(model.cell)) for model in MODELS]
+    assert {len(set(model.trials)) for model in (*MODELS, LSTM)} == {6}
+    counts = [parameters(hover_spec(model.cell)) for model in (*MODELS, LSTM)]
     assert max(counts) <= 1.05 * min(counts)
     seeds = {TINY.config(model, "wide", model.trials[0], TUNING_SEED).seed for model in MODELS}
     assert seeds == {TUNING_SEED}
