@@ -10,7 +10,7 @@ intervals are drawn for all drones at once and vary by the jitter; there are no 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import gymnasium
@@ -136,6 +136,29 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             info = {"final_obs": _copied(observation), "_final_obs": over, "final_info": final, "_final_info": over}
             self._relaunch(lanes, np.flatnonzero(over), observation)
         return observation, reward, terminated, truncated, self._info(lanes) | info
+
+    def snapshot(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """The flights under way, as arrays by name, and the random generator, as plain data.
+
+        Flights drawn ahead are not in it: `set_conditions` before the next step, here and after `restore`, and both
+        fly on in the same way.
+        """
+        return self._flying().tables(), dict(self.np_random.bit_generator.state)
+
+    def restore(self, tables: Mapping[str, npt.NDArray[Any]], generator: dict[str, Any]) -> Observation:
+        """Go on from a `snapshot`; returns what the drones see.
+
+        Raises `ConfigError` for one of another environment.
+        """
+        try:
+            lanes = Lanes.of_tables(tables)
+            self.np_random.bit_generator.state = generator
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"the snapshot lacks a part ({error}); give one of this environment") from error
+        if lanes.count != self.num_envs:
+            raise ConfigError(f"the snapshot has {lanes.count} drones, this environment {self.num_envs}")
+        self._lanes, self._spare = lanes, None
+        return self._observe(lanes)
 
     @property
     def moment(self) -> Moment[Any]:

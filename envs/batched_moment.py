@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -79,6 +80,25 @@ class Lanes:
     def finite(self) -> Mask:
         """Drones that are still within the finite numbers, (N,)."""
         return np.asarray(np.isfinite(self.state.value("body")).all(axis=0))
+
+    def tables(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything there is about the flights, by name."""
+        found: dict[str, npt.NDArray[Any]] = {
+            "course": self.course, "memory": self.memory, "integral_m_s2": self.integral_m_s2,
+        }  # fmt: skip
+        for part, whole in (("state", self.state), ("tracks", self.tracks)):
+            found |= {f"{part}.{field.name}": getattr(whole, field.name) for field in fields(whole)}
+        return found
+
+    @classmethod
+    def of_tables(cls, tables: Mapping[str, npt.NDArray[Any]]) -> Lanes:
+        """Inverse of `tables`, in copies. Raises `KeyError` for one that is missing."""
+
+        def part(kind: type[Any], name: str) -> Any:
+            return kind(*(tables[f"{name}.{field.name}"].copy() for field in fields(kind)))
+
+        course, memory, integral_m_s2 = (tables[name].copy() for name in ("course", "memory", "integral_m_s2"))
+        return cls(part(RolloutState, "state"), course, memory, part(Tracks, "tracks"), integral_m_s2)
 
     def rows(self, index: slice) -> Lanes:
         """A part of the flights, as views."""

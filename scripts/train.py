@@ -14,6 +14,8 @@ Examples:
   python -m scripts.train hover --method dagger --expert hover --cell gru       # a policy teaches another cell
   python -m scripts.train hover --method bc --demos demos.safetensors           # cloning of recorded flights
   python -m scripts.train hover --init runs/hover-dagger/policy.safetensors --learning-rate 1e-3   # and on by gradients
+  python -m scripts.train hover --method ppo             # reinforcement learning, from nothing
+  python -m scripts.train hover --method ppo --init hover          # on from a policy, without forgetting it
   tensorboard --logdir runs/hover                        # watch it learn
 """
 
@@ -38,6 +40,7 @@ METHODS: Final = {  # the module whose `run(options, console)` trains; torch is 
     "analytic": "scripts.training.analytic",
     "bc": "scripts.training.imitation",
     "dagger": "scripts.training.imitation",
+    "ppo": "scripts.training.ppo",
 }
 
 

@@ -31,6 +31,19 @@ class ImitationOptions:
 
 
 @dataclass(frozen=True)
+class PPOOptions:
+    """Of ppo alone."""
+
+    engine: Literal["batched", "pybullet"] = "batched"
+    """batched: many drones at once on the compiled engine. pybullet: a few in turn, about a hundred times slower."""
+    steps: int | None = None
+    """Events (control steps) of all drones together; as many as suit the engine, and a start from a policy, if not
+    given."""
+    anchor_weight: float | None = None
+    """Weight of the divergence from the policy that the run began with (--init)."""
+
+
+@dataclass(frozen=True)
 class Options:
     """Train a policy; see the examples at the top of `scripts/train.py`."""
 
@@ -78,6 +91,7 @@ class Options:
     """Threads of the engine. The compiled one gives the same weights with any number; torch is usually fastest with
     one."""
     imitation: ImitationOptions = ImitationOptions()
+    ppo: PPOOptions = PPOOptions()
     verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
     """Say which backend flies and where its compiled code is kept."""
 

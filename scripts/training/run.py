@@ -142,8 +142,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-def _show(bar: Progress, task: Any, total: int, budget_s: float | None) -> Callable[[Row], None]:
-    def show(row: Row) -> None:
+def tell_loss(row: Row) -> str:
+    """What stands beside the progress bar, unless a method has more to say."""
+    return f"loss {row.loss:.3f}"
+
+
+def _show(
+    bar: Progress, task: Any, total: int, budget_s: float | None, tell: Callable[[R], str]
+) -> Callable[[R], None]:
+    def show(row: R) -> None:
         if not math.isnan(row.score):
             bar.console.print(
                 f"update {row.update:5d}  {row.elapsed_s:6.0f} s  up {row.success_rate:6.1%}  "
@@ -152,7 +159,7 @@ def _show(bar: Progress, task: Any, total: int, budget_s: float | None) -> Calla
         spent = row.elapsed_s / budget_s * total if budget_s else 0.0
         bar.update(task, completed=min(max(spent, row.update), total))
         if not math.isnan(row.loss):  # a row of nothing but validation has none
-            bar.update(task, loss=f"loss {row.loss:.3f}")
+            bar.update(task, told=tell(row))
 
     return show
 
@@ -165,10 +172,12 @@ def follow(
     keep: Callable[[], None],
     options: Options,
     console: Console,
+    tell: Callable[[R], str] = tell_loss,
 ) -> Path:
     """Train to the end while logging; returns the policy file.
 
-    columns: of the log; config: the resolved configuration; keep: writes the run's checkpoint and policy.
+    columns: of the log; config: the resolved configuration; keep: writes the run's checkpoint and policy; tell: what
+    stands beside the progress bar.
     """
     if options.verbose:
         console.print(f"compiled code is kept in {native.cache_dir()}")
@@ -179,10 +188,10 @@ def follow(
         keep()
         draw_learning_curve(folder.log, folder.path / "learning_curve.png")
 
-    shown = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"))
+    shown = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
     with Progress(*shown, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("training", total=trainer.updates, completed=trainer.done, loss="")
-        show = _show(bar, task, trainer.updates, options.budget_s)
+        task = bar.add_task("training", total=trainer.updates, completed=trainer.done, told="")
+        show = _show(bar, task, trainer.updates, options.budget_s, tell)
 
         def on_progress(row: R) -> None:
             log.add(row)

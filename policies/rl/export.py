@@ -1,0 +1,28 @@
+"""From a PPO run to the policy file that flies: the actor's weights alone, its deterministic action."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+from policies.export import export_network
+from policies.rl.trainer import PPOTrainer
+
+
+def export_policy(trainer: PPOTrainer, path: Path, name: str, commit: str) -> Path:
+    """Write the best weights of a run as a policy file. Raises `BundleError` if its self-test fails."""
+    config = trainer.config
+    training = {
+        "config": asdict(config),
+        "seed": config.seed,
+        "commit": commit,
+        "minutes": round(trainer.elapsed_s / 60.0, 2),
+        "updates": trainer.done,
+        "steps": trainer.model.num_timesteps,
+        "validation_score": None if math.isinf(trainer.best_score) else round(trainer.best_score, 5),
+        **({"start_sha256": trainer.start_sha256} if trainer.start_sha256 else {}),
+    }
+    return export_network(
+        path, name, config.task, trainer.best, trainer.airframe, config.curriculum, config.seed, training
+    )
