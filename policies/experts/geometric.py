@@ -24,7 +24,7 @@ from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body
 from liquid_pilot.messages import Command, Setpoint
 from liquid_pilot.observation import GRAVITY_M_S2
-from liquid_pilot.ops import FloatOps, NumpyOps, Ops, S, Vec3, clip
+from liquid_pilot.ops import FloatOps, NumpyOps, Ops, S, Vec3
 from policies.experts.following import setpoint_point
 
 
@@ -93,7 +93,7 @@ def geometric_command(
     low, high = limits.thrust_m_s2
     # along the body's present axis: thrust that points elsewhere is not spent; never less than is
     # needed to keep authority over attitude
-    thrust = clip(ops, z, max(low, 0.25 * GRAVITY_M_S2), high)
+    thrust = ops.clip(z, max(low, 0.25 * GRAVITY_M_S2), high)
     across = _length(ops, x, y)
     gain = gains.attitude_per_s * ops.atan2(across, z) / ops.maximum(across, 1e-9)
     wx, wy, wz = limits.rates_rad_s
@@ -116,7 +116,7 @@ def _acceleration(ops: Ops, g: GeometricGains, wanted: Wanted, integral: Vec3[An
     ahead, faster, forward = wanted.ahead_m, wanted.faster_m_s, wanted.acceleration_m_s2
     ax, ay = (faster[i] * g.velocity_per_s + integral[i] + ahead[i] * g.position_per_s2 + forward[i] for i in (0, 1))
     az = ahead[2] * g.height_per_s2 + faster[2] * g.climb_per_s + integral[2] + forward[2]
-    az = clip(ops, az, -g.sink_limit_m_s2, g.climb_limit_m_s2)
+    az = ops.clip(az, -g.sink_limit_m_s2, g.climb_limit_m_s2)
     reach = (GRAVITY_M_S2 + az) * math.tan(math.radians(g.tilt_limit_deg))
     scale = ops.minimum(1.0, reach / ops.maximum(_length(ops, ax, ay), 1e-9))
     return ax * scale, ay * scale, az
@@ -127,7 +127,7 @@ def _length(ops: Ops, x: Any, y: Any) -> Any:
 
 
 def _within(ops: Ops, value: Any, limit: float) -> Any:
-    return clip(ops, value, -limit, limit)
+    return ops.clip(value, -limit, limit)
 
 
 class GeometricController:
