@@ -8,6 +8,7 @@ Examples:
   python -m scripts.benchmark cells                              # what a cell costs, beside torch's LSTM
   python -m scripts.benchmark tracking                           # figure-eights of the conventional controllers
   python -m scripts.benchmark world                              # known answers of the world, in every engine
+  python -m scripts.benchmark demonstrations                     # how many demonstrations a clone needs
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
 """
 
@@ -255,6 +256,46 @@ class RateTable:
         OUT.print(f"wrote {', '.join(str(file) for file in files)}")
 
 
+@dataclass(frozen=True)
+class DemonstrationTable:
+    """Success and speed error against the number of demonstration flights, for decay, GRU and MLP of equal parameters.
+
+    Behaviour cloning of the geometric controller. Every model gets four trials on a seed that is not reported. Writes
+    demonstrations.json, .md and .png; trained and flown cells are kept, so that an interrupted table goes on where it
+    stopped. Takes some twenty minutes on one core.
+    """
+
+    seeds: int = 5
+    """Reported trainings of each cell; each draws flights of its own from all that were recorded."""
+    counts: tuple[int, ...] = (10, 30, 100, 300, 1000)
+    """Demonstration flights."""
+    updates: int = 800
+    """Gradient steps of every training."""
+    flights: int = 500
+    """Flights of a score, in the batched engine."""
+    noise: float = 0.1
+    """Standard deviation of what is added to the expert's actions as it flies, not to those learned from."""
+    out: Path = Path("runs/demonstrations")
+    """Folder of everything."""
+    threads: int = 1
+    """Threads of the scored flights."""
+
+    def run(self) -> None:
+        """Record, train, fly, print, draw."""
+        import torch
+
+        from scripts.flying import import_pybullet
+
+        import_pybullet()  # the environments load it
+        from scripts.benchmarks import demonstrations
+
+        check_folder("--out", self.out)
+        torch.set_num_threads(1)
+        plan = demonstrations.Plan(self.out, self.seeds, self.counts, self.updates, self.flights, self.noise)
+        files = demonstrations.present(demonstrations.run(plan, self.threads), self.out)
+        OUT.print(f"wrote {', '.join(str(file) for file in files)}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m scripts.benchmark`. Returns the exit code."""
     kinds = Union[  # noqa: UP007  # an annotated union, which `|` cannot write
@@ -264,11 +305,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Annotated[Cells, tyro.conf.subcommand("cells")],
         Annotated[RateTable, tyro.conf.subcommand("table")],
         Annotated[Tracking, tyro.conf.subcommand("tracking")],
+        Annotated[DemonstrationTable, tyro.conf.subcommand("demonstrations")],
         Annotated[World, tyro.conf.subcommand("world")],
     ]
-    command: Rates | Speed | Engine | Cells | RateTable | Tracking | World = tyro.cli(
-        kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__
-    )
+    command: Any = tyro.cli(kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__)
     run: Callable[[], None] = command.run
     return exit_code(run)
 

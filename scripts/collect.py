@@ -49,7 +49,7 @@ class Options:
     airframe: str = "cf2x"
     """Shipped airframe or path of a TOML file. Every flight's drone is drawn around it."""
     engine: Literal["batched", "pybullet"] = "batched"
-    """batched: 32 drones at once on the compiled engine, each 32 at one IMU rate. pybullet: one by one."""
+    """batched: up to 32 drones at once on the compiled engine, which share one IMU rate. pybullet: one by one."""
     noise: float = 0.1
     """Standard deviation of what is added to the expert's actions (-1 to 1) as it flies, not to those recorded, so that
     the flights show how to come back; without any, a clone of some hundred flights crashes."""
@@ -69,8 +69,7 @@ def _part(collection: Collection, number: int) -> Demonstrations:
 def run(options: Options) -> Path:
     """Fly and write; returns the file."""
     check_file("--out", options.out, ".safetensors")
-    from policies.imitation.collect import Collection  # torch only once it is needed
-    from policies.imitation.demonstrations import joined
+    from policies.imitation.collect import Collection, shuffled  # torch only once it is needed
     from policies.imitation.files import save_flights
 
     collection = Collection(
@@ -87,7 +86,8 @@ def run(options: Options) -> Path:
     origin = collection.origin()
     with FlightPool(min(collection.parts, options.workers) if options.workers else None) as pool, progress_bar() as bar:
         task = bar.add_task(f"{options.expert}: {options.flights} flights", total=collection.parts)
-        flights = joined(pool.each(_part, collection, collection.parts, lambda: bar.advance(task)))
+        parts = pool.each(_part, collection, collection.parts, lambda: bar.advance(task))
+    flights = shuffled(parts, options.seed)
     path = save_flights(options.out, flights, origin)
     size = path.stat().st_size / 1e6
     OUT.print(f"wrote {path}: {flights.flights} flights, {flights.events:,} events, {size:.1f} MB")

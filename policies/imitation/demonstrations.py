@@ -77,6 +77,20 @@ class Demonstrations:
             self.observation[rows], self.action[rows], self.dt_s[rows], self.held[rows], length, state
         )
 
+    def pick(self, index: Sequence[int] | npt.NDArray[np.int64]) -> Demonstrations:
+        """The flights of these numbers, in this order."""
+        start, length = self.start, self.length
+        rows = np.concatenate([np.arange(start[i], start[i] + length[i]) for i in index])
+        state = None if self.state is None else self.state[rows]
+        return Demonstrations(
+            self.observation[rows],
+            self.action[rows],
+            self.dt_s[rows],
+            self.held[rows],
+            length[np.asarray(index)],
+            state,
+        )
+
 
 def joined(parts: Sequence[Demonstrations]) -> Demonstrations:
     """All flights of the parts, in order. The state is kept where every part has it."""

@@ -179,13 +179,12 @@ def _by_flight(rows: list[tuple[F32, F32, F32, Mask, F32 | None]], length: npt.N
 class Lessons:
     """What recorded flights are like: conditions drawn as in the last part of the curriculum, one IMU rate a fleet.
 
-    fleet: drones side by side. substep_s, threads: of the compiled engine.
+    substep_s, threads: of the compiled engine.
     """
 
     airframe: str
     curriculum: Curriculum
     flight_s: float
-    fleet: int = 32
     substep_s: float = SUBSTEP_S
     threads: int = 1
 

@@ -155,9 +155,7 @@ class ImitationTrainer:
         self.rounds: list[Demonstrations] = [] if recorded is None else [recorded]
         self.saved_rounds = 0  # by `policies.imitation.checkpoint`
         self._flights: Demonstrations | None = None
-        self._lessons = Lessons(
-            config.airframe, config.curriculum, config.flight_s, config.fleet, config.substep_s, threads
-        )
+        self._lessons = Lessons(config.airframe, config.curriculum, config.flight_s, config.substep_s, threads)
         self._rollout = hover_rollout(self.airframe, self.network.spec, substep_s=config.substep_s, threads=threads)
 
     @property

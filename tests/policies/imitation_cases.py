@@ -15,7 +15,7 @@ from policies.imitation.teachers import Sight
 from policies.imitation.trainer import ImitationConfig
 
 SLOW = Curriculum(imu_hz=(22.0, 30.0), mixed_chance=0.0)
-LESSONS = Lessons("cf2x", SLOW, 0.4, fleet=6, substep_s=0.02)
+LESSONS = Lessons("cf2x", SLOW, 0.4, substep_s=0.02)
 TINY = ImitationConfig(
     updates=6,
     batch=8,

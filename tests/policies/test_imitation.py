@@ -15,7 +15,7 @@ from liquid_pilot import native
 from liquid_pilot.bundle import load_bundle, run_selftest
 from liquid_pilot.errors import ConfigError, TrainingError
 from policies.imitation.checkpoint import load_checkpoint, round_file, save_checkpoint
-from policies.imitation.collect import Collection, record_part
+from policies.imitation.collect import Collection, record_part, shuffled
 from policies.imitation.export import export_policy
 from policies.imitation.flying import Mixture
 from policies.imitation.teachers import GeometricTeacher, PolicyTeacher
@@ -97,6 +97,11 @@ def test_a_collection_is_the_same_part_by_part_in_both_engines() -> None:
     parts = [record_part(plan, number) for number in range(plan.parts)]
     assert [part.flights for part in parts] == [3, 2]
     assert np.array_equal(record_part(plan, 1).observation, parts[1].observation)
+    mixed = shuffled(parts, 3)
+    assert sorted(mixed.length) == sorted([*parts[0].length, *parts[1].length]) and mixed.events == sum(
+        part.events for part in parts
+    )
+    assert [replace(plan, fleet=None, flights=n).part for n in (5, 64, 5000)] == [1, 4, 32]
     one = record_part(replace(plan, engine="pybullet", flights=2), 1)
     assert one.flights == 1 and one.held[0] and not one.held[-1]
     assert float(one.dt_s.sum()) == pytest.approx(0.8, abs=0.1)  # the hold and the flight

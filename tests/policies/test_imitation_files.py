@@ -57,6 +57,8 @@ def test_flights_join_in_order() -> None:
     both = joined([first, second])
     assert both.start.tolist() == [0, 4, 7] and both.flights == 3 and both.events == 9
     assert same(both.first(2), first)
+    assert same(both.pick([2]), second) and same(both.pick([0, 1]), first)
+    assert both.pick([1, 2, 0]).length.tolist() == [3, 2, 4]
 
 
 @pytest.mark.parametrize("count", [0, 5])

@@ -14,7 +14,6 @@ import stable_baselines3
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from stable_baselines3.common import save_util
 
 from envs.airframe import load_airframe
 from envs.state_observation import STATE_DIM
@@ -129,7 +128,7 @@ def test_a_file_teaches_what_its_model_predicts_and_opens_no_pickle(
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("a pickle was opened")
 
-    monkeypatch.setattr(save_util.cloudpickle, "loads", refuse)
+    monkeypatch.setattr("cloudpickle.loads", refuse)
     teacher, sight = file_teacher(tmp_path / "model.zip"), random_sight(np.random.default_rng(3), 5)
     teacher.reset(5)
     seen = sight.state if width == STATE_DIM else sight.sensors
