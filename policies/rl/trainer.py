@@ -252,7 +252,12 @@ class PPOTrainer:
 
 def _environment(config: PPOConfig, threads: int) -> BatchedVecEnv | PyBulletVecEnv:
     if config.engine == "batched":
-        options: dict[str, Any] = {"obs": "both", "airframe": config.airframe, "substep_s": config.substep_s, "threads": threads}
+        options: dict[str, Any] = {
+            "obs": "both",
+            "airframe": config.airframe,
+            "substep_s": config.substep_s,
+            "threads": threads,
+        }
         return BatchedVecEnv(BatchedQuadEnv(learning(HOVER), config.drones, **options))
     return PyBulletVecEnv(lambda: QuadEnv(learning(HOVER), obs="both", airframe=config.airframe), config.drones)
 
