@@ -25,7 +25,13 @@ from scripts.benchmarks.world_engines import (
     fly_pybullet,
     fly_torch,
 )
-from scripts.benchmarks.world_episodes import Endurance, compiled_episodes, hover_episodes, torch_episodes
+from scripts.benchmarks.world_episodes import (
+    Endurance,
+    batched_task_episodes,
+    compiled_episodes,
+    task_episodes,
+    torch_episodes,
+)
 from scripts.benchmarks.world_page import page
 from scripts.benchmarks.world_reference import fly_reference
 from scripts.benchmarks.world_speed import Pace
@@ -138,14 +144,15 @@ def measure(airframe: Airframe, drones: int, episodes: int, quick: bool, progres
         done("known answers, twins")
     bundle = load_bundle("hover") if "compiled" in flyers else None
     paces = world_speed.measure(airframe, bundle, 0.3 if quick else 2.0, not quick, done)
-    own = progress.add_task("episodes", total=3 * episodes)
+    own = progress.add_task("episodes", total=(4 if "compiled" in flyers else 2) * episodes)
 
     def tick(count: int) -> None:
         progress.update(own, advance=count)
 
-    endurance = [torch_episodes(airframe, episodes, 0, tick), hover_episodes(episodes, 0, tick)]
+    endurance = [torch_episodes(airframe, episodes, 0, tick), task_episodes(episodes, 0, tick)]
     if "compiled" in flyers:
         endurance.insert(0, compiled_episodes(airframe, episodes, 0, tick))
+        endurance.append(batched_task_episodes(episodes, 0, tick))
     panels = pictures(asked, known, apart)
     return Trial(airframe.name, judge(asked, known), compare(apart), drones, paces, endurance, panels)
 

@@ -29,8 +29,9 @@ _BEFORE: Final = {
         "The peer is HoverAviary of gym-pybullet-drones (4.2 ms), which has neither IMU, flow, range, wind nor delays."
     ),
     "Episodes": (
-        "Every control step a new uniform random action; most drones fall. Batched episodes last 3 s, those of\n"
-        "Hover-v0 to their end. Not finite: episodes whose motion or observations left the finite numbers. A tenth is\n"
+        "Every control step a new uniform random action; most drones fall. Batched episodes last 3 s, those in\n"
+        "PyBullet to their end or 3 s after the release. The last rows go round all tasks, airframes and faults, with\n"
+        "observations and actions in turn. Not finite: episodes whose motion or observations left the finite numbers. A tenth is\n"
         "flown twice from the same seed and must repeat every bit."
     ),
 }
