@@ -20,7 +20,7 @@ from envs.flights import Flights
 from envs.physics import Body
 from envs.quad_env import QuadEnv
 from envs.references import legs_of, path_of, path_rows, still
-from envs.scoring import CEILING_M, FLOOR_M, TILT_LIMIT_DEG
+from envs.scoring import CEILING_M, FLOOR_M, TILT_LIMIT_DEG, TOUCHDOWN_LIMIT_M_S
 from envs.sensors import RangeModel, SensorModels
 from envs.task import (
     TUMBLE_COS,
@@ -42,7 +42,6 @@ HOVER_S: Final = 3.0  # the drone catches up with the climb in its first third
 FOLLOW_S: Final = 4.0  # half of it in one direction, half to the left of that
 FOLLOW_M_S: Final = 0.4
 GROUND_DEPTH_M: Final = 0.05  # the landing is asked to end this far below the floor, so that the drone sits down
-TOUCHDOWN_LIMIT_M_S: Final = 0.5
 MOTORS_OFF_LIFT: Final = 0.1  # of the weight; idling propellers give less
 BLIND_BELOW_M: Final = 0.08
 PHASES: Final = ("take off", "hover", "follow", "land")

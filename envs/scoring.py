@@ -18,6 +18,7 @@ FLOOR_M: Final = 0.1  # nearer to the ground after release is a crash
 CEILING_M: Final = 3.5
 TILT_LIMIT_DEG: Final = 20.0
 TILT_AFTER_S: Final = 3.0  # time after release in which any tilt is allowed
+TOUCHDOWN_LIMIT_M_S: Final = 0.5  # of a landing
 MEASURE_AFTER_S: Final = 5.0  # errors count from here after release
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from envs.launch import HandLaunch
-from envs.scoring import CEILING_M
+from envs.scoring import CEILING_M, TOUCHDOWN_LIMIT_M_S
 from envs.task import TUMBLE_COS, Course, Memory, Moment, Task
 from liquid_pilot.messages import Setpoint
 from liquid_pilot.ops import FLOAT_OPS
@@ -74,4 +74,6 @@ class TaskFlight:
             return "not finite"
         if moment.highest_m > CEILING_M:
             return "ceiling"
+        if moment.touchdown_m_s > TOUCHDOWN_LIMIT_M_S:
+            return "hard landing"
         return "tumbled" if moment.upright <= TUMBLE_COS else "ground"

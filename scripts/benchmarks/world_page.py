@@ -31,8 +31,8 @@ _BEFORE: Final = {
     "Episodes": (
         "Every control step a new uniform random action; most drones fall. Batched episodes last 3 s, those in\n"
         "PyBullet to their end or 3 s after the release. The last rows go round all tasks, airframes and faults, with\n"
-        "observations and actions in turn. Not finite: episodes whose motion or observations left the finite numbers. A tenth is\n"
-        "flown twice from the same seed and must repeat every bit."
+        "observations and actions in turn. Not finite: episodes whose motion or observations left the finite numbers.\n"
+        "A tenth is flown twice from the same seed and must repeat every bit."
     ),
 }
 _TAIL: Final = """

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from envs.mission import BLIND_BELOW_M, MISSION, TOUCHDOWN_LIMIT_M_S, MissionEnv
+from envs.mission import BLIND_BELOW_M, MISSION, MissionEnv
 from envs.quad_env import CRASH_REWARD, DONE_REWARD
+from envs.scoring import TOUCHDOWN_LIMIT_M_S
 from liquid_pilot.messages import Setpoint
 from liquid_pilot.observation import OBS_SLICES
 from tests.world.flown import CUT, flown
