@@ -16,7 +16,6 @@ WORKSHOP = frozenset({"envs", "policies", "scripts", "tests"})
 HEAVY = ("torch", "pybullet", "gymnasium", "stable_baselines3", "mcap", "matplotlib", "tensorboard", "tyro", "scipy")
 ONBOARD = frozenset({"liquid_pilot", "numpy", "safetensors"})
 EXTRAS = frozenset({"mcap", "matplotlib"})  # behind the extras `log` and `report`, imported where they are used
-IMPORT_LIMIT_S = 0.25
 
 
 def run(code: str, *arguments: str) -> str:
@@ -89,14 +88,15 @@ def test_onboard_files_name_nothing_but_numpy_and_safetensors(path: Path) -> Non
     assert roots(path, early=False) <= allowed | EXTRAS
 
 
-def test_onboard_import_is_quick() -> None:
-    """Best of five, so that a busy machine does not count; Controller brings numpy with it."""
+def test_onboard_import_costs_little_beside_numpy() -> None:
+    """A ratio of one run, the best of five, so that a busy machine does not count."""
     code = (
         "import time; start = time.perf_counter()\n"
+        "import numpy; middle = time.perf_counter()\n"
         "import liquid_pilot; liquid_pilot.Controller\n"
-        "print(time.perf_counter() - start)"
+        "print((time.perf_counter() - middle) / (middle - start))"
     )
-    assert min(float(run(code)) for _ in range(5)) <= IMPORT_LIMIT_S
+    assert min(float(run(code)) for _ in range(5)) <= 1.0
 
 
 def test_public_names_are_all_there() -> None:
