@@ -258,11 +258,11 @@ class RateTable:
 
 @dataclass(frozen=True)
 class DemonstrationTable:
-    """Success and speed error against the number of demonstration flights, for decay, GRU and MLP of equal parameters.
+    """Success and speed error against the number of demonstration flights, for decay, GRU, LSTM and MLP.
 
-    Behaviour cloning of the geometric controller. Every model gets four trials on a seed that is not reported. Writes
-    demonstrations.json, .md and .png; trained and flown cells are kept, so that an interrupted table goes on where it
-    stopped. Takes some twenty minutes on one core.
+    They have about as many parameters. Behaviour cloning of the geometric controller; every model gets four trials on
+    a seed that is not reported. Writes demonstrations.json, .md and .png; trained and flown cells are kept, so that an
+    interrupted table goes on where it stopped. Takes half an hour on one core.
     """
 
     seeds: int = 5

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from rich.progress import Progress, TaskID
 
+from liquid_pilot.cells import parameters
 from liquid_pilot.errors import ConfigError
 from policies.imitation.collect import Collection, record_part, shuffled
 from policies.imitation.demonstrations import Demonstrations
@@ -24,6 +25,7 @@ from policies.imitation.export import export_policy
 from policies.imitation.files import load_flights, save_flights
 from policies.imitation.teachers import GeometricTeacher
 from policies.imitation.trainer import ImitationConfig, ImitationTrainer
+from policies.network import hover_spec
 from policies.schedule import train
 from scripts.benchmarks.table import summary, texts
 from scripts.console import OUT, progress_bar
@@ -55,6 +57,7 @@ _UNTIMED: Final = tuple((rate, 0.015) for rate in (1e-3, 2.5e-3, 5e-3, 1e-2))
 MODELS: Final = (
     Model("decay", "decay", _TIMED),
     Model("GRU", "gru", _UNTIMED),
+    Model("LSTM", "lstm", _UNTIMED),
     Model("MLP, no memory", "mlp", _UNTIMED),
 )
 
@@ -223,13 +226,12 @@ def _row(runs: Runs, model: Model, progress: Progress, whole: TaskID) -> dict[st
         seeds = [cell(setting, seed, flights, True) for seed in range(plan.seeds)]
         cells.append({"demonstrations": flights, "seeds": seeds} | summary(seeds))
     progress.remove_task(task)
-    config = plan.config(model, setting, 0, plan.counts[0])
-    trainer = ImitationTrainer(config, GeometricTeacher())
+    spec = hover_spec(model.cell, setting[1])
     return {
         "model": model.name,
         "cell": model.cell,
-        "neurons": trainer.network.spec.units,
-        "parameters": sum(p.numel() for p in trainer.network.parameters()),
+        "neurons": spec.units,
+        "parameters": parameters(spec),
         "learning_rate": setting[0],
         "time_unit_s": setting[1],
         "trials": [
