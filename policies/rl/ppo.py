@@ -37,7 +37,6 @@ class LiquidPPO(PPO):
     """
 
     policy: LiquidPolicy  # type: ignore[assignment]  # the base class wants what it calls of it, which is replaced
-    rollout_buffer: SequenceBuffer
 
     def __init__(
         self,

@@ -1,8 +1,7 @@
 """Sequences of a policy network in which flights begin: exact, and without a loop over steps.
 
 A sequence is cut where a flight begins, the pieces are run side by side, and what they give is put back in place.
-Pieces of about the same length share a call; what is filled up behind a piece's end is never read, so that no gradient
-comes from it.
+Pieces of about the same length share a call; what is filled up behind a piece's end is masked.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.native import NativeBuildError, NativeUnavailable
+from policies.cells.wired import Wired
 from policies.network import PolicyNetwork
 from policies.sequence.choose import say_once
 from policies.sequence.kernel import REALS
@@ -37,14 +37,17 @@ def readout_sequence(
         means: Tensor = network.readout(network.backbone(x))
         return means, h
     if starts is None or not bool(starts.any()):
-        states = _states(network, x, dt_s, h, engine)
+        read, last = _run(network, x, dt_s, h, None, engine)
     else:
-        states = _in_pieces(network, x, dt_s, h, starts, engine)
-    return network.readout(states), states[:, -1]
+        read, last = _in_pieces(network, x, dt_s, h, starts, engine)
+    means = network.readout(read[..., : network.spec.units])
+    return means, last
 
 
-def _in_pieces(network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, starts: Tensor, engine: str) -> Tensor:
-    """States (B, T, state)."""
+def _in_pieces(
+    network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, starts: Tensor, engine: str
+) -> tuple[Tensor, Tensor]:
+    """What the readout reads, (B, T, ...), and the last state (B, state)."""
     batch, steps = dt_s.shape
     first = starts.clone()
     first[:, 0] = True
@@ -53,41 +56,48 @@ def _in_pieces(network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, start
     length = torch.diff(flat, append=flat.new_tensor([batch * steps]))
     before = torch.where(starts[row, begin, None], 0.0, h[row])
     events, elapsed = x.flatten(0, 1), dt_s.flatten()
-    places, found = [], []
+    places, found, last = [], [], h
     size = torch.log2(length.double()).ceil()
     for shared in size.unique():
         these = (size == shared).nonzero()[:, 0]
         after = torch.arange(int(length[these].max()))
         inside = after < length[these, None]
         taken = torch.where(inside, flat[these, None] + after, flat[these, None])
-        states = _states(network, events[taken], elapsed[taken], before[these], engine)
+        read, end = _run(network, events[taken], elapsed[taken], before[these], inside, engine)
         places.append(taken[inside])
-        found.append(states[inside])
+        found.append(read[inside])
+        final = begin[these] + length[these] == steps
+        last = last.index_copy(0, row[these][final], end[final])
     order = torch.argsort(torch.cat(places))
-    return torch.cat(found)[order].unflatten(0, (batch, steps))
+    return torch.cat(found)[order].unflatten(0, (batch, steps)), last
 
 
-def _states(network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, engine: str) -> Tensor:
-    """States (B, T, state) of sequences in which no flight begins."""
+def _run(
+    network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, mask: Tensor | None, engine: str
+) -> tuple[Tensor, Tensor]:
+    """What the readout reads, (B, T, ...), and the last state, of sequences in which no flight begins."""
+    if engine != "loop" and isinstance(network.cell, Wired):
+        return network.cell.sequence(x, dt_s, h, mask)
     if engine == "compiled" or (engine == "auto" and x.dtype in REALS and x.device.type == "cpu"):
         try:
-            return compiled(network, x, dt_s, h, None)[0]
+            return compiled(network, x, dt_s, h, mask)
         except (NativeUnavailable, NativeBuildError) as error:
             if engine == "compiled":
                 raise
             say_once(str(error))
     states = []
     for t in range(x.shape[1]):
-        _, h = network.step(x[:, t], h, dt_s[:, t])
+        _, following = network.step(x[:, t], h, dt_s[:, t])
+        h = following if mask is None else torch.where(mask[:, t, None], following, h)
         states.append(h)
-    return torch.stack(states, dim=1)
+    return torch.stack(states, dim=1), h
 
 
 def _check(network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, starts: Tensor | None, engine: str) -> None:
     if engine not in ENGINES:
         raise ConfigError(unknown_name("sequence engine", engine, list(ENGINES)))
     batch, steps = x.shape[:2] if x.ndim == 3 else (-1, 0)
-    width = network.initial_state(0).shape[1]
+    width = network.spec.state_width
     wanted = {"x": (batch, steps, network.spec.inputs), "dt_s": (batch, steps), "h": (batch, width)}
     given = {"x": x, "dt_s": dt_s, "h": h}
     if starts is not None:

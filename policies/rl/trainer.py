@@ -47,6 +47,8 @@ class PPOConfig:
 
     task: str = "hover"
     cell: str = "decay"
+    wiring: str | None = None
+    wiring_seed: int = 0
     seed: int = 0
     engine: str = "batched"
     steps: int = 10_000_000
@@ -132,7 +134,7 @@ class PPOTrainer:
         self.config = config
         self.airframe: Airframe = load_airframe(config.airframe)
         self.rng = np.random.default_rng([config.seed, 2])
-        spec = hover_spec(config.cell, config.time_unit_s)
+        spec = hover_spec(config.cell, config.time_unit_s, config.wiring, config.wiring_seed)
         self.env = _environment(config, threads)
         self.model = LiquidPPO(
             LiquidPolicy,
@@ -252,13 +254,8 @@ class PPOTrainer:
 
 def _environment(config: PPOConfig, threads: int) -> BatchedVecEnv | PyBulletVecEnv:
     if config.engine == "batched":
-        options: dict[str, Any] = {
-            "obs": "both",
-            "airframe": config.airframe,
-            "substep_s": config.substep_s,
-            "threads": threads,
-        }
-        return BatchedVecEnv(BatchedQuadEnv(learning(HOVER), config.drones, **options))
+        options: dict[str, Any] = {"airframe": config.airframe, "substep_s": config.substep_s, "threads": threads}
+        return BatchedVecEnv(BatchedQuadEnv(learning(HOVER), config.drones, obs="both", **options))
     return PyBulletVecEnv(lambda: QuadEnv(learning(HOVER), obs="both", airframe=config.airframe), config.drones)
 
 
@@ -267,4 +264,4 @@ def usual_config(engine: str, fine_tuning: bool, **chosen: Any) -> PPOConfig:
     if engine not in ENGINES:
         raise ConfigError(unknown_name("engine", engine, list(ENGINES)))
     suited = (PYBULLET if engine == "pybullet" else {}) | (FINE_TUNING if fine_tuning else {})
-    return PPOConfig(**(suited | {"engine": engine} | chosen))
+    return replace(PPOConfig(engine=engine), **(suited | chosen))

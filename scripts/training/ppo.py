@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from liquid_pilot import native
+from liquid_pilot.cells import parameters
 from liquid_pilot.errors import ConfigError
 from policies.rl.checkpoint import load_checkpoint, save_checkpoint
 from policies.rl.export import export_policy
@@ -33,7 +34,7 @@ def run(options: Options, console: Console) -> Path:
     commit = git_commit()
     console.print(
         f"training [bold]{folder.name}[/bold] into {folder.path}: "
-        f"{sum(p.numel() for p in trainer.best.parameters())} parameters, {config.drones} drones, {config.steps} steps"
+        f"{parameters(trainer.best.spec)} parameters, {config.drones} drones, {config.steps} steps"
         + (f", resumed after update {trainer.done}" if options.resume else "")
     )
 
@@ -59,6 +60,8 @@ def config_of(options: Options) -> PPOConfig:
         cell=options.cell,
         seed=options.seed,
         airframe=options.airframe,
+        wiring=options.wiring,
+        wiring_seed=options.wiring_seed,
         **told,
         **options.given("learning_rate", "time_unit_s"),
     )

@@ -12,7 +12,7 @@ from liquid_pilot.observation import OBS_DIM
 from policies.network import PolicyNetwork, hover_spec
 from policies.rl.sequences import ENGINES, readout_sequence
 
-FORMS = ["decay", "default", "no_gate", "pure", "gru", "mlp"]
+FORMS = ["decay", "default", "no_gate", "pure", "gru", "lstm", "mlp", "9-6-4"]
 BATCH, STEPS = 7, 21
 
 
@@ -41,11 +41,12 @@ def stepped(network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, starts: 
 def test_pieces_are_the_steps(form: str, engine: str, share: float) -> None:
     if engine == "compiled" and not native.available():
         pytest.skip("no C compiler")
-    network = PolicyNetwork(hover_spec(form), seed=2)
+    spec = hover_spec("decay", wiring=form) if form == "9-6-4" else hover_spec(form)
+    network = PolicyNetwork(spec, seed=2)
     x, dt_s, starts = events(share)
     found = []
     for run in ("pieces", "steps"):
-        h = torch.full((BATCH, network.spec.units), 0.3, requires_grad=True)
+        h = torch.full((BATCH, network.spec.state_width), 0.3, requires_grad=True)
         if run == "pieces":
             means, last = readout_sequence(network, x, dt_s, h, starts, engine)
             action = torch.tanh(means)
