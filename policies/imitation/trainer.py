@@ -41,8 +41,8 @@ METHODS: Final = ("bc", "dagger")
 class ImitationConfig:
     """Everything that decides a run; saved beside its results.
 
-    flights: recorded in all. rounds: of dagger, equal shares of the run each. fleet: flights side by side, at one IMU
-    rate. share_decay: the teacher's share of the controls, from round to round, 1 at first. noise: see `Mixture`.
+    flights: recorded in all. rounds: of dagger, spread over the first rounds_share of the run, so that there is time to
+    learn from the last one. fleet: flights side by side, at one IMU rate. share_decay: the teacher's share of the controls, from round to round, 1 at first. noise: see `Mixture`.
     warm_up, steps: events of a window. demonstrations: sha256 of the first round's flights where they come from a file.
     """
 
@@ -52,12 +52,13 @@ class ImitationConfig:
     seed: int = 0
     expert: str = "geometric"
     expert_sha256: str = ""
-    updates: int = 3000
+    updates: int = 4000
     batch: int = 64
     learning_rate: float = 5e-3
     time_unit_s: float = 0.015
     flights: int = 768
     rounds: int = 12
+    rounds_share: float = 0.7
     fleet: int = 32
     flight_s: float = 10.0
     share_decay: float = 0.5
@@ -90,6 +91,8 @@ class ImitationConfig:
             raise ConfigError(f"learning_rate is {self.learning_rate:g}; it must be above 0 and at most 1")
         if not 0.0 <= self.share_decay <= 1.0 or not 0.0 <= self.noise <= 1.0:
             raise ConfigError(f"share_decay is {self.share_decay:g} and noise {self.noise:g}; give numbers from 0 to 1")
+        if not 0.0 < self.rounds_share <= 1.0:
+            raise ConfigError(f"rounds_share is {self.rounds_share:g}; it must be above 0 and at most 1")
         if not 0.0 < self.flight_s < math.inf:
             raise ConfigError(f"flight_s is {self.flight_s:g}; give seconds above 0")
 
@@ -194,7 +197,8 @@ class ImitationTrainer:
     def update(self, share: float) -> Progress:
         """One gradient step at `share` (0 to 1) of the run, after the rounds that are due by then."""
         started, config = time.perf_counter(), self.config
-        while len(self.rounds) < min(config.all_rounds, 1 + int(share * config.all_rounds)):
+        due = 1 + int(share / config.rounds_share * config.all_rounds)
+        while len(self.rounds) < min(config.all_rounds, due):
             self.fly_round()
             self._flights = None
         for group in self.optimizer.param_groups:

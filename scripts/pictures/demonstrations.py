@@ -21,7 +21,7 @@ def draw_demonstrations(table: Mapping[str, Any], path_png: str | Path) -> Path:
     """
     counts = np.array(table["counts"], dtype=np.float64)
     with house_style():
-        figure = new_figure(11.5, 4.8)
+        figure = new_figure(11.5, 5.2)
         success, error = figure.subplots(1, 2)
         for number, row in enumerate(table["rows"]):
             look = {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)], "ms": 6}
@@ -45,13 +45,14 @@ def draw_demonstrations(table: Mapping[str, Any], path_png: str | Path) -> Path:
             axes.set_xlabel("demonstration flights")
         success.set_ylim(-4.0, 104.0)
         success.set_ylabel("flights still up (%)")
-        success.legend(loc="lower right")
         error.set_yscale("log")
         ticks = [0.05, 0.1, 0.2, 0.5, 1.0, _TOP_M_S]
         error.set_ylim(_FLOOR_M_S, _TOP_M_S)
         error.set_yticks(ticks, [*(f"{tick:g}" for tick in ticks[:-1]), "over half\nfailed"], minor=False)
         error.minorticks_off()
         error.set_ylabel("median horizontal speed error (m/s)")
+        handles, names = success.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=11)
         facts = f"mean over {table['seeds']} seeds, {table['flights']:,} flights a point and seed; bands: one sd"
         headline(figure, f"Cloned from so many flights of the {table['expert']} controller", facts)
         return save(figure, Path(path_png))

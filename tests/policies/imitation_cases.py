@@ -21,6 +21,7 @@ TINY = ImitationConfig(
     batch=8,
     flights=12,
     rounds=3,
+    rounds_share=1.0,
     fleet=3,
     flight_s=0.5,
     warm_up=6,

@@ -207,6 +207,7 @@ def test_a_start_of_another_kind_is_refused() -> None:
         {"learning_rate": math.nan},
         {"share_decay": 1.5},
         {"noise": -0.1},
+        {"rounds_share": 0.0},
         {"flight_s": math.inf},
     ],
 )

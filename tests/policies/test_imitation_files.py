@@ -25,7 +25,7 @@ FIELDS = ("observation", "action", "dt_s", "held", "length", "state")
 
 def same(ours: Demonstrations, theirs: Demonstrations) -> bool:
     pairs = ((getattr(ours, name), getattr(theirs, name)) for name in FIELDS)
-    return all((a is None and b is None) or np.array_equal(a, b) for a, b in pairs)
+    return all(b is None if a is None else b is not None and np.array_equal(a, b) for a, b in pairs)
 
 
 def parts(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
