@@ -15,7 +15,6 @@ from envs.conditions import Conditions
 from envs.faults import parse_fault
 from liquid_pilot import native
 from liquid_pilot.bundle import load_bundle
-from liquid_pilot.errors import ConfigError
 from policies.flat_state import pack
 from policies.fragments import flatten_weights
 from policies.network import PolicyNetwork
@@ -41,7 +40,18 @@ PHYSICAL = (
 )
 FREEZES = ("gyro:freeze@0.3+0.1", "accel:freeze@0.5+0.4", "flow:freeze@0.4+0.5", "range:freeze@0.6+0.7")
 WRONG = ("flow:spike=2@0.2+0.4", "range:spike=1@0.3+0.6", "flow:nan@1.1+0.2", "range:nan@1.3+0.1", "accel:off@0.5+0.2")
-GROUPS = {"physical": PHYSICAL, "frozen": FREEZES, "wrong": WRONG, "all": PHYSICAL + FREEZES + WRONG}
+LOST = (
+    "imu:off@0.2+0.1",
+    "gyro:off@0.4+0.15",
+    "clock:jump=30@0.6+0.5",
+    "clock:jump=0.4@0.75+0.1",
+    "clock:jump=-0.2@1.5+0.3",
+    "imu:off@0.7+0.05",
+    "accel:off@0.2+0.5",
+)
+SILENT = ("imu:off@0.2+1.2", "clock:jump=-900@1.6")
+GROUPS = {"physical": PHYSICAL, "frozen": FREEZES, "wrong": WRONG, "lost": LOST, "silent": SILENT}
+GROUPS["all"] = PHYSICAL + FREEZES + WRONG + LOST
 GENTLE = Conditions(hold_s=0.05, tilt_deg=(0.0, 5.0), launch_speed_m_s=(0.0, 0.3), launch_height_m=(1.8, 2.0))
 
 
@@ -55,7 +65,7 @@ def case_with(texts: tuple[str, ...], seconds: float, real: Real = np.float64, b
 
 @pytest.mark.parametrize(
     ("group", "real"),
-    [*((group, np.float64) for group in GROUPS), *((group, np.float32) for group in ("physical", "frozen", "wrong"))],
+    [*((group, np.float64) for group in GROUPS), *((group, np.float32) for group in ("physical", "frozen", "wrong", "lost"))],
 )
 def test_torch_and_compiled_fly_the_same_faults(group: str, real: Any) -> None:
     """In float32 to the rounding that a flight of 2 s magnifies: 3e-5 of a value without any fault."""
@@ -68,7 +78,7 @@ def test_torch_and_compiled_fly_the_same_faults(group: str, real: Any) -> None:
     assert_same_state(found, wanted, 1e-11 if real is np.float64 else 3e-4)
 
 
-@pytest.mark.parametrize("group", ["physical", "frozen", "wrong"])
+@pytest.mark.parametrize("group", ["physical", "frozen", "wrong", "lost"])
 def test_gradient_through_faults_is_that_of_torch(group: str) -> None:
     case = case_with(GROUPS[group], 0.9, base=replace(BUSY, imu_mixed=False, imu_hz=(100.0, 100.0)))
     loss, _, _ = fly_torch(case)
@@ -81,7 +91,7 @@ def test_gradient_through_faults_is_that_of_torch(group: str) -> None:
     assert np.linalg.norm(found.gradient - wanted) <= 1e-8 * np.linalg.norm(wanted)
 
 
-@pytest.mark.parametrize("group", ["physical", "frozen", "wrong"])
+@pytest.mark.parametrize("group", ["physical", "frozen", "wrong", "lost"])
 def test_a_fault_changes_nothing_before_it_begins_and_something_after(group: str) -> None:
     def flown(texts: tuple[str, ...], seconds: float) -> tuple[np.ndarray, np.ndarray]:
         case = case_with(texts, seconds, np.float32)
@@ -100,9 +110,3 @@ def test_the_table_has_a_row_for_every_number_that_a_fault_changes() -> None:
     assert_allclose(rows[0, 2:], [3.0, 5.0, 10.0, -0.2])
     assert_allclose(rows[4, 2:], [1.0, np.inf, 0.0, 1.0])
     assert fault_rows([]).shape == (0, 6)
-
-
-@pytest.mark.parametrize("name", ["imu:off", "gyro:off", "clock:jump"])
-def test_what_takes_imu_events_away_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} takes some away; use --engine pybullet"):
-        case_with((f"{name}@1",), 0.1)
