@@ -321,8 +321,6 @@ def test_what_cannot_be_flown_is_refused() -> None:
         engine.run(broken, case.weights(), case.draw, BUSY, OBJECTIVE)
     with pytest.raises(ConfigError, match="weights has shape"):
         engine.run(case.lanes(), case.weights()[:-1], case.draw, BUSY, OBJECTIVE)
-    with pytest.raises(ConfigError, match="pybullet"):
-        engine.run(case.lanes(), case.weights(), case.draw, replace(BUSY, faults=(Fault("imu", 1, 2),)), OBJECTIVE)
     with pytest.raises(ConfigError, match="command_latency_s"):
         engine.run(case.lanes(), case.weights(), case.draw, replace(BUSY, command_latency_s=(0.0, 0.5)), OBJECTIVE)
     with pytest.raises(ConfigError, match="ledger has shape"):
