@@ -14,8 +14,10 @@ from liquid_pilot.ops import Vec3
 
 
 def issue(state: BatchedState, command: tuple[Tensor, Vec3[Tensor]]) -> BatchedState:
-    """Put a command in the delay line; a held drone ignores it, and where the newest IMU sample
-    was refused none was given. Raises `SimulationError` if it is not finite."""
+    """Put a command in the delay line. Ignored by held drones, and where the newest IMU sample was refused.
+
+    Raises `SimulationError` if it is not finite.
+    """
     thrust, rates = command
     new = torch.stack([thrust, *rates])
     finite = torch.isfinite(new.detach())

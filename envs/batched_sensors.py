@@ -203,7 +203,7 @@ def hold_imu(
     accel_stamp_s = state.accel_stamp_s
     if event is not None:
         zero = torch.zeros_like(count)
-        total, count = held(event.restarted, (zero,) * 3, total), torch.where(event.restarted, zero, count)
+        total, count = held(event.restarted, (zero, zero, zero), total), torch.where(event.restarted, zero, count)
         accel_stamp_s = torch.where(event.moved, -torch.inf, accel_stamp_s)
     heard = replace(
         state,

@@ -181,9 +181,7 @@ def hear_imu(ops: Ops, faults: Sequence[Fault], known: ImuTimes[S], dt_s: S, t_s
     return ImuEvent(times, refused, moved | (times.ahead_s != known.ahead_s), moved)
 
 
-def fits_clock(
-    ops: Ops, faults: Sequence[Fault], sample_s: S, seen_s: S, imu_stamp_s: S, release_s: S
-) -> Any:
+def fits_clock(ops: Ops, faults: Sequence[Fault], sample_s: S, seen_s: S, imu_stamp_s: S, release_s: S) -> Any:
     """Whether the onboard memory, whose newest IMU is stamped `imu_stamp_s`, takes a sample of flow or range.
 
     sample_s, seen_s: true times of the sample and of the newest that it has taken.

@@ -25,7 +25,6 @@ from envs.compiled.state import CLOCKS, Reals, RolloutState
 from envs.compiled.tracer import flatten
 from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
 from envs.conditions import SUBSTEP_S, Conditions, check_batched
-from envs.fault_effects import ImuTimes, unheard
 from envs.ledger import LEDGER, Ledger
 from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG
 from envs.sensors import SensorModels
@@ -133,9 +132,8 @@ class CompiledRollout:
         faults = fault_rows(conditions.faults)
         given = [self._lanes(part, padded) for part in draw.noise or ()]
         shown = np.zeros((len(LEDGER), batch)) if ledger is None else ledger
-        world, lossy = lanes.world, bool(unheard(conditions.faults))
-        if lossy:
-            events, imu = imu_events(world, draw.dt_s, substeps, conditions)
+        world = lanes.world
+        events, imu = imu_events(world, draw.dt_s, substeps, conditions)
         arrays: dict[str, npt.NDArray[Any]] = {
             "substeps": substeps,
             "dt_s": self._lanes(draw.dt_s, padded, np.float64),
@@ -151,7 +149,7 @@ class CompiledRollout:
             "cost_weights": np.array(objective.cost_weights, np.float64),
             "settings": _settings(conditions, objective, duration_s),
             "fault_table": faults,
-            **({"imu_events": self._lanes(events, padded, np.float64)} if lossy else {}),
+            **({} if events is None else {"imu_events": self._lanes(events, padded, np.float64)}),
             "totals": np.zeros((groups, 2)),
             "gradient": np.zeros((groups if gradients else 0, self.network.weights)),
             "ledger": self._lanes(shown, padded, np.float64, copy=True),
@@ -173,9 +171,6 @@ class CompiledRollout:
             ledger[...] = arrays["ledger"][:, :batch]
         totals = arrays["totals"].sum(axis=0)
         cost, weight = float(totals[0]), float(totals[1])
-        if not lossy:
-            zero = np.zeros(batch)
-            imu = ImuTimes(zero, zero, arrays["clocks"][CLOCKS["dt_s"]][0, :batch], zero, zero)
         arrays["clocks"][CLOCKS["imu"], :batch] = flatten(imu)
         kept = RolloutState(world.constants, world.delays, arrays["values"][:, :batch], arrays["clocks"][:, :batch])
         gradient = arrays["gradient"].sum(axis=0) / max(weight, 1e-3) if gradients else None

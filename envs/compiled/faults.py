@@ -10,15 +10,16 @@ import numpy.typing as npt
 
 from envs.compiled.state import Clocks, RolloutState
 from envs.conditions import Conditions
-from envs.fault_effects import ImuTimes, amount, disturbed_rows, hear_imu
+from envs.fault_effects import ImuTimes, amount, disturbed_rows, hear_imu, unheard
 from envs.faults import Fault
 from liquid_pilot.ops import NUMPY_OPS
 
 _PARTS: Final = {"flow": 0, "range": 1, "accel": 2, "gyro": 3, "clock": 10}  # numbers as in the enums of records.c
 _THRUST: Final = 4
-_MODES: Final = {"off": 0, "nan": 0, "freeze": 1, "spike": 2, "jump": 3}  # what is no number the pilot refuses, as if it were off
+# what is no number the pilot refuses, as if it were off
+_MODES: Final = {"off": 0, "nan": 0, "freeze": 1, "spike": 2, "jump": 3}
 _CHANGE: Final = 3
-EPS_S: Final = 1e-9  # as in lanes.c
+_EPS_S: Final = 1e-9  # as in lanes.c
 
 
 def fault_rows(faults: Sequence[Fault]) -> npt.NDArray[np.float64]:
@@ -35,12 +36,15 @@ def fault_rows(faults: Sequence[Fault]) -> npt.NDArray[np.float64]:
 
 def imu_events(
     world: RolloutState, dt_s: Clocks, substeps: npt.NDArray[np.int32], conditions: Conditions
-) -> tuple[Clocks, ImuTimes[Clocks]]:
+) -> tuple[Clocks | None, ImuTimes[Clocks]]:
     """What the onboard memory makes of the IMU events of T control steps, and what it knows after them.
 
     (T + 1, 5, B), from the present event on: silent_s, ahead_s and step_s of `ImuTimes`, then 1 where the flow's gyro
-    starts anew, and 1 where all times are forgotten.
+    starts anew, and 1 where all times are forgotten. None where it takes every sample.
     """
+    if not unheard(conditions.faults):
+        zero = np.zeros(len(world))
+        return None, ImuTimes(zero, zero, dt_s[-1] if len(dt_s) else world.imu.step_s, zero, zero)
     times, t_s, release_s = world.imu, world.clock("t_s"), world.clock("release_s")
     rows = np.zeros((len(dt_s) + 1, 5, len(world)))
     rows[0, :3] = times.silent_s, times.ahead_s, times.step_s
@@ -49,5 +53,5 @@ def imu_events(
         event = hear_imu(NUMPY_OPS, conditions.faults, times, dt, t_s, release_s)
         times = event.times
         row[:] = times.silent_s, times.ahead_s, times.step_s, event.restarted, event.moved
-        release_s = np.where(np.isinf(release_s) & (t_s >= conditions.hold_s - EPS_S), t_s, release_s)
+        release_s = np.where(np.isinf(release_s) & (t_s >= conditions.hold_s - _EPS_S), t_s, release_s)
     return rows, times
