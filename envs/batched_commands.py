@@ -14,16 +14,19 @@ from liquid_pilot.ops import Vec3
 
 
 def issue(state: BatchedState, command: tuple[Tensor, Vec3[Tensor]]) -> BatchedState:
-    """Put a command in the delay line; a held drone ignores it. Raises `SimulationError` if it is not finite."""
+    """Put a command in the delay line. Ignored by held drones, and where the newest IMU sample was refused.
+
+    Raises `SimulationError` if it is not finite.
+    """
     thrust, rates = command
     new = torch.stack([thrust, *rates])
     finite = torch.isfinite(new.detach())
     if not bool(finite.all()):
         lane = int((~finite).any(dim=0).nonzero()[0])
         raise SimulationError(f"the command of lane {lane} is not finite; the policy or its state has diverged")
-    released = torch.isfinite(state.release_s)
-    new = torch.where(released, new, state.commands[:, -1])
-    times = torch.where(released, state.t_s, state.command_times_s[-1])
+    given = torch.isfinite(state.release_s) & (state.imu.silent_s == 0.0)
+    new = torch.where(given, new, state.commands[:, -1])
+    times = torch.where(given, state.t_s, state.command_times_s[-1])
     return replace(
         state,
         commands=torch.cat([state.commands[:, 1:], new[:, None]], dim=1),

@@ -234,7 +234,7 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         moment = self._moment(lanes) if moment is None else moment
         if self.obs == "state":
             return _rows(assemble_state(moment), lanes.count)
-        seen = _rows(assemble(held_of(lanes.state, moment.goal)), lanes.count)
+        seen = _rows(assemble(held_of(lanes.state, moment.goal, self.conditions.faults)), lanes.count)
         return {"sensors": seen, "state": _rows(assemble_state(moment), lanes.count)} if self.obs == "both" else seen
 
     def _info(self, lanes: Lanes) -> dict[str, Any]:

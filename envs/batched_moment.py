@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from envs.airframe import Airframe
 from envs.compiled.state import BODY, RolloutState
 from envs.compiled.tracer import unflatten
+from envs.fault_effects import ahead_s, unheard
+from envs.faults import Fault
 from envs.physics import Body
 from envs.task import Course, Goal, Moment, Task
 from liquid_pilot.geometry import rotation_matrix
@@ -139,26 +141,30 @@ def moment_of(lanes: Lanes, task: Task, airframe: Airframe, duration_s: float) -
     )
 
 
-def held_of(state: RolloutState, goal: Goal[Any]) -> Held[Any]:
+def held_of(state: RolloutState, goal: Goal[Any], faults: Sequence[Fault] = ()) -> Held[Any]:
     """Newest sensor values of all drones with freshness and age, as the onboard controller would hold them."""
-    t_s, flow = state.clock("t_s"), state.value("flow.held")
+    imu, flow, release_s = state.imu, state.value("flow.held"), state.clock("release_s")
+    now_s, known = state.clock("t_s") + imu.ahead_s, imu.silent_s == 0.0
     gyro, accel = state.value("gyro_rad_s"), state.value("accel_m_s2")
 
     def age(clock: str) -> Array:
-        return np.minimum(t_s - state.clock(clock), INITIAL_AGE_S)
+        stamp_s = state.clock(clock)
+        if unheard(faults):
+            stamp_s = stamp_s + ahead_s(NUMPY_OPS, faults, stamp_s, release_s)
+        return np.clip(now_s - stamp_s, 0.0, INITIAL_AGE_S)
 
     return Held(
-        dt_s=state.clock("dt_s"),
+        dt_s=imu.step_s,
         gyro_rad_s=(gyro[0], gyro[1], gyro[2]),
         accel_m_s2=(accel[0], accel[1], accel[2]),
-        accel_fresh=state.value("accel_fresh")[0],
+        accel_fresh=state.value("accel_fresh")[0] * known,
         accel_age_s=age("accel_stamp_s"),
         flow_rate_rad_s=(flow[0], flow[1]),
         flow_quality=flow[2],
-        flow_fresh=state.value("flow.fresh")[0],
+        flow_fresh=state.value("flow.fresh")[0] * known,
         flow_age_s=age("flow.held_stamp_s"),
         range_m=state.value("range.held")[0],
-        range_fresh=state.value("range.fresh")[0],
+        range_fresh=state.value("range.fresh")[0] * known,
         range_age_s=age("range.held_stamp_s"),
         setpoint_velocity_m_s=goal.velocity_m_s,
         setpoint_height_m=goal.height_m,

@@ -7,6 +7,7 @@ IMU event of every lane. Held drones stand still because their physics runs with
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,14 +24,25 @@ from envs.batched_sensors import (
     Motion,
     StepNoise,
     deliver,
+    forget,
     hold_imu,
     initial_sensors,
     sense_substep,
     step_noise,
 )
-from envs.batched_state import BatchedState, lane_constants, vec3
+from envs.batched_state import BatchedState, Channel, lane_constants, vec3
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY, SUBSTEP_S, Conditions, check_batched
-from envs.fault_effects import Disturbance, disturbance, disturbed, disturbing
+from envs.fault_effects import (
+    Disturbance,
+    ImuTimes,
+    ahead_s,
+    disturbance,
+    disturbed,
+    disturbing,
+    fits_clock,
+    hear_imu,
+    unheard,
+)
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import DEFAULT_SENSORS, FlowModel, ImuModel, RangeModel, SensorModels, read_imu, specific_force
@@ -46,7 +58,8 @@ from liquid_pilot.rate_loop import RateLoopState
 class BatchedQuad:
     """The world of many drones. Pure: every method returns a new state; random numbers come from `generator`.
 
-    substep_s: longest physics substep. Raises `ConfigError` for conditions that only PyBullet flies.
+    Where `state.imu.silent_s` is not 0, the newest IMU sample was refused, and commands issued then are ignored: step
+    no network there. substep_s: longest physics substep. Raises `ConfigError` for conditions that only PyBullet flies.
     """
 
     airframe: Airframe
@@ -93,6 +106,7 @@ class BatchedQuad:
             commands=default[:, None, :].expand(4, HISTORY, -1),
             command_times_s=t.expand(HISTORY, -1) - 1e6,
             sensors=initial_sensors(c, (zero, zero, zero), (zero, zero, zero)),
+            imu=ImuTimes(t, t, t, t, t),
         )
         gyro, accel = self._read_imu(state, rotation_matrix(body.attitude_wxyz), self.noise(len(flights)))
         return replace(state, sensors=initial_sensors(c, gyro, accel))
@@ -136,7 +150,9 @@ class BatchedQuad:
         if not bool((dt_s > 0).all()):
             raise SimulationError("dt_s holds a value that is not positive; IMU intervals must be positive and finite")
         noise = noise or self.noise(len(dt_s))
-        by = self._disturbance(state) if disturbing(self.conditions.faults) else None
+        faults, heard = self.conditions.faults, state.imu
+        by = self._disturbance(state) if disturbing(faults) else None
+        lossy, event, unread = bool(unheard(faults)), None, heard.silent_s > 0.0
         state = self._drift(issue(state, command), dt_s, noise)
         n = math.ceil(float(dt_s.max()) / self.substep_s - 1e-9)
         h64 = dt_s / n
@@ -148,14 +164,15 @@ class BatchedQuad:
         body, actuators, sensors = state.body, state.actuators, state.sensors
         sensors = replace(
             sensors,
-            flow=replace(sensors.flow, fresh=torch.zeros_like(moving)),
-            range=replace(sensors.range, fresh=torch.zeros_like(moving)),
+            flow=replace(sensors.flow, fresh=sensors.flow.fresh & unread),
+            range=replace(sensors.range, fresh=sensors.range.fresh & unread),
         )
         wind = self._wind(state)
         if by:
             wind = (wind[0] + by.wind_m_s, wind[1], wind[2])
         due_s = state.command_times_s + state.constants["command_latency_s"]
         linear: Vec3[Tensor] = state.acceleration_m_s2
+        fits = self._fits(state) if lossy else None
         for i in range(n):
             in_effect = command_at(state.commands, due_s, state.t_s + i * h64)
             actuators = actuate(TORCH_OPS, self.airframe, params, actuators, in_effect, body.rates_rad_s, h_moving)
@@ -175,14 +192,18 @@ class BatchedQuad:
                     acceleration_m_s2=(linear[0] * mask, linear[1] * mask, linear[2] * mask),
                 )
                 reading = self._read_imu(state, matrix, noise)
-                sensors = hold_imu(sensors, self.conditions, reading, t, t - state.release_s)
-            motion = Motion(
-                t, t - state.release_s, body.position_m[2], matrix, to_body(matrix, body.velocity_m_s), body.rates_rad_s
-            )
+                event = hear_imu(TORCH_OPS, faults, heard, dt_s, t, state.release_s) if lossy else None
+                state = replace(state, imu=event.times if event else replace(heard, step_s=dt_s))
+                sensors = hold_imu(sensors, self.conditions, reading, t, t - state.release_s, event)
+            velocity = to_body(matrix, body.velocity_m_s)
+            motion = Motion(t, t - state.release_s, body.position_m[2], matrix, velocity, body.rates_rad_s, fits)
             sensors = sense_substep(
                 sensors, state.constants, self.conditions, (self.sensors.flow, self.sensors.range), motion, h, noise
             )
-        sensors = replace(sensors, flow=deliver(sensors.flow, state.t_s), range=deliver(sensors.range, state.t_s))
+        flow, range_ = (deliver(channel, state.t_s, fits) for channel in (sensors.flow, sensors.range))
+        if event:
+            flow, range_ = forget(flow, event.moved), forget(range_, event.moved)
+        sensors = replace(sensors, flow=flow, range=range_)
         return self._release(replace(state, sensors=sensors))
 
     def observe(self, state: BatchedState) -> Tensor:
@@ -191,28 +212,42 @@ class BatchedQuad:
 
     def held(self, state: BatchedState) -> Held[Tensor]:
         """Newest sensor values with freshness and age, as the onboard controller would hold them."""
-        s, c = state.sensors, state.constants
+        s, c, faults = state.sensors, state.constants, self.conditions.faults
+        now_s, known = state.t_s + state.imu.ahead_s, (state.imu.silent_s == 0.0).to(self.dtype)
 
         def age(stamp_s: Tensor) -> Tensor:
-            return (state.t_s - stamp_s).clamp(max=INITIAL_AGE_S).to(self.dtype)
+            if unheard(faults):
+                stamp_s = stamp_s + ahead_s(TORCH_OPS, faults, stamp_s, state.release_s)
+            return (now_s - stamp_s).clamp(min=0.0, max=INITIAL_AGE_S).to(self.dtype)
 
         return Held(
-            dt_s=state.dt_s.to(self.dtype),
+            dt_s=state.imu.step_s.to(self.dtype),
             gyro_rad_s=s.gyro_rad_s,
             accel_m_s2=s.accel_m_s2,
-            accel_fresh=s.accel_fresh.to(self.dtype),
+            accel_fresh=s.accel_fresh * known,
             accel_age_s=age(s.accel_stamp_s),
             flow_rate_rad_s=(s.flow.held[0], s.flow.held[1]),
             flow_quality=s.flow.held[2],
-            flow_fresh=s.flow.fresh.to(self.dtype),
+            flow_fresh=s.flow.fresh * known,
             flow_age_s=age(s.flow.held_stamp_s),
             range_m=s.range.held[0],
-            range_fresh=s.range.fresh.to(self.dtype),
+            range_fresh=s.range.fresh * known,
             range_age_s=age(s.range.held_stamp_s),
             setpoint_velocity_m_s=(c["setpoint_velocity_m_s"][0], c["setpoint_velocity_m_s"][1]),
             setpoint_height_m=c["setpoint_height_m"],
             setpoint_yaw_rate_rad_s=c["setpoint_yaw_rate_rad_s"],
         )
+
+    def _fits(self, state: BatchedState) -> Callable[[Channel], Tensor]:
+        """Whether the onboard memory takes the sample under way until the next IMU event, by its stamp."""
+        imu_stamp_s = state.t_s - state.imu.silent_s + state.imu.ahead_s
+
+        def fits(channel: Channel) -> Tensor:
+            times = (channel.pending_stamp_s, channel.held_stamp_s, imu_stamp_s, state.release_s)
+            taken: Tensor = fits_clock(TORCH_OPS, self.conditions.faults, *times)
+            return taken
+
+        return fits
 
     def _drift(self, state: BatchedState, dt_s: Tensor, noise: StepNoise) -> BatchedState:
         """Gusts and bias walk, once a control step."""

@@ -6,7 +6,7 @@ outages silence them: the same rules as `envs.sensor_events` for one drone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from envs.batched_ops import TORCH_OPS
-from envs.batched_state import Channel, SensorState
+from envs.batched_state import Channel, SensorState, choose
 from envs.conditions import Conditions
-from envs.fault_effects import flow_spike, range_spike, total_change
+from envs.fault_effects import ImuEvent, flow_spike, range_spike, total_change
 from envs.sensors import (
     FlowModel,
     RangeModel,
@@ -32,6 +32,7 @@ from liquid_pilot.observation import INITIAL_AGE_S, INITIAL_RANGE_M
 from liquid_pilot.ops import Vec2, Vec3
 
 EPS_S = 1e-9
+Fits = Callable[[Channel], Tensor] | None  # whether the onboard memory takes a sample by its stamp; None: always
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Motion:
     matrix: Matrix3[Tensor]
     body_velocity_m_s: Vec3[Tensor]
     rates_rad_s: Vec3[Tensor]
+    fits: Fits = None
 
 
 def initial_channel(hz: Tensor, phase: Tensor, held: Tensor) -> Channel:
@@ -117,23 +119,37 @@ def initial_sensors(constants: dict[str, Tensor], gyro: Vec3[Tensor], accel: Vec
     )
 
 
-def deliver(channel: Channel, t_s: Tensor) -> Channel:
+def deliver(channel: Channel, t_s: Tensor, fits: Fits = None) -> Channel:
     """Hold the sample under way where it has arrived by t."""
     due = channel.deliver_s <= t_s + EPS_S
+    taken = due & fits(channel) if fits else due
     return replace(
         channel,
-        held=torch.where(due, channel.pending, channel.held),
-        held_stamp_s=torch.where(due, channel.pending_stamp_s, channel.held_stamp_s),
+        held=torch.where(taken, channel.pending, channel.held),
+        held_stamp_s=torch.where(taken, channel.pending_stamp_s, channel.held_stamp_s),
         deliver_s=torch.where(due, torch.inf, channel.deliver_s),
-        fresh=channel.fresh | due,
+        fresh=channel.fresh | taken,
     )
 
 
+def forget(channel: Channel, moved: Tensor) -> Channel:
+    """As if the sensor had not spoken, where the onboard memory has moved to another clock; the value stays held."""
+    stamp = torch.where(moved, -torch.inf, channel.held_stamp_s)
+    return replace(channel, held_stamp_s=stamp, fresh=channel.fresh & ~moved)
+
+
 def _close(
-    channel: Channel, closing: Tensor, heard: Tensor, sample: Tensor, t_s: Tensor, latency_s: Tensor, period_s: Tensor
+    channel: Channel,
+    closing: Tensor,
+    heard: Tensor,
+    sample: Tensor,
+    motion: Motion,
+    latency_s: Tensor,
+    period_s: Tensor,
 ) -> Channel:
     """End the window of the closing lanes; where `heard`, send its sample on its way."""
-    channel = deliver(channel, t_s)
+    t_s = motion.t_s
+    channel = deliver(channel, t_s, motion.fits)
     sent = closing & heard
     following = channel.next_s + period_s
     following = torch.where(following <= t_s, t_s + period_s, following)
@@ -170,8 +186,12 @@ def hold_imu(
     reading: tuple[Vec3[Tensor], Vec3[Tensor]],
     t_s: Tensor,
     since: Tensor,
+    event: ImuEvent[Tensor] | None = None,
 ) -> SensorState:
-    """Take in an IMU sample (gyro, accelerometer); it counts into the flow window that ends at the same instant."""
+    """Take in an IMU sample (gyro, accelerometer); it counts into the flow window that ends at the same instant.
+
+    event: how the onboard memory takes it, where faults make that a question.
+    """
     stuck, off = _struck(conditions, "gyro", ("freeze",), since), _struck(conditions, "accel", ("off",), since)
     kept = off | _struck(conditions, "accel", ("freeze",), since)
 
@@ -179,16 +199,22 @@ def hold_imu(
         a, b, c = (torch.where(mask, o, n) for o, n in zip(old, new, strict=True))
         return a, b, c
 
-    gyro, total = held(stuck, state.gyro_rad_s, reading[0]), state.gyro_sum
-    return replace(
+    gyro, total, count = held(stuck, state.gyro_rad_s, reading[0]), state.gyro_sum, state.gyro_count
+    accel_stamp_s = state.accel_stamp_s
+    if event is not None:
+        zero = torch.zeros_like(count)
+        total, count = held(event.restarted, (zero, zero, zero), total), torch.where(event.restarted, zero, count)
+        accel_stamp_s = torch.where(event.moved, -torch.inf, accel_stamp_s)
+    heard = replace(
         state,
         gyro_rad_s=gyro,
         accel_m_s2=held(kept, state.accel_m_s2, reading[1]),
-        accel_stamp_s=torch.where(off, state.accel_stamp_s, t_s),
+        accel_stamp_s=torch.where(off, accel_stamp_s, t_s),
         accel_fresh=~off,
         gyro_sum=(total[0] + gyro[0], total[1] + gyro[1], total[2] + gyro[2]),
-        gyro_count=state.gyro_count + 1.0,
+        gyro_count=count + 1.0,
     )
+    return heard if event is None else choose(event.refused, state, heard)
 
 
 def _heard(name: str, conditions: Conditions, constants: dict[str, Tensor], since: Tensor, chance: Tensor) -> Tensor:
@@ -234,7 +260,7 @@ def sense_substep(
         sample = sample if size is None else sample + range_spike(ops, unit, size)
         sample = torch.where(frozen, state.range.pending, sample)
         latency = constants["range_latency_s"]
-        state = replace(state, range=_close(state.range, closing, heard, sample, motion.t_s, latency, period))
+        state = replace(state, range=_close(state.range, closing, heard, sample, motion, latency, period))
     return state
 
 
@@ -269,7 +295,7 @@ def _close_flow(
     keep: Any = (~closing).to(dtype)
     return replace(
         state,
-        flow=_close(state.flow, closing, heard, sample, motion.t_s, constants["flow_latency_s"], period),
+        flow=_close(state.flow, closing, heard, sample, motion, constants["flow_latency_s"], period),
         flow_reading=torch.where(closing & heard, reading, state.flow_reading),
         flow_integral_rad=(state.flow_integral_rad[0] * keep, state.flow_integral_rad[1] * keep),
         gyro_sum=(state.gyro_sum[0] * keep, state.gyro_sum[1] * keep, state.gyro_sum[2] * keep),

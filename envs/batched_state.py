@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from envs.fault_effects import ImuTimes
 from envs.flights import Flights
 from envs.physics import Actuators, Body
 from envs.wind import GustState
@@ -64,6 +65,7 @@ class BatchedState:
     commands: Tensor  # (4, K, B) thrust and rates, newest last
     command_times_s: Tensor  # (K, B) float64
     sensors: SensorState
+    imu: ImuTimes[Tensor]  # as the onboard memory knows them, each (B,) float64
 
 
 def map_tensors(function: Callable[..., Tensor], first: Tree, *others: Tree) -> Tree:

@@ -122,12 +122,6 @@ def _check_type(name: str, kind: str, value: Any) -> None:
 
 def check_batched(conditions: Conditions) -> None:
     """Raise `ConfigError` for conditions that only PyBullet flies."""
-    lost = next((fault for fault in conditions.faults if fault.kind.needs_pilot), None)
-    if lost is not None:
-        raise ConfigError(
-            f"the batched engines step at IMU events, and {lost.kind.name(lost.part)} takes some away; "
-            "use --engine pybullet"
-        )
     if conditions.command_latency_s[1] > LONGEST_LATENCY_S:
         raise ConfigError(
             f"command_latency_s goes to {conditions.command_latency_s[1]:g} s; "

@@ -9,10 +9,12 @@ from typing import Any, Final, Generic
 
 from envs.faults import MOTORS, SPIKE_CHANCE, Fault
 from envs.physics import FlightParams
+from liquid_pilot.fusion import MAX_STEP_S, FusionLimits
 from liquid_pilot.ops import Ops, S, Vec2, Vec4
 
 LOAD_ROW: Final = len(MOTORS)  # rows of a disturbance: the rotors, the load, the wind
 WIND_ROW: Final = LOAD_ROW + 1
+ONBOARD: Final = FusionLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +112,80 @@ def clock_ahead_s(faults: Sequence[Fault], since_s: float) -> float:
     """By how much the flight's clock is ahead of the time, in one flight."""
     jumps = (f for f in faults if f.part == "clock" and f.start_s <= since_s < f.end_s)
     return math.fsum(amount(fault) for fault in jumps)
+
+
+def unheard(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Those that keep IMU samples from the onboard memory: it gets none, or refuses them."""
+    return tuple(f for f in faults if f.part in ("imu", "clock") or (f.part, f.mode) == ("gyro", "off"))
+
+
+@dataclass(frozen=True, slots=True)
+class ImuTimes(Generic[S]):
+    """What `liquid_pilot.fusion.SensorMemory` knows of the IMU's stamps, of one flight or many.
+
+    silent_s: since the newest sample that it accepted, 0 at that one. ahead_s: of the time, by the clock of its stamp.
+    step_s: the dt that it gives. other_s, agreed: newest stamp on another clock, and how many agreed on it.
+    """
+
+    silent_s: S
+    ahead_s: S
+    step_s: S
+    other_s: S
+    agreed: S
+
+
+@dataclass(frozen=True, slots=True)
+class ImuEvent(Generic[S]):
+    """One IMU event as the onboard memory takes it. The three are masks.
+
+    refused: there is nothing new. restarted: the stamps before are of another clock. moved: it has forgotten all times.
+    """
+
+    times: ImuTimes[S]
+    refused: Any
+    restarted: Any
+    moved: Any
+
+
+def ahead_s(ops: Ops, faults: Sequence[Fault], t_s: S, release_s: S) -> S:
+    """By how much the onboard clock was ahead of the time t; nothing jumps before the release, nor at it."""
+    since = ops.select(t_s, release_s, t_s - release_s, -1.0)
+    ahead: S = 0.0 * since + total_change(ops, faults, "clock", ("jump",), since)
+    return ahead
+
+
+def hear_imu(ops: Ops, faults: Sequence[Fault], known: ImuTimes[S], dt_s: S, t_s: S, release_s: S) -> ImuEvent[S]:
+    """The IMU event at t, dt after the one before, by the rules of `SensorMemory`."""
+    own, none = ONBOARD, 0.0 * t_s
+    since: Any = ops.select(t_s, release_s, t_s - release_s, -1.0)
+    off = none + sum(total_change(ops, faults, part, ("off",), since) for part in ("imu", "gyro")) > 0.5
+    ahead, silent = ahead_s(ops, faults, t_s, release_s), known.silent_s + dt_s
+    step, stamp = silent + (ahead - known.ahead_s), t_s + ahead
+    leaps = ((step > own.ahead_s) | (step < -own.behind_s)) & ~off
+    gap: Any = stamp - known.other_s
+    follows = (gap > 0.0) & (gap <= own.ahead_s)
+    agreed = ops.select(leaps, 0.5, ops.select(follows, 0.5, known.agreed + 1.0, none + 1.0), known.agreed)
+    moved = leaps & (agreed >= own.resync_samples)
+    refused = ~moved & (off | leaps | (step <= 0.0))
+
+    def known_now(heard: Any, before: Any) -> Any:
+        return ops.select(refused, 0.5, before, heard)
+
+    times = ImuTimes(
+        silent_s=known_now(none, silent),
+        ahead_s=known_now(ahead, known.ahead_s),
+        step_s=known_now(ops.clip(step, 0.0, MAX_STEP_S), known.step_s),
+        other_s=ops.select(leaps, 0.5, stamp, known.other_s),
+        agreed=known_now(none, agreed),
+    )
+    return ImuEvent(times, refused, moved | (times.ahead_s != known.ahead_s), moved)
+
+
+def fits_clock(ops: Ops, faults: Sequence[Fault], sample_s: S, seen_s: S, imu_stamp_s: S, release_s: S) -> Any:
+    """Whether the onboard memory, whose newest IMU is stamped `imu_stamp_s`, takes a sample of flow or range.
+
+    sample_s, seen_s: true times of the sample and of the newest that it has taken.
+    """
+    stamp, seen = (t + ahead_s(ops, faults, t, release_s) for t in (sample_s, seen_s))
+    early: Any = stamp - imu_stamp_s
+    return (early <= ONBOARD.ahead_s) & (-early <= ONBOARD.late_s) & (stamp > seen)

@@ -24,8 +24,7 @@ class FaultKind:
     """One way in which parts fail.
 
     value: the default, None where there is nothing to choose; span: what it may be; bare: written PART:VALUE, without
-    the mode. rise_s: the effect grows linearly for so long. needs_pilot: IMU events are lost, which only a pilot with
-    a clock of its own outlives.
+    the mode. rise_s: the effect grows linearly for so long.
     """
 
     parts: tuple[str, ...]
@@ -36,7 +35,6 @@ class FaultKind:
     unit: str = ""
     bare: bool = False
     rise_s: float = 0.0
-    needs_pilot: bool = False
 
     def name(self, part: str, value: float | None = None) -> str:
         """How it is written, without times."""
@@ -47,8 +45,8 @@ class FaultKind:
 
 
 FAULT_KINDS: Final = (
-    FaultKind(("imu",), "off", "no IMU message", needs_pilot=True),
-    FaultKind(("gyro",), "off", "IMU messages whose gyro is no number, which the pilot refuses", needs_pilot=True),
+    FaultKind(("imu",), "off", "no IMU message"),
+    FaultKind(("gyro",), "off", "IMU messages whose gyro is no number, which the pilot refuses"),
     FaultKind(("accel",), "off", "IMU messages without an accelerometer"),
     FaultKind(("flow", "range"), "off", "no message"),
     FaultKind(("gyro", "accel"), "freeze", "repeats its newest reading; the rate loop has a gyro of its own"),
@@ -111,7 +109,6 @@ FAULT_KINDS: Final = (
         30.0,
         (-1000.0, 1000.0),
         "s",
-        needs_pilot=True,
     ),
 )
 _BY_NAME: Final = {(part, kind.mode): kind for kind in FAULT_KINDS for part in kind.parts}
@@ -221,9 +218,9 @@ def fault_names() -> list[str]:
 
 def fault_table() -> str:
     """What there is, as a table in Markdown."""
-    rows = ["| fault | what happens | value | engines |", "|---|---|---|---|"]
+    rows = ["| fault | what happens | value |", "|---|---|---|"]
     for kind in FAULT_KINDS:
         names = ", ".join(f"`{kind.name(part, kind.value)}`" for part in kind.parts)
         span = "" if kind.value is None else f"{kind.span[0]:g} to {kind.span[1]:g} {kind.unit}".strip()
-        rows.append(f"| {names} | {kind.effect} | {span} | {'PyBullet' if kind.needs_pilot else 'all'} |")
+        rows.append(f"| {names} | {kind.effect} | {span} |")
     return "\n".join(rows) + "\n"

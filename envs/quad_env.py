@@ -7,6 +7,7 @@ recurrent policy sees gravity before it flies.
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -27,8 +28,8 @@ from envs.window import Window, has_display
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
 from liquid_pilot.fusion import SensorMemory
-from liquid_pilot.messages import SensorMessage
-from liquid_pilot.observation import OBS_DIM, assemble
+from liquid_pilot.messages import Imu, SensorMessage, Setpoint
+from liquid_pilot.observation import OBS_DIM, Held, assemble
 from liquid_pilot.ops import FLOAT_OPS
 
 Observation: TypeAlias = Any  # (width,) float32; a dictionary of two such with obs="both"
@@ -48,14 +49,7 @@ def make_conditions(conditions: Conditions | None, overrides: dict[str, Any]) ->
     unknown = sorted(set(overrides) - allowed)
     if unknown:
         raise ConfigError(f"unknown options {unknown}; conditions have the fields: {', '.join(sorted(allowed))}")
-    made = replace(base, **overrides)
-    lost = next((fault for fault in made.faults if fault.kind.needs_pilot), None)
-    if lost is not None:
-        raise ConfigError(
-            f"a step ends at an IMU event, so the IMU cannot fail here, as {lost.kind.name(lost.part)} makes it; "
-            "fly a pilot with envs.rollout.fly"
-        )
-    return made
+    return replace(base, **overrides)
 
 
 def observation_space(obs: str) -> gymnasium.spaces.Space[Any]:
@@ -128,6 +122,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self.observation_space = observation_space(obs)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._memory = SensorMemory()
+        self._silent_s = 0.0  # since the newest IMU sample that was accepted
         self._quad: PyBulletQuad | None = None
         self._window: Window | None = None
         self._flight: TaskFlight | None = None
@@ -149,6 +144,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self._drive = self.action_mode.drive(self.limits)
         self._drive.begin(launch)
         self._memory.reset()
+        self._silent_s = 0.0
         self._over = False
         moment = flight.moment()
         self._show(flight, moment)
@@ -222,12 +218,22 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         return None if self._flight is None else self._flight.launch
 
     def _observe(self, flight: TaskFlight, messages: list[SensorMessage], moment: Moment[float]) -> Observation:
+        heard = False
         for message in messages:
-            self._memory.accept(message)
+            heard = self._memory.accept(message) is None and isinstance(message, Imu)  # the IMU's comes last
+        self._silent_s = 0.0 if heard else self._silent_s + flight.launch.dt_s
         if self.obs == "state":
             return _bounded(assemble_state(moment))
-        seen = _bounded(assemble(self._memory.take(flight.launch.setpoint)))
+        seen = _bounded(assemble(self._held(flight.launch.setpoint)))
         return {"sensors": seen, "state": _bounded(assemble_state(moment))} if self.obs == "both" else seen
+
+    def _held(self, setpoint: Setpoint) -> Held[float]:
+        """What the memory holds; where no IMU sample was accepted, nothing is fresh and all is older by the silence."""
+        if self._silent_s == 0.0:
+            return self._memory.take(setpoint)
+        aged = copy(self._memory)  # what has arrived stays fresh for the next sample that is accepted
+        aged.imu_t_s = (self._memory.imu_t_s or 0.0) + self._silent_s
+        return replace(aged.take(setpoint), accel_fresh=0.0, flow_fresh=0.0, range_fresh=0.0)
 
     def _info(self, flight: TaskFlight, moment: Moment[float]) -> dict[str, Any]:
         launch, task = flight.launch, self.task

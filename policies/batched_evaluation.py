@@ -67,6 +67,17 @@ def _measure(ledger: _Ledger, state: BatchedState, duration_s: float) -> None:
     ledger.weight = ledger.weight + weight
 
 
+def step_network(
+    network: PolicyNetwork, world: BatchedQuad, state: BatchedState, action: Tensor, h: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Action (B, 4) and state (B, state_width) at this IMU event; those of before where its sample was refused."""
+    new, new_h = network.step(world.observe(state), h, state.imu.step_s)
+    refused = (state.imu.silent_s > 0.0)[:, None]
+    if not bool(refused.any()):
+        return new, new_h
+    return torch.where(refused, action, new), torch.where(refused, h, new_h)
+
+
 def evaluate_network(
     network: PolicyNetwork,
     airframe: Airframe,
@@ -85,10 +96,11 @@ def evaluate_network(
     """
     world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(seed), substep_s=substep_s)
     state = world.reset(draw_flights(airframe, conditions, flights, np.random.default_rng([seed]), duration_s))
-    h, ledger, told = network.initial_state(flights), _new_ledger(flights), 0
+    action, h = torch.zeros((flights, network.spec.outputs)), network.initial_state(flights)
+    ledger, told = _new_ledger(flights), 0
     with torch.no_grad():
         while bool((state.t_s < state.release_s + duration_s).any()):
-            action, h = network.step(world.observe(state), h, state.dt_s)
+            action, h = step_network(network, world, state, action, h)
             thrust, rates = from_action(limits, (action[:, 0], action[:, 1], action[:, 2], action[:, 3]))
             command = torch.stack([thrust, *rates])
             lost = ~torch.isfinite(command).all(dim=0)

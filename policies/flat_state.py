@@ -22,6 +22,7 @@ from envs.compiled.state import (
 )
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import HISTORY
+from envs.fault_effects import ImuTimes
 
 _CHANNEL_CLOCKS: Final = ("next_s", "window_start_s", "pending_stamp_s", "deliver_s", "held_stamp_s")
 
@@ -47,6 +48,7 @@ def pack(state: BatchedState) -> RolloutState:
     ]
     clocks = [state.t_s, state.dt_s, state.release_s, s.accel_stamp_s]
     clocks += [getattr(c, name) for c in (s.flow, s.range) for name in _CHANNEL_CLOCKS]
+    imu = torch.stack(flatten(state.imu))
     constants = [state.constants[name].reshape(width, -1) for name, width in CONSTANT_ROWS]
     delays = [torch.atleast_2d(state.constants[name]) for name, _ in DELAY_ROWS]
     real = state.body.position_m[2].dtype
@@ -54,7 +56,7 @@ def pack(state: BatchedState) -> RolloutState:
         torch.cat(constants).detach().numpy(),
         torch.cat(delays).detach().numpy(),
         torch.stack([v.detach().to(real) for v in values]).numpy(),
-        torch.cat([torch.stack(clocks), state.command_times_s]).detach().numpy(),
+        torch.cat([torch.stack(clocks), state.command_times_s, imu]).detach().numpy(),
     )
 
 
@@ -106,4 +108,5 @@ def unpack(state: RolloutState) -> BatchedState:
         commands=v[VALUES["commands"]].reshape(4, HISTORY, -1),
         command_times_s=clock["command_times_s"],
         sensors=sensors,
+        imu=ImuTimes(*k[CLOCKS["imu"]].unbind()),
     )

@@ -15,7 +15,7 @@ from envs.scoring import FlightScore
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from policies.backend import Carry, Mask, Recipe, worth_keeping
-from policies.batched_evaluation import evaluate_network
+from policies.batched_evaluation import evaluate_network, step_network
 from policies.cost import hover_cost
 from policies.network import PolicyNetwork
 
@@ -62,7 +62,7 @@ class TorchBackend:
         state, h, previous = carry.world, carry.h, carry.action
         total, weight = torch.zeros(()), torch.zeros(())
         for _ in range(steps):
-            action, h = network.step(world.observe(state), h, state.dt_s)
+            action, h = step_network(network, world, state, previous, h)
             command = from_action(DEFAULT_LIMITS, (action[:, 0], action[:, 1], action[:, 2], action[:, 3]))
             state = world.step(state, command, world.intervals(state))
             since = state.t_s - state.release_s

@@ -45,7 +45,8 @@ static void flow_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
 static void imu_vjp(World *w, Adjoint *a, Step *r, V *body, const V *noise, V *bar_acc) {
     V bar_gyro[3], bar_accel[3];
     for (int j = 0; j < 3; ++j) {
-        V asked = a->gyro[j] + a->gyro_sum[j];
+        V asked = a->gyro[j] + only(~r->refused, a->gyro_sum[j]);
+        a->gyro_sum[j] = only(~r->restarted, a->gyro_sum[j]);
         bar_gyro[j] = only(~r->gyro_kept, asked);
         bar_accel[j] = only(~r->accel_kept, a->accel[j]);
         a->accel[j] = only(r->accel_kept, a->accel[j]);
@@ -104,11 +105,23 @@ static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *de
     undeliver(r->flow_due, a->flow_pending, a->flow_held, 3);
     undeliver(r->range_due, &a->range_pending, &a->range_held, 1);
     substeps_vjp(job, w, a, r, k);
-    V bar_command[4];
-    for (int j = 0; j < 4; ++j) bar_command[j] = only(r->moving, w->bar_commands[k + LP_HISTORY][j]);
+    V bar_command[4], kept_h[NET_STATE + 1];
+    for (int j = 0; j < 4; ++j) {
+        V bar = only(r->moving, w->bar_commands[k + LP_HISTORY][j]);
+        w->bar_commands[k + LP_HISTORY - 1][j] += only(r->idle, bar); /* the command of before went on */
+        bar_command[j] = only(~r->idle, bar);
+    }
     command_of_vjp(r->action, bar_command, bar_action);
+    for (int i = 0; i < NET_OUTPUTS; ++i) {
+        a->previous[i] += only(r->idle, bar_action[i]);
+        bar_action[i] = only(~r->idle, bar_action[i]);
+    }
+    for (int i = 0; i < NET_STATE; ++i) {
+        kept_h[i] = only(r->idle, a->h[i]);
+        a->h[i] = only(~r->idle, a->h[i]);
+    }
     net_vjp(job->weights, r->net, r->dt, a->h, bar_action, delta, bar_x, bar_h);
-    memcpy(a->h, bar_h, sizeof(V) * NET_STATE);
+    for (int i = 0; i < NET_STATE; ++i) a->h[i] = bar_h[i] + kept_h[i];
     observe_back(w, a, r, bar_x);
 }
 

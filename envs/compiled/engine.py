@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.compiled.emit import prelude
-from envs.compiled.faults import fault_rows
+from envs.compiled.faults import fault_rows, imu_events
 from envs.compiled.job import Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
-from envs.compiled.state import Reals, RolloutState
+from envs.compiled.state import CLOCKS, Reals, RolloutState
+from envs.compiled.tracer import flatten
 from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
 from envs.conditions import SUBSTEP_S, Conditions, check_batched
 from envs.ledger import LEDGER, Ledger
@@ -132,6 +133,7 @@ class CompiledRollout:
         given = [self._lanes(part, padded) for part in draw.noise or ()]
         shown = np.zeros((len(LEDGER), batch)) if ledger is None else ledger
         world = lanes.world
+        events, imu = imu_events(world, draw.dt_s, substeps, conditions)
         arrays: dict[str, npt.NDArray[Any]] = {
             "substeps": substeps,
             "dt_s": self._lanes(draw.dt_s, padded, np.float64),
@@ -147,6 +149,7 @@ class CompiledRollout:
             "cost_weights": np.array(objective.cost_weights, np.float64),
             "settings": _settings(conditions, objective, duration_s),
             "fault_table": faults,
+            **({} if events is None else {"imu_events": self._lanes(events, padded, np.float64)}),
             "totals": np.zeros((groups, 2)),
             "gradient": np.zeros((groups if gradients else 0, self.network.weights)),
             "ledger": self._lanes(shown, padded, np.float64, copy=True),
@@ -160,6 +163,7 @@ class CompiledRollout:
             "gradients": int(gradients),
             "faults": len(faults),
             "scoring": int(ledger is not None),
+            "every_event": int(self.network.every_event),
             "seed": draw.seed % 2**64,
         }
         self._call(self._compiled(conditions.sensors), numbers, arrays)
@@ -167,6 +171,7 @@ class CompiledRollout:
             ledger[...] = arrays["ledger"][:, :batch]
         totals = arrays["totals"].sum(axis=0)
         cost, weight = float(totals[0]), float(totals[1])
+        arrays["clocks"][CLOCKS["imu"], :batch] = flatten(imu)
         kept = RolloutState(world.constants, world.delays, arrays["values"][:, :batch], arrays["clocks"][:, :batch])
         gradient = arrays["gradient"].sum(axis=0) / max(weight, 1e-3) if gradients else None
         flown = Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch])

@@ -1,26 +1,84 @@
 /* One lane group through time: observe, network, command, delay line, substeps, sensors, release, cost. */
 
-static void observe_inputs(World *w, V *seen) {
-    V *at = seen;
-    *at++ = as_real(w->dt);
+/* What the onboard clock showed at t in lane l: faults make it jump, from the release on. */
+static double onboard(const Job *job, const World *w, int l, double t) {
+    double since = t - w->release[l], shown = t;
+    for (const Fault *f = job->fault_table; f < job->fault_table + job->faults; ++f)
+        if ((int)f->part == CLOCK && since > 0 && since >= f->start_s && since < f->end_s) shown += f->amount;
+    return shown;
+}
+
+/* Lanes in which the onboard memory takes the sample under way, by its stamp. */
+static VI fits(const Job *job, const World *w, const Slow *s) {
+    VI m = ~(VI){0};
+    if (!job->imu_events) return m;
+    FOR_LANES {
+        double stamp = onboard(job, w, l, s->stamp[l]), early = stamp - w->heard[l];
+        int taken = early <= LP_AHEAD_S && -early <= LP_LATE_S && stamp > onboard(job, w, l, s->held_stamp[l]);
+        flags_of(&m)[l] = taken ? -1 : 0;
+    }
+    return m;
+}
+
+/* What the onboard memory makes of the IMU samples at both ends of a step. Returns the lanes in which there is none at
+ * its start. */
+static VI listen(const Job *job, World *w, Step *r, int64_t k, int64_t lane) {
+    int64_t row = job->lanes;
+    r->dt = as_real(w->dt);
+    r->idle = r->refused = r->restarted = r->moved = (VI){0};
+    if (!job->imu_events) return r->idle;
+    const double *now = job->imu_events + k * IMU_ROWS * row + lane, *next = now + IMU_ROWS * row;
+    VI none;
+    FOR_LANES {
+        w->heard[l] = w->t[l] - now[SILENT_S * row + l] + now[AHEAD_S * row + l];
+        flags_of(&none)[l] = now[SILENT_S * row + l] > 0 ? -1 : 0;
+        flags_of(&r->refused)[l] = next[SILENT_S * row + l] > 0 ? -1 : 0;
+        flags_of(&r->restarted)[l] = next[RESTARTED * row + l] > 0 ? -1 : 0;
+        flags_of(&r->moved)[l] = next[MOVED * row + l] > 0 ? -1 : 0;
+    }
+    r->dt = as_real(now + SEEN_DT_S * row);
+    r->idle = job->every_event ? (VI){0} : none;
+    return none;
+}
+
+/* Sensors as if they had not spoken where the onboard memory has moved to another clock; values stay held. */
+static void forget(World *w, VI moved) {
+    if (!any_lane(moved)) return;
+    Clock never;
+    FOR_LANES never[l] = -(double)INFINITY;
+    choose_clock(w->flow.held_stamp, moved, never);
+    choose_clock(w->range.held_stamp, moved, never);
+    w->flow.fresh &= ~moved, w->range.fresh &= ~moved;
+}
+
+static V onboard_age(const Job *job, const World *w, const double *stamp) {
+    if (!job->imu_events) return age_of(w->t, stamp);
+    Clock then;
+    FOR_LANES then[l] = onboard(job, w, l, stamp[l]);
+    return age_of(w->heard, then);
+}
+
+static void observe_inputs(const Job *job, World *w, Step *r) {
+    V *at = r->seen;
+    *at++ = r->dt;
     for (int i = 0; i < 3; ++i) *at++ = w->gyro[i];
     for (int i = 0; i < 3; ++i) *at++ = w->accel[i];
     *at++ = one_where(w->accel_fresh);
     *at++ = one_where(w->flow.fresh);
     *at++ = one_where(w->range.fresh);
-    *at++ = age_of(w->t, w->accel_stamp);
-    *at++ = age_of(w->t, w->flow.held_stamp);
-    *at++ = age_of(w->t, w->range.held_stamp);
+    *at++ = onboard_age(job, w, w->accel_stamp);
+    *at++ = onboard_age(job, w, w->flow.held_stamp);
+    *at++ = onboard_age(job, w, w->range.held_stamp);
     for (int i = 0; i < 3; ++i) *at++ = w->flow.held[i];
     *at++ = w->range.held[0];
 }
 
-/* Put the command in the delay line, unless the drone is held or the command is not finite. Returns the lanes in which
- * it is not. */
-static VI issue(World *w, const V *command, VI moving, int64_t k) {
+/* Put the command in the delay line where the drone moves and one was given, unless it is not finite. Returns the lanes
+ * in which it is not. */
+static VI issue(World *w, const V *command, VI given, int64_t k) {
     V sum = {0}, *now = w->commands[k + LP_HISTORY], *before = w->commands[k + LP_HISTORY - 1];
     for (int j = 0; j < 4; ++j) sum += command[j];
-    VI bad = not_finite(sum), taken = moving & ~bad;
+    VI bad = not_finite(sum), taken = given & ~bad;
     for (int j = 0; j < 4; ++j) now[j] = v_where(taken, command[j], before[j]);
     FOR_LANES w->issued[k + LP_HISTORY][l] = flags_of(&taken)[l] ? w->t[l] : w->issued[k + LP_HISTORY - 1][l];
     return bad;
@@ -60,7 +118,7 @@ static void disturbance(const Job *job, Step *r, const double *since) {
     for (const Fault *f = job->fault_table; f < job->fault_table + job->faults; ++f) {
         int part = (int)f->part;
         if (part == WIND) r->wind[0] += change(f, since);
-        else if (part >= THRUST) r->factor[part - THRUST] *= 1 + change(f, since);
+        else if (part >= THRUST && part < WIND) r->factor[part - THRUST] *= 1 + change(f, since);
     }
 }
 
@@ -95,7 +153,7 @@ static void flow_closes(const Job *job, World *w, Substep *s, V *body, const dou
     for (int i = 0; i < 2; ++i) sample[i] = reading[i] + turn[i];
     sample[2] = reading[2];
     VI silent = lost(&w->flow_rules, since, noise[LP_N_FLOW_LOSS]) | struck(job, FLOW, OFF, since);
-    s->flow_due = deliver(&w->flow, t, 3);
+    s->flow_due = deliver(&w->flow, t, 3, fits(job, w, &w->flow));
     s->flow_sent = close_window(
         &w->flow, &w->flow_rules, s->flow_closes, ~silent & (sample[2] > 0), sample, 3, t,
         noise[LP_N_FLOW_JITTER], job->settings[SENSOR_JITTER]
@@ -119,7 +177,7 @@ static void range_closes(const Job *job, World *w, Substep *s, VI closes, V *bod
         AMONG(closes, range_spike(noise + LP_N_RANGE_LOSS, &size, &wrong));
         sample = v_where(stuck, w->range.pending[0], sample + wrong);
     }
-    s->range_due = deliver(&w->range, t, 1);
+    s->range_due = deliver(&w->range, t, 1, fits(job, w, &w->range));
     s->range_new = ~stuck & close_window(
         &w->range, &w->range_rules, closes, ~silent & ((returns > 0.5) | stuck), &sample, 1, t,
         noise[LP_N_RANGE_JITTER], job->settings[SENSOR_JITTER]
@@ -133,17 +191,20 @@ static void sample_imu(const Job *job, World *w, Step *r, V *body, const V *nois
     FOR_LANES since[l] = w->t[l] - w->release[l];
     imu_sample(body, r->acc, w->drift, w->constants, noise + LP_N_GYRO, gyro, accel);
     VI accel_off = struck(job, ACCEL, OFF, since);
-    r->gyro_kept = struck(job, GYRO, FREEZE, since);
-    r->accel_kept = accel_off | struck(job, ACCEL, FREEZE, since);
+    r->gyro_kept = r->refused | struck(job, GYRO, FREEZE, since);
+    r->accel_kept = r->refused | accel_off | struck(job, ACCEL, FREEZE, since);
     for (int i = 0; i < 3; ++i) {
         w->gyro[i] = v_where(r->gyro_kept, w->gyro[i], gyro[i]);
         w->accel[i] = v_where(r->accel_kept, w->accel[i], accel[i]);
-        w->gyro_sum[i] += w->gyro[i];
+        w->gyro_sum[i] = only(~r->restarted, w->gyro_sum[i]) + only(~r->refused, w->gyro[i]);
         w->acc[i] = r->acc[i];
     }
-    w->count += 1;
-    w->accel_fresh = ~accel_off;
-    FOR_LANES w->accel_stamp[l] = flags_of(&accel_off)[l] ? w->accel_stamp[l] : w->t[l];
+    w->count = only(~r->restarted, w->count) + one_where(~r->refused);
+    w->accel_fresh = (w->accel_fresh & r->refused) | ~(accel_off | r->refused);
+    FOR_LANES {
+        double before = flags_of(&r->moved)[l] ? -(double)INFINITY : w->accel_stamp[l];
+        w->accel_stamp[l] = flags_of(&accel_off)[l] | flags_of(&r->refused)[l] ? before : w->t[l];
+    }
 }
 
 static void substeps(const Job *job, World *w, Step *r, int64_t k, const double *dt, const V *noise) {
@@ -242,12 +303,17 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     if (job->normal) load_noise(job->normal, job->uniform, k, job->lanes, lane, noise);
     else draw_noise(&w->stream, noise);
     FOR_LANES flags_of(&r->moving)[l] = isinf(w->release[l]) ? 0 : -1;
-    r->dt = as_real(w->dt);
-    observe_inputs(w, r->seen);
+    r->previous = k == 0 || !job->gradients ? w->previous : r[-1].action;
+    VI unread = listen(job, w, r, k, lane);
+    observe_inputs(job, w, r);
     observe(r->seen, w->constants, seen);
     net_step(job->weights, seen, h, r->dt, r->net, h_next, r->action);
+    if (any_lane(r->idle)) {
+        for (int i = 0; i < NET_STATE; ++i) h_next[i] = v_where(r->idle, h[i], h_next[i]);
+        for (int i = 0; i < NET_OUTPUTS; ++i) r->action[i] = v_where(r->idle, r->previous[i], r->action[i]);
+    }
     command_of(r->action, command);
-    VI bad = issue(w, command, r->moving, k);
+    VI bad = issue(w, command, r->moving & ~r->idle, k);
     if (job->scoring) fail(job, w, bad, lane);
     else if (any_lane(bad)) return first_lane(bad);
     V step_dt = as_real(dt);
@@ -259,12 +325,12 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     }
     memcpy(w->drift, drifted, sizeof drifted);
     memcpy(r->drift, drifted, sizeof drifted);
-    w->flow.fresh = w->range.fresh = (VI){0};
+    w->flow.fresh &= unread, w->range.fresh &= unread;
     r->first = (Substep *)w->body;
-    r->previous = k == 0 || !job->gradients ? w->previous : r[-1].action;
     substeps(job, w, r, k, dt, noise);
-    r->flow_due = deliver(&w->flow, w->t, 3);
-    r->range_due = deliver(&w->range, w->t, 1);
+    r->flow_due = deliver(&w->flow, w->t, 3, fits(job, w, &w->flow));
+    r->range_due = deliver(&w->range, w->t, 1, fits(job, w, &w->range));
+    forget(w, r->moved);
     let_go(job, w, r);
     if (job->scoring) keep_score(job, w, lane);
     else add_cost(job, w, r, lane);

@@ -16,13 +16,15 @@ class NetworkSource:
     """A network as C text.
 
     text: enums NET_STATE, NET_OUTPUTS, NET_WEIGHTS, NET_TAPE, NET_DELTA, NET_BLOCK; functions net_step, net_vjp,
-    net_gradient. state_width, outputs, weights: their sizes again.
+    net_gradient. state_width, outputs, weights: their sizes again. every_event: stepped and listened to even where the
+    IMU sample was refused.
     """
 
     text: str
     state_width: int
     outputs: int
     weights: int
+    every_event: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,13 @@ class Job(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in (
-            "steps", "all_substeps", "lanes", "first_group", "last_group", "gradients", "faults", "scoring"
+            "steps", "all_substeps", "lanes", "first_group", "last_group", "gradients", "faults", "scoring",
+            "every_event",
         )),
         ("seed", ctypes.c_uint64),
         *((name, ctypes.c_void_p) for name in (
             "substeps", "dt_s", "normal", "uniform", "constants", "delays", "counted", "values", "clocks", "h",
-            "action", "weights", "cost_weights", "settings", "fault_table", "totals", "gradient", "ledger",
-            "trouble", "workspace", "branches",
+            "action", "weights", "cost_weights", "settings", "fault_table", "imu_events", "totals", "gradient",
+            "ledger", "trouble", "workspace", "branches",
         )),
     )  # fmt: skip

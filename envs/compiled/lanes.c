@@ -44,7 +44,7 @@ static inline V age_of(const double *now, const double *stamp) {
     V v;
     FOR_LANES {
         double age = now[l] - stamp[l];
-        lanes_of(&v)[l] = (real)(age > LP_INITIAL_AGE_S ? LP_INITIAL_AGE_S : age);
+        lanes_of(&v)[l] = (real)(age > LP_INITIAL_AGE_S ? LP_INITIAL_AGE_S : age < 0 ? 0 : age);
     }
     return v;
 }
@@ -63,15 +63,16 @@ typedef struct {
     VI fresh;
 } Slow;
 
-/* Hold the sample under way where it has arrived by t; true lanes of the result received it. */
-static inline VI deliver(Slow *s, const double *t, int width) {
+/* Hold the sample under way where it has arrived by t and fits the onboard clock; true lanes of the result took it. */
+static inline VI deliver(Slow *s, const double *t, int width, VI fits) {
     VI due;
     FOR_LANES flags_of(&due)[l] = s->deliver[l] <= t[l] + EPS_S ? -1 : 0;
     if (!any_lane(due)) return due;
     Clock never;
     FOR_LANES never[l] = (double)INFINITY;
-    choose_clock(s->held_stamp, due, s->stamp);
     choose_clock(s->deliver, due, never);
+    due &= fits;
+    choose_clock(s->held_stamp, due, s->stamp);
     for (int j = 0; j < width; ++j) s->held[j] = v_where(due, s->pending[j], s->held[j]);
     s->fresh |= due;
     return due;

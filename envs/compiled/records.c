@@ -1,7 +1,7 @@
 /* What a rollout is given, what one lane group remembers, and what the way back needs of the way there. */
 
 typedef struct {
-    int64_t steps, all_substeps, lanes, first_group, last_group, gradients, faults, scoring;
+    int64_t steps, all_substeps, lanes, first_group, last_group, gradients, faults, scoring, every_event;
     uint64_t seed;                 /* of the numbers that are drawn */
     const int32_t *substeps;       /* (steps,) */
     const double *dt_s;            /* (steps, lanes) */
@@ -16,6 +16,7 @@ typedef struct {
     const double *cost_weights;    /* (LP_COST_WEIGHTS,) */
     const double *settings;        /* LP_SETTINGS numbers, see below */
     const Fault *fault_table;      /* (faults,), see lanes.c */
+    const double *imu_events;      /* (steps + 1, IMU_ROWS, lanes), or NULL where the onboard memory takes every sample */
     double *totals;                /* (groups, 2): cost and weight */
     double *gradient;              /* (groups, NET_WEIGHTS) */
     double *ledger;                /* (LP_LEDGER, lanes), in and out, where scoring */
@@ -25,8 +26,9 @@ typedef struct {
 } Job;
 
 enum { HOLD_S, SENSOR_JITTER, GYRO_WALK, EARLY_S, EARLY_WEIGHT, DURATION_S, TILT_AFTER_S, TILT_COSINE, MEASURE_AFTER_S };
-enum { FLOW, RANGE, ACCEL, GYRO, THRUST /* of four rotors */, LOAD = THRUST + 4, WIND }; /* parts of the fault table */
+enum { FLOW, RANGE, ACCEL, GYRO, THRUST /* of four rotors */, LOAD = THRUST + 4, WIND, CLOCK }; /* parts of the fault table */
 enum { OFF, FREEZE, SPIKE, CHANGE }; /* its modes */
+enum { SILENT_S, AHEAD_S, SEEN_DT_S, RESTARTED, MOVED, IMU_ROWS }; /* of an IMU event, see envs.compiled.faults */
 enum { FLOW_CLOSES = 1, RANGE_CLOSES = 2 };
 
 typedef struct {
@@ -41,6 +43,8 @@ typedef struct {
     V noise[LP_NOISE], seen[LP_SEEN], drift[LP_DRIFT], wind[3], acc[3], action[NET_OUTPUTS], share, dt, h_both[2];
     V factor[LOAD - THRUST + 1]; /* of thrust and load, as faults leave them */
     VI moving, released, gyro_kept, accel_kept, flow_due, range_due;
+    VI idle;                          /* the network was not stepped */
+    VI refused, restarted, moved;     /* the IMU sample at the end, the gyro's sum of the flow window, all times */
     const V *previous;
     Substep *first;
     V net[NET_TAPE];
@@ -55,6 +59,7 @@ typedef struct {
     Stream stream;
     Slow flow, range;
     Clock t, dt, release, accel_stamp;
+    Clock heard;         /* stamp of the newest IMU sample that the onboard memory took, with faults of the IMU */
     Rules flow_rules, range_rules;
     Clock command_latency_s;
     int32_t effect[LANES];

@@ -36,7 +36,7 @@ static void net_gradient(int count, const V *const *tapes, const V *delta, V *gr
     (void)count, (void)tapes, (void)delta, (void)gradient;
 }
 """
-RELAY: Final = NetworkSource(_TEXT, 4, 4, 1)
+RELAY: Final = NetworkSource(_TEXT, 4, 4, 1, every_event=True)
 
 
 class RelayWorld:

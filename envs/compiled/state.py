@@ -16,6 +16,7 @@ import numpy.typing as npt
 from envs.airframe import Airframe
 from envs.compiled.tracer import flatten
 from envs.conditions import HISTORY, Conditions
+from envs.fault_effects import ImuTimes
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body
 from envs.sensors import ImuModel, read_imu, specific_force
@@ -66,6 +67,7 @@ CLOCK_ROWS: Final[tuple[tuple[str, int], ...]] = (
     *((f"flow.{name}", 1) for name in _CHANNEL),
     *((f"range.{name}", 1) for name in _CHANNEL),
     ("command_times_s", HISTORY),
+    ("imu", len(fields(ImuTimes))),  # of no concern to C, see envs.compiled.faults
 )
 DELAY_ROWS: Final[tuple[tuple[str, int], ...]] = (
     ("flow_latency_s", 1),
@@ -134,6 +136,11 @@ class RolloutState:
         """One clock, (B,)."""
         row: Clocks = self.clocks[CLOCKS[name]][0]
         return row
+
+    @property
+    def imu(self) -> ImuTimes[Clocks]:
+        """What the onboard memory knows of IMU times."""
+        return ImuTimes(*self.clocks[CLOCKS["imu"]])
 
 
 def choose(mask: npt.NDArray[np.bool_], chosen: RolloutState, otherwise: RolloutState) -> RolloutState:

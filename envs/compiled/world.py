@@ -27,7 +27,7 @@ from envs.compiled.state import (
 )
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY
-from envs.fault_effects import LOAD_ROW, Disturbance, disturbed, flow_spike, range_spike
+from envs.fault_effects import LOAD_ROW, ONBOARD, Disturbance, disturbed, flow_spike, range_spike
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate, lag_motors
 from envs.sensors import (
     DEFAULT_SENSORS,
@@ -287,6 +287,8 @@ def macros(model: WorldModel) -> str:
         "NOISE": NORMALS + UNIFORMS,
         "HISTORY": HISTORY,
         "INITIAL_AGE_S": INITIAL_AGE_S,
+        "AHEAD_S": ONBOARD.ahead_s,
+        "LATE_S": ONBOARD.late_s,
         "STATE": VALUE_COUNT,
         "CLOCKS": CLOCK_COUNT,
         "DELAYS": DELAY_COUNT,

@@ -27,6 +27,7 @@ from envs.ledger import LEDGER, flight_scores, new_ledger
 from liquid_pilot import native
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.errors import ConfigError, SimulationError
+from policies.batched_evaluation import step_network
 from policies.compiled_trainer import hover_rollout
 from policies.cost import CostWeights, hover_cost
 from policies.flat_state import pack, unpack
@@ -111,7 +112,7 @@ def fly_torch(case: Case) -> tuple[Tensor, list[BatchedState], Tensor]:
     assert case.draw.noise is not None
     normal, uniform = (torch.as_tensor(part) for part in case.draw.noise)
     for k, dt_s in enumerate(torch.as_tensor(case.draw.dt_s)):
-        action, h = case.network.step(world_.observe(state), h, state.dt_s)
+        action, h = step_network(case.network, world_, state, previous, h)
         command = from_action(DEFAULT_LIMITS, (action[:, 0], action[:, 1], action[:, 2], action[:, 3]))
         state = world_.step(state, command, dt_s, step_noise(normal[k], uniform[k]))
         since = state.t_s - state.release_s
@@ -320,8 +321,6 @@ def test_what_cannot_be_flown_is_refused() -> None:
         engine.run(broken, case.weights(), case.draw, BUSY, OBJECTIVE)
     with pytest.raises(ConfigError, match="weights has shape"):
         engine.run(case.lanes(), case.weights()[:-1], case.draw, BUSY, OBJECTIVE)
-    with pytest.raises(ConfigError, match="pybullet"):
-        engine.run(case.lanes(), case.weights(), case.draw, replace(BUSY, faults=(Fault("imu", 1, 2),)), OBJECTIVE)
     with pytest.raises(ConfigError, match="command_latency_s"):
         engine.run(case.lanes(), case.weights(), case.draw, replace(BUSY, command_latency_s=(0.0, 0.5)), OBJECTIVE)
     with pytest.raises(ConfigError, match="ledger has shape"):

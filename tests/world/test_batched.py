@@ -256,8 +256,6 @@ def test_trees_round_trip_and_choose_lane_by_lane() -> None:
 
 
 def test_bad_use_is_refused_with_a_reason() -> None:
-    with pytest.raises(ConfigError, match="pybullet"):
-        make_world(Conditions(faults=(Fault("imu", 1.0, 2.0),)))
     with pytest.raises(ConfigError, match="command_latency_s"):
         make_world(Conditions(command_latency_s=(0.0, 0.2)))
     with pytest.raises(ConfigError, match="520 Hz"):  # its delay line would be shorter than the latency

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -16,6 +17,7 @@ from envs.actions import ACTION_MODES, VELOCITY_LIMITS_M_S
 from envs.batched_env import BatchedQuadEnv
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import Conditions
+from envs.faults import fault_names, parse_fault
 from envs.physics import Body
 from envs.quad_env import CRASH_REWARD, DONE_REWARD, OBS_DIMS, OBS_MODES, QuadEnv
 from envs.state_observation import STATE_DIM
@@ -113,6 +115,52 @@ def test_it_is_the_twin_of_the_environment_with_one_drone(name: str, action: str
         assert rewards[0] == pytest.approx(float(reward), abs=1e-4)
         assert bool(ends[0]) is terminated is False
     one.close()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("imu:off@0.1+0.1",), ("gyro:off@0.2+0.1", "accel:off@0.25+0.1"), ("imu:off@0.1",), ("clock:jump=30@0.2",),
+        ("clock:jump=0.5@0.1+0.4",), ("clock:jump=-0.105@0.2",), ("imu:off@0.1+0.1", "clock:jump=-3@0.15+0.2"),
+    ],
+)  # fmt: skip
+def test_it_is_the_twin_where_imu_samples_are_lost(texts: tuple[str, ...]) -> None:
+    """But for flow that was on its way when the clock moved, which another gyro compensates."""
+    options: dict[str, Any] = {"hold_s": 0.1, "faults": tuple(parse_fault(text) for text in texts), **NOISELESS}
+    one, all_of_them = gymnasium.make(IDS[0], disable_env_checker=True, **options).unwrapped, many(IDS[0], 3, **options)
+    rng, rows = np.random.default_rng(0), [[one.reset(seed=4)[0], all_of_them.reset(seed=4)[0][0]]]
+    for _ in range(70):
+        action = 0.15 * rng.uniform(-1.0, 1.0, 4)
+        a, b = one.step(action.astype(np.float32))[0], all_of_them.step(np.tile(action, (3, 1)))[0]
+        rows.append([a, b[0]])
+    seen, flow = np.array(rows).swapaxes(0, 1), OBS_SLICES["flow_rate_rad_s"]
+    apart = np.abs(seen[1] - seen[0])
+    assert np.delete(apart, np.r_[flow], axis=1).max() < 1e-2
+    assert (apart[:, flow].max(axis=1) > 1e-2).sum() <= (6 if "clock" in texts[-1] else 0)
+    assert (seen[0][:, OBS_SLICES["fresh"]] == 0.0).all(axis=1).sum() >= 2
+    one.close()
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_any_fault_flies_in_any_task_and_repeats(name: str) -> None:
+    options: dict[str, Any] = {"hold_s": 0.02, "imu_hz": (200.0, 200.0)}
+    single, batch = gymnasium.make(name, disable_env_checker=True, **options).unwrapped, many(name, 8, **options)
+    assert isinstance(single, QuadEnv)
+
+    def flown(env: QuadEnv | BatchedQuadEnv, shape: tuple[int, ...]) -> bytes:
+        rng, rows = np.random.default_rng(1), [env.reset(seed=3)[0]]
+        for _ in range(25):
+            observation, reward, *_ = env.step(rng.uniform(-0.3, 0.3, shape).astype(np.float32))
+            assert np.isfinite(reward).all() and np.isfinite(observation).all()
+            rows.append(observation)
+        return np.array(rows).tobytes()
+
+    for text in [*fault_names(), "clock:jump=-0.4"]:
+        single.conditions = replace(batch.conditions, faults=(parse_fault(f"{text}@0.03+0.05"),))
+        batch.set_conditions(single.conditions)
+        for env, shape in ((single, (4,)), (batch, (8, 4))):
+            assert flown(env, shape) == flown(env, shape), text
+    single.close()
 
 
 def expert_actions(env: BatchedQuadEnv, pilots: list[GeometricController]) -> Any:

@@ -15,8 +15,6 @@ from gymnasium.utils.env_checker import check_env
 
 import envs
 from envs.actions import read_action
-from envs.conditions import Conditions
-from envs.faults import Fault
 from envs.hover import HOVER, HoverEnv
 from envs.physics import Body
 from envs.quad_env import CRASH_REWARD
@@ -200,7 +198,6 @@ def test_stepping_before_a_reset_says_what_to_do(env: HoverEnv) -> None:
         ({"duration_s": math.nan}, "duration_s"),
         ({"airframe": "dc3"}, "unknown airframe"),
         ({"render_mode": "ansi"}, "render_mode"),
-        ({"conditions": Conditions(faults=(Fault("imu", 1.0, 2.0),))}, "IMU cannot fail here"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], said: str) -> None:
