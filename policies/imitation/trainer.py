@@ -42,7 +42,8 @@ class ImitationConfig:
     """Everything that decides a run; saved beside its results.
 
     flights: recorded in all. rounds: of dagger, spread over the first rounds_share of the run, so that there is time to
-    learn from the last one. fleet: flights side by side, at one IMU rate. share_decay: the teacher's share of the controls, from round to round, 1 at first. noise: see `Mixture`.
+    learn from the last one. fleet: flights side by side, at one IMU rate. share_decay: the teacher's share of the
+    controls, from round to round, 1 at first. noise: see `Mixture`.
     warm_up, steps: events of a window. demonstrations: sha256 of the first round's flights where they come from a file.
     """
 
