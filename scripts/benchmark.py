@@ -9,6 +9,7 @@ Examples:
   python -m scripts.benchmark tracking                           # figure-eights of the conventional controllers
   python -m scripts.benchmark world                              # known answers of the world, in every engine
   python -m scripts.benchmark demonstrations                     # how many demonstrations a clone needs
+  python -m scripts.benchmark roads runs/hover runs/hover-dagger runs/hover-ppo     # how long each way takes
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
 """
 
@@ -296,6 +297,28 @@ class DemonstrationTable:
         OUT.print(f"wrote {', '.join(str(file) for file in files)}")
 
 
+@dataclass(frozen=True)
+class Roads:
+    """Compare training runs: seconds and events of the world until their policies hover.
+
+    Runs are those of `python -m scripts.train`; runs of the same method, start and cell share a row. Trains nothing.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of runs."""
+    out: Path = Path("runs/roads")
+    """Folder of roads.json."""
+
+    def run(self) -> None:
+        """Read, print."""
+        from scripts.benchmarks import roads
+
+        check_folder("--out", self.out)
+        if not self.runs:
+            raise ConfigError("no run is named; give the folders of runs of scripts.train")
+        OUT.print(f"wrote {roads.compare(self.runs, self.out)}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m scripts.benchmark`. Returns the exit code."""
     kinds = Union[  # noqa: UP007  # an annotated union, which `|` cannot write
@@ -306,6 +329,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Annotated[RateTable, tyro.conf.subcommand("table")],
         Annotated[Tracking, tyro.conf.subcommand("tracking")],
         Annotated[DemonstrationTable, tyro.conf.subcommand("demonstrations")],
+        Annotated[Roads, tyro.conf.subcommand("roads")],
         Annotated[World, tyro.conf.subcommand("world")],
     ]
     command: Any = tyro.cli(kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__)
