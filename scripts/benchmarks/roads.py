@@ -23,16 +23,8 @@ from scripts.tables import rich_table
 from scripts.training.run import read_rows
 
 SOLVED: Final = 0.9
-HEADER: Final = (
-    "road",
-    "runs",
-    "solved",
-    "seconds to solved",
-    "events to solved",
-    "events in all",
-    "up",
-    "speed error",
-)
+HEADER: Final = ("road", "solved", "after seconds", "after events", "events in all", "up", "speed error (m/s)")
+WIDTH: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
