@@ -7,7 +7,6 @@ IMU event of every lane. Held drones stand still because their physics runs with
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from envs.airframe import Airframe
 from envs.batched_commands import command_at, issue
+from envs.batched_onboard import fits_of, forget, held_of
 from envs.batched_ops import TORCH_OPS
 from envs.batched_sensors import (
     EPS_S,
@@ -24,22 +24,19 @@ from envs.batched_sensors import (
     Motion,
     StepNoise,
     deliver,
-    forget,
     hold_imu,
     initial_sensors,
     sense_substep,
     step_noise,
 )
-from envs.batched_state import BatchedState, Channel, lane_constants, vec3
+from envs.batched_state import BatchedState, lane_constants, vec3
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY, SUBSTEP_S, Conditions, check_batched
 from envs.fault_effects import (
     Disturbance,
     ImuTimes,
-    ahead_s,
     disturbance,
     disturbed,
     disturbing,
-    fits_clock,
     hear_imu,
     unheard,
 )
@@ -49,7 +46,7 @@ from envs.sensors import DEFAULT_SENSORS, FlowModel, ImuModel, RangeModel, Senso
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body
-from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, Held, assemble
+from liquid_pilot.observation import GRAVITY_M_S2, Held, assemble
 from liquid_pilot.ops import Vec3, Vec4
 from liquid_pilot.rate_loop import RateLoopState
 
@@ -172,7 +169,7 @@ class BatchedQuad:
             wind = (wind[0] + by.wind_m_s, wind[1], wind[2])
         due_s = state.command_times_s + state.constants["command_latency_s"]
         linear: Vec3[Tensor] = state.acceleration_m_s2
-        fits = self._fits(state) if lossy else None
+        fits = fits_of(state, faults) if lossy else None
         for i in range(n):
             in_effect = command_at(state.commands, due_s, state.t_s + i * h64)
             actuators = actuate(TORCH_OPS, self.airframe, params, actuators, in_effect, body.rates_rad_s, h_moving)
@@ -212,42 +209,7 @@ class BatchedQuad:
 
     def held(self, state: BatchedState) -> Held[Tensor]:
         """Newest sensor values with freshness and age, as the onboard controller would hold them."""
-        s, c, faults = state.sensors, state.constants, self.conditions.faults
-        now_s, known = state.t_s + state.imu.ahead_s, (state.imu.silent_s == 0.0).to(self.dtype)
-
-        def age(stamp_s: Tensor) -> Tensor:
-            if unheard(faults):
-                stamp_s = stamp_s + ahead_s(TORCH_OPS, faults, stamp_s, state.release_s)
-            return (now_s - stamp_s).clamp(min=0.0, max=INITIAL_AGE_S).to(self.dtype)
-
-        return Held(
-            dt_s=state.imu.step_s.to(self.dtype),
-            gyro_rad_s=s.gyro_rad_s,
-            accel_m_s2=s.accel_m_s2,
-            accel_fresh=s.accel_fresh * known,
-            accel_age_s=age(s.accel_stamp_s),
-            flow_rate_rad_s=(s.flow.held[0], s.flow.held[1]),
-            flow_quality=s.flow.held[2],
-            flow_fresh=s.flow.fresh * known,
-            flow_age_s=age(s.flow.held_stamp_s),
-            range_m=s.range.held[0],
-            range_fresh=s.range.fresh * known,
-            range_age_s=age(s.range.held_stamp_s),
-            setpoint_velocity_m_s=(c["setpoint_velocity_m_s"][0], c["setpoint_velocity_m_s"][1]),
-            setpoint_height_m=c["setpoint_height_m"],
-            setpoint_yaw_rate_rad_s=c["setpoint_yaw_rate_rad_s"],
-        )
-
-    def _fits(self, state: BatchedState) -> Callable[[Channel], Tensor]:
-        """Whether the onboard memory takes the sample under way until the next IMU event, by its stamp."""
-        imu_stamp_s = state.t_s - state.imu.silent_s + state.imu.ahead_s
-
-        def fits(channel: Channel) -> Tensor:
-            times = (channel.pending_stamp_s, channel.held_stamp_s, imu_stamp_s, state.release_s)
-            taken: Tensor = fits_clock(TORCH_OPS, self.conditions.faults, *times)
-            return taken
-
-        return fits
+        return held_of(state, self.conditions.faults)
 
     def _drift(self, state: BatchedState, dt_s: Tensor, noise: StepNoise) -> BatchedState:
         """Gusts and bias walk, once a control step."""

@@ -132,12 +132,6 @@ def deliver(channel: Channel, t_s: Tensor, fits: Fits = None) -> Channel:
     )
 
 
-def forget(channel: Channel, moved: Tensor) -> Channel:
-    """As if the sensor had not spoken, where the onboard memory has moved to another clock; the value stays held."""
-    stamp = torch.where(moved, -torch.inf, channel.held_stamp_s)
-    return replace(channel, held_stamp_s=stamp, fresh=channel.fresh & ~moved)
-
-
 def _close(
     channel: Channel,
     closing: Tensor,

@@ -31,7 +31,7 @@ from envs.sensors import SensorModels
 from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.native import best_lane_bytes, build
 
-PARTS: Final = ("lanes.c", "noise.c", "records.c", "forward.c", "backward.c", "rollout.c")
+PARTS: Final = ("lanes.c", "noise.c", "records.c", "onboard.c", "forward.c", "backward.c", "rollout.c")
 
 
 class CompiledRollout:

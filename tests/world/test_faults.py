@@ -17,17 +17,7 @@ from hypothesis import strategies as st
 from envs.airframe import load_airframe
 from envs.batched_ops import TORCH_OPS
 from envs.conditions import Conditions
-from envs.fault_effects import (
-    ImuTimes,
-    change,
-    clock_ahead_s,
-    disturbance,
-    disturbed,
-    flow_spike,
-    hear_imu,
-    range_spike,
-)
-from envs.fault_messages import FailingSensors
+from envs.fault_effects import change, clock_ahead_s, disturbance, disturbed, flow_spike, range_spike
 from envs.faults import FAULT_KINDS, SAG_S, SPIKE_CHANCE, Fault, fault_names, fault_table, parse_fault
 from envs.flights import draw_flights
 from envs.physics import Body, accelerations, forces, nominal_params
@@ -37,11 +27,10 @@ from envs.scoring import score_hover
 from envs.trace import FlightTrace
 from liquid_pilot import Controller
 from liquid_pilot.errors import ConfigError
-from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.geometry import rotation_matrix
 from liquid_pilot.messages import Command, Flow, Imu, Message, Range
 from liquid_pilot.observation import GRAVITY_M_S2
-from liquid_pilot.ops import FLOAT_OPS, NUMPY_OPS
+from liquid_pilot.ops import FLOAT_OPS
 from policies.experts.geometric import GeometricController
 
 AIRFRAME = load_airframe("cf2x")
@@ -271,38 +260,6 @@ def test_the_clock_jumps_for_stamps_and_ticks_and_back() -> None:
         assert (np.abs(steps) > 1.0).sum() == 2
     true = np.array([m.t_s for m in pilot.fed if isinstance(m, Imu)])
     assert np.where(true > 20.0, true - 30.0, true) == pytest.approx(trace.t_s)
-
-
-@given(
-    dts=st.lists(st.floats(0.002, 0.2), min_size=8, max_size=40),
-    jumps=st.lists(
-        st.tuples(
-            st.floats(0.0, 3.0), st.floats(0.05, 2.0), st.sampled_from([-40.0, -0.8, -0.3, -0.01, 0.05, 0.7, 9.0])
-        ),
-        max_size=3,
-    ),
-    silences=st.lists(
-        st.tuples(st.sampled_from(["imu", "gyro"]), st.floats(0.0, 3.0), st.floats(0.01, 1.5)), max_size=2
-    ),
-)
-def test_imu_samples_are_refused_as_the_onboard_memory_does(
-    dts: list[float], jumps: list[tuple[float, float, float]], silences: list[tuple[str, float, float]]
-) -> None:
-    faults = [Fault("clock", start, start + length, "jump", value) for start, length, value in jumps]
-    faults += [Fault(part, start, start + length) for part, start, length in silences]
-    sensors, memory, t_s, release_s = FailingSensors(faults), SensorMemory(), 0.0, math.inf
-    memory.accept(Imu(0.0, ZERO, ZERO))
-    times = ImuTimes(*np.zeros((5, 1)))
-    for dt_s in dts:
-        t_s, before, moves = t_s + dt_s, memory.imu_t_s, memory.clock_jumps
-        message = sensors.imu(Imu(t_s, ZERO, ZERO), t_s - release_s)
-        accepted = message is not None and memory.accept(message) is None
-        event = hear_imu(NUMPY_OPS, faults, times, np.array([dt_s]), np.array([t_s]), np.array([release_s]))
-        assert event.refused.tolist() == [not accepted]
-        assert event.moved.tolist() == [memory.clock_jumps > moves]
-        assert event.times.step_s == pytest.approx(memory.step_s, abs=1e-9)
-        assert accepted or memory.imu_t_s == before
-        times, release_s = event.times, min(release_s, t_s)
 
 
 @pytest.mark.parametrize("name", [*fault_names(), "clock:jump=-5", "motor3:0", "flow:spike=20rad/s", "payload:+100%"])
