@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from envs.launch import HandLaunch
 from envs.physics import Body
-from envs.sensor_events import EPS_S
+from envs.sample_clock import EPS_S
 from envs.task import heading, turned
 from envs.velocity_control import VELOCITY_GAINS, velocity_command
 from liquid_pilot.command import CommandLimits, from_action

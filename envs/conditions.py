@@ -38,11 +38,14 @@ class Conditions:
     imu_jitter: float = 0.1
     flow_hz: Span = (40.0, 40.0)
     range_hz: Span = (30.0, 30.0)
+    position_hz: Span = (0.0, 0.0)  # of a position sensor; 0 = there is none
     sensor_jitter: float = 0.1
     flow_dropout: Span = (0.0, 0.0)
     range_dropout: Span = (0.0, 0.0)
+    position_dropout: Span = (0.0, 0.0)
     flow_latency_s: Span = (0.004, 0.020)
     range_latency_s: Span = (0.004, 0.020)
+    position_latency_s: Span = (0.005, 0.020)
     command_latency_s: Span = (0.0, 0.030)
     wind_m_s: Span = (0.0, 1.0)
     gust_fraction: float = 0.3  # standard deviation of gusts over the highest mean wind
@@ -75,6 +78,9 @@ class Conditions:
             low, high = getattr(self, name)
             if not 1.0 <= low <= high <= 1000.0:
                 raise ConfigError(f"{name} is {low:g} to {high:g}; rates must rise and lie in 1 to 1000 Hz")
+        low, high = self.position_hz
+        if high > 0.0 and not 0.2 <= low <= high <= 1000.0:
+            raise ConfigError(f"position_hz is {low:g} to {high:g}; give 0.2 to 1000 Hz, or 0 for no position sensor")
         if 1.0 / self.imu_hz[0] > SLOWEST_S:
             raise ConfigError(
                 f"imu_hz is {self.imu_hz[0]:g}; the slowest IMU that is simulated has {1 / SLOWEST_S:g} Hz"
@@ -85,7 +91,7 @@ class Conditions:
                 f"tilt_deg is {low:g} to {high:g}; a drone in the hand may lean 0 to {TILT_BOUND_DEG:g} degrees, "
                 "for upside down its downward sensors see nothing"
             )
-        for name in ("flow_dropout", "range_dropout"):
+        for name in ("flow_dropout", "range_dropout", "position_dropout"):
             low, high = getattr(self, name)
             if not 0.0 <= low <= high <= 1.0:
                 raise ConfigError(f"{name} is {low:g} to {high:g}; a share must lie in 0 to 1")
@@ -97,6 +103,11 @@ class Conditions:
             raise ConfigError("a spread is relative to nominal and must lie below 1")
         if not self.motor_tau_s[0] > 0.0:
             raise ConfigError(f"motor_tau_s is {self.motor_tau_s}; a motor's lag must be above 0 s")
+
+    @property
+    def locates(self) -> bool:
+        """Whether there is a position sensor."""
+        return self.position_hz[1] > 0.0
 
     @property
     def mean_imu_hz(self) -> float:
@@ -122,6 +133,8 @@ def _check_type(name: str, kind: str, value: Any) -> None:
 
 def check_batched(conditions: Conditions) -> None:
     """Raise `ConfigError` for conditions that only PyBullet flies."""
+    if conditions.locates:
+        raise ConfigError("the batched engines have no position sensor; use --engine pybullet, or position_hz=(0, 0)")
     if conditions.command_latency_s[1] > LONGEST_LATENCY_S:
         raise ConfigError(
             f"command_latency_s goes to {conditions.command_latency_s[1]:g} s; "

@@ -9,12 +9,12 @@ from typing import Final, TypeAlias, TypeVar
 
 from envs.fault_effects import clock_ahead_s, flow_spike, range_spike, total_change
 from envs.faults import Fault
-from liquid_pilot.messages import Flow, Imu, Range
+from liquid_pilot.messages import Flow, Imu, Position, Range
 from liquid_pilot.ops import FLOAT_OPS
 
 ABSENT: Final = (math.nan, math.nan, math.nan)
-Sample: TypeAlias = Flow | Range
-AnyMessage = TypeVar("AnyMessage", bound=Imu | Flow | Range)
+Sample: TypeAlias = Flow | Range | Position
+AnyMessage = TypeVar("AnyMessage", bound=Imu | Flow | Range | Position)
 
 
 class FailingSensors:
@@ -69,12 +69,16 @@ class FailingSensors:
 
 
 def _says_something(message: Sample) -> bool:
-    return message.quality > 0.0 if isinstance(message, Flow) else math.isfinite(message.distance_m)
+    if isinstance(message, Flow):
+        return message.quality > 0.0
+    return isinstance(message, Position) or math.isfinite(message.distance_m)
 
 
 def _without_numbers(message: Sample) -> Sample:
     if isinstance(message, Flow):
         return replace(message, flow_rad=(math.nan, math.nan))
+    if isinstance(message, Position):
+        return replace(message, position_m=ABSENT, velocity_m_s=ABSENT)
     return replace(message, distance_m=math.nan)
 
 
@@ -82,4 +86,7 @@ def _spiked(message: Sample, unit: float, size: float) -> Sample:
     if isinstance(message, Flow):
         (x, y), (fx, fy) = flow_spike(FLOAT_OPS, unit, size), message.flow_rad
         return replace(message, flow_rad=(fx + x * message.dt_s, fy + y * message.dt_s))
+    if isinstance(message, Position):
+        (px, py, pz), (wrong, _) = message.position_m, flow_spike(FLOAT_OPS, unit, size)
+        return replace(message, position_m=(px + wrong, py, pz))
     return replace(message, distance_m=message.distance_m + range_spike(FLOAT_OPS, unit, size))

@@ -48,10 +48,14 @@ FAULT_KINDS: Final = (
     FaultKind(("imu",), "off", "no IMU message"),
     FaultKind(("gyro",), "off", "IMU messages whose gyro is no number, which the pilot refuses"),
     FaultKind(("accel",), "off", "IMU messages without an accelerometer"),
-    FaultKind(("flow", "range"), "off", "no message"),
+    FaultKind(("flow", "range", "position"), "off", "no message"),
     FaultKind(("gyro", "accel"), "freeze", "repeats its newest reading; the rate loop has a gyro of its own"),
-    FaultKind(("flow", "range"), "freeze", "repeats the newest reading that was sent, with new stamps"),
-    FaultKind(("flow", "range"), "nan", "readings that are no numbers; the pilot refuses them, so that it is as off"),
+    FaultKind(("flow", "range", "position"), "freeze", "repeats the newest reading that was sent, with new stamps"),
+    FaultKind(
+        ("flow", "range", "position"),
+        "nan",
+        "readings that are no numbers; the pilot refuses them, so that it is as off",
+    ),
     FaultKind(
         ("flow",),
         "spike",
@@ -66,6 +70,14 @@ FAULT_KINDS: Final = (
         f"each sample is wrong with a chance of {SPIKE_CHANCE:.0%}, too far by the value, as of a reflection",
         1.0,
         (0.0, 10.0),
+        "m",
+    ),
+    FaultKind(
+        ("position",),
+        "spike",
+        f"each sample is wrong with a chance of {SPIKE_CHANCE:.0%}, by the value along x, either way",
+        1.0,
+        (0.0, 100.0),
         "m",
     ),
     FaultKind(

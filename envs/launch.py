@@ -18,7 +18,8 @@ from envs.fault_effects import disturbance, disturbed, disturbing
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Body
 from envs.pybullet_quad import ZERO3, PyBulletQuad, flight_params
-from envs.sensor_events import EPS_S, SensorSuite, around
+from envs.sample_clock import EPS_S, around
+from envs.sensor_events import SensorSuite
 from envs.wind import GustState, gust_m_s, step_gusts
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.messages import SensorMessage, Setpoint
@@ -54,6 +55,7 @@ class HandLaunch:
         self.issued: CommandValues = (thrust, ZERO3)
         self._in_effect: CommandValues | Vec4[float] = self.issued
         self.sensors = SensorSuite(flights, conditions, rng)
+        self._locates = conditions.locates
         self._gyro_bias = _three(flights.gyro_bias_rad_s[0])
         self._accel_bias = _three(flights.accel_bias_m_s2[0])
         self._wind_mean = _three(flights.wind_mean_m_s[0])
@@ -189,6 +191,8 @@ class HandLaunch:
         self.sensors.sense(
             end_s, end_s - self.release_s, body.position_m[2], quad.matrix, body.velocity_m_s, body.rates_rad_s, h_s
         )
+        if self._locates:
+            self.sensors.locate(end_s, end_s - self.release_s, body.position_m, body.velocity_m_s)
 
     def _messages(self) -> list[SensorMessage]:
         quad = self.quad

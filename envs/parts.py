@@ -5,7 +5,7 @@
 An IMU on a drone reads its part's noise and the airframe's vibration, which is the larger one: the vibration is that
 of the default `ImuModel`. Rounding to the resolution enters as noise of a twelfth of its square (Bennett, "Spectra of
 quantized signals", 1948). Left to the world as it is: texture and quality, light, fields of view, temperature other
-than a walk of the gyro bias, and position parts, which no observation reads yet.
+than a walk of the gyro bias. A position part flies in PyBullet; its slowest rate is taken where none was asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from envs.conditions import Conditions, Span
-from envs.sensors import DEFAULT_SENSORS
+from envs.sensors import DEFAULT_SENSORS, PositionModel
 from envs.toml_tables import build, find_table, read_table
 from liquid_pilot.errors import ConfigError, unknown_name
 
@@ -24,6 +24,7 @@ PART_DIR: Final = Path(__file__).parent / "sensor_parts"
 BANDWIDTH_PER_HZ: Final = 0.5  # an IMU sample is filtered to half its rate
 WARM_UP_K: Final = 10.0  # a part warms by so much in `WARM_UP_S`; its gyro bias walks as far
 WARM_UP_S: Final = 100.0
+FASTEST_NOISE_M_S: Final = 0.1  # a receiver measures velocity by Doppler, better than by its fixes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,6 @@ Part: TypeAlias = "ImuPart | FlowPart | RangePart | PositionPart"
 P = TypeVar("P", ImuPart, FlowPart, RangePart, PositionPart)
 
 KINDS: Final[dict[str, type[Part]]] = {"imu": ImuPart, "flow": FlowPart, "range": RangePart, "position": PositionPart}
-FLOWN: Final = ("imu", "flow", "range")  # kinds that the world senses with
-
 _SPANS: Final[dict[str, Span]] = {  # of every figure by name; a wrong unit usually falls out of them
     "rate_hz": (0.1, 40_000.0),
     "latency_s": (0.0, 1.0),
@@ -145,10 +144,8 @@ def parse_sensors(text: str) -> dict[str, str]:
         kind, equals, name = (piece.strip() for piece in entry.partition("="))
         if not equals or not name:
             raise ConfigError(f"sensors {text!r} is not understood; write KIND=PART,..., for example imu=bmi088")
-        if kind == "position":
-            raise ConfigError("no policy reads a position yet, so none can be flown; choose among imu, flow and range")
-        if kind not in FLOWN:
-            raise ConfigError(unknown_name("kind of sensor", kind, list(FLOWN)))
+        if kind not in KINDS:
+            raise ConfigError(unknown_name("kind of sensor", kind, list(KINDS)))
         if kind in chosen:
             raise ConfigError(f"sensors {text!r} names {kind} twice; give each kind one part")
         chosen[kind] = name
@@ -160,6 +157,7 @@ def conditions_with(
     imu: str | Path | ImuPart | None = None,
     flow: str | Path | FlowPart | None = None,
     range: str | Path | RangePart | None = None,
+    position: str | Path | PositionPart | None = None,
 ) -> Conditions:
     """The conditions with these parts, by name, path or value; what is not named stays as it is.
 
@@ -172,6 +170,8 @@ def conditions_with(
         conditions = _with_flow(conditions, _resolved(flow, FlowPart))
     if range is not None:
         conditions = _with_range(conditions, _resolved(range, RangePart))
+    if position is not None:
+        conditions = _with_position(conditions, _resolved(position, PositionPart))
     return conditions
 
 
@@ -241,3 +241,22 @@ def _with_range(conditions: Conditions, part: RangePart) -> Conditions:
     noise_m = _rounded(part.noise_m, part.resolution_m)
     model = replace(DEFAULT_SENSORS.range, noise_m=noise_m, near_m=part.near_m, far_m=part.far_m)
     return replace(conditions, sensors=replace(conditions.sensors, range=model), range_latency_s=part.latency_s)
+
+
+def _with_position(conditions: Conditions, part: PositionPart) -> Conditions:
+    """Its velocity has the noise of a place over a period, as of two fixes that were filtered; GPS measures better."""
+    rate_hz = conditions.position_hz if conditions.locates else (part.rate_hz[0], part.rate_hz[0])
+    middle_hz = _middle_rate("position_hz", rate_hz, part)
+    model = PositionModel(
+        noise_xy_m=part.noise_xy_m,
+        noise_z_m=part.noise_z_m,
+        bias_xy_m=part.bias_xy_m,
+        bias_z_m=part.bias_z_m,
+        noise_velocity_m_s=min(part.noise_xy_m * middle_hz, FASTEST_NOISE_M_S),
+    )
+    return replace(
+        conditions,
+        sensors=replace(conditions.sensors, position=model),
+        position_hz=rate_hz,
+        position_latency_s=part.latency_s,
+    )

@@ -22,14 +22,14 @@ from envs.flights import draw_flights
 from envs.launch import HandLaunch
 from envs.pybullet_quad import PyBulletQuad
 from envs.state_observation import STATE_DIM, assemble_state
-from envs.task import Moment, Task
+from envs.task import Moment, Task, heading, turned
 from envs.task_flight import SUCCESS, TaskFlight
 from envs.window import Window, has_display
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
 from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.messages import Imu, SensorMessage, Setpoint
-from liquid_pilot.observation import OBS_DIM, Held, assemble
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM, Held, Located, assemble, assemble_position
 from liquid_pilot.ops import FLOAT_OPS
 
 Observation: TypeAlias = Any  # (width,) float32; a dictionary of two such with obs="both"
@@ -52,10 +52,12 @@ def make_conditions(conditions: Conditions | None, overrides: dict[str, Any]) ->
     return replace(base, **overrides)
 
 
-def observation_space(obs: str) -> gymnasium.spaces.Space[Any]:
-    """Of an observation mode: a box, or a dictionary of both boxes."""
+def observation_space(obs: str, locates: bool = False) -> gymnasium.spaces.Space[Any]:
+    """Of an observation mode: a box, or a dictionary of both boxes. locates: with a position sensor."""
+    more = {"sensors": POSITION_DIM if locates else 0, "state": 0}
     boxes: dict[str, gymnasium.spaces.Space[Any]] = {
-        name: gymnasium.spaces.Box(-OBS_BOUND, OBS_BOUND, (dim,), np.float32) for name, dim in OBS_DIMS.items()
+        name: gymnasium.spaces.Box(-OBS_BOUND, OBS_BOUND, (dim + more[name],), np.float32)
+        for name, dim in OBS_DIMS.items()
     }
     return gymnasium.spaces.Dict(boxes) if obs == "both" else boxes[obs]
 
@@ -79,7 +81,9 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
     """A task as a gymnasium environment.
 
     obs: "sensors" (OBS_DIM,) as laid out in `OBS_FIELDS`, "state" (STATE_DIM,), the truth, in `STATE_FIELDS`, or
-    "both", a dictionary of the two, for critics that may know more than the actor.
+    "both", a dictionary of the two, for critics that may know more than the actor. With a position sensor
+    (position_hz=(20, 50), or `envs.parts.conditions_with(..., position="mocap")`) the `POSITION_FIELDS` follow the
+    sensors'.
     action (4,) in -1..1: "ctbr" thrust and body rates within `limits`; "rpm" motor speeds, 0 to full; "velocity" in
     the heading frame within `VELOCITY_LIMITS_M_S`, and yaw rate.
 
@@ -119,7 +123,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self.limits = limits
         self.duration_s = task.duration_s if duration_s is None else float(duration_s)
         self.airframe = load_airframe(airframe)
-        self.observation_space = observation_space(obs)
+        self.observation_space = observation_space(obs, self.conditions.locates)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._memory = SensorMemory()
         self._silent_s = 0.0  # since the newest IMU sample that was accepted
@@ -224,7 +228,10 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self._silent_s = 0.0 if heard else self._silent_s + flight.launch.dt_s
         if self.obs == "state":
             return _bounded(assemble_state(moment))
-        seen = _bounded(assemble(self._held(flight.launch.setpoint)))
+        sensed = assemble(self._held(flight.launch.setpoint))
+        if self.conditions.locates:
+            sensed += assemble_position(self._located(moment))
+        seen = _bounded(sensed)
         return {"sensors": seen, "state": _bounded(assemble_state(moment))} if self.obs == "both" else seen
 
     def _held(self, setpoint: Setpoint) -> Held[float]:
@@ -234,6 +241,16 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         aged = copy(self._memory)  # what has arrived stays fresh for the next sample that is accepted
         aged.imu_t_s = (self._memory.imu_t_s or 0.0) + self._silent_s
         return replace(aged.take(setpoint), accel_fresh=0.0, flow_fresh=0.0, range_fresh=0.0)
+
+    def _located(self, moment: Moment[float]) -> Located[float]:
+        """What the position sensor said, seen from the target; zeros before its first word. The compass is true."""
+        (c, s), point = heading(FLOAT_OPS, moment.body), moment.goal.point
+        said, fresh, age_s = self._memory.take_position()
+        if said is None:
+            return Located((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), fresh, age_s)
+        dx, dy, dz = (a - b for a, b in zip(point.position_m, said.position_m, strict=True))
+        ex, ey, ez = (a - b for a, b in zip(point.velocity_m_s, said.velocity_m_s, strict=True))
+        return Located((*turned((dx, dy), (c, -s)), dz), (*turned((ex, ey), (c, -s)), ez), fresh, age_s)
 
     def _info(self, flight: TaskFlight, moment: Moment[float]) -> dict[str, Any]:
         launch, task = flight.launch, self.task

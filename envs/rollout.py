@@ -18,8 +18,8 @@ from envs.flights import Flights
 from envs.launch import HandLaunch
 from envs.physics import Body
 from envs.pybullet_quad import ZERO3, PyBulletQuad
+from envs.sample_clock import EPS_S
 from envs.scoring import out_of_bounds
-from envs.sensor_events import EPS_S
 from envs.task import Task
 from envs.task_flight import TaskFlight
 from envs.trace import FlightTrace

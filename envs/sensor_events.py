@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import Final
 
 import numpy as np
 
 from envs.conditions import Conditions
 from envs.fault_messages import FailingSensors
 from envs.flights import Flights
+from envs.position_events import PositionSensor
+from envs.sample_clock import EPS_S, SampleClock
 from envs.sensors import (
     flow_quality,
     range_returns,
@@ -26,44 +27,15 @@ from envs.sensors import (
     true_flow,
 )
 from liquid_pilot.geometry import Matrix3, to_body
-from liquid_pilot.messages import Flow, Imu, Range
+from liquid_pilot.messages import Flow, Imu, Position, Range
 from liquid_pilot.ops import FLOAT_OPS, Vec3
-
-EPS_S: Final = 1e-9
-
-
-def around(spread: float, rng: np.random.Generator) -> float:
-    """A factor, uniform in 1 - spread to 1 + spread; one number of rng.random, a quarter of the cost of rng.uniform."""
-    return 1.0 + spread * (2.0 * rng.random() - 1.0)
-
-
-class SampleClock:
-    """When a slow sensor samples: a nominal period with jitter, from a random phase on."""
-
-    def __init__(self, hz: float, phase: float, jitter: float) -> None:
-        self._period_s = 1.0 / hz
-        self._jitter = jitter
-        self.start_s = 0.0
-        self.next_s = phase * self._period_s
-
-    def due(self, t_s: float) -> bool:
-        """Whether the present window ends at t."""
-        return t_s >= self.next_s - EPS_S
-
-    def restart(self, t_s: float, rng: np.random.Generator) -> None:
-        """Begin the next window at t."""
-        period_s = self._period_s * around(self._jitter, rng)
-        self.start_s = t_s
-        self.next_s += period_s
-        if self.next_s <= t_s:
-            self.next_s = t_s + period_s
 
 
 class SensorSuite:
     """IMU, downward flow and range of one drone in one flight.
 
     Uses the first row of `flights`. All random numbers come from `rng`. `arrivals_s` collects the
-    delivery times by sensor ("imu", "flow", "range").
+    delivery times by sensor ("imu", "flow", "range" and, where there is one, "position").
     """
 
     def __init__(self, flights: Flights, conditions: Conditions, rng: np.random.Generator) -> None:
@@ -84,8 +56,22 @@ class SensorSuite:
         self._range_clock = SampleClock(float(flights.range_hz[0]), float(flights.range_phase[0]), jitter)
         self._flow_x = self._flow_y = 0.0  # rad since the window began
         self._sent = 0
-        self._under_way: list[tuple[float, int, Flow | Range]] = []  # heap by delivery time, then order of sending
+        self._under_way: list[
+            tuple[float, int, Flow | Range | Position]
+        ] = []  # heap by delivery time, then order of sending
         self.arrivals_s: dict[str, list[float]] = {"imu": [], "flow": [], "range": []}
+        self._position: PositionSensor | None = None
+        if conditions.locates:
+            self._position = position = PositionSensor(conditions, rng)
+            self._latency_s["position"], self._dropout["position"] = position.latency_s, position.dropout
+            self._outage_s["position"] = (math.inf, math.inf)
+            self.arrivals_s["position"] = []
+
+    def locate(self, t_s: float, since_release_s: float, position_m: Vec3[float], velocity_m_s: Vec3[float]) -> None:
+        """Take in where the drone is at the end of a substep; for a position sensor, where there is one."""
+        message = None if self._position is None else self._position.sample(t_s, position_m, velocity_m_s)
+        if message is not None:
+            self._send("position", message, since_release_s)
 
     def sense(
         self,
@@ -114,12 +100,12 @@ class SensorSuite:
             self._range_clock.restart(t_s, self._rng)
             self._send("range", Range(t_s, measured), since_release_s)
 
-    def due(self, t_s: float) -> list[Flow | Range]:
+    def due(self, t_s: float) -> list[Flow | Range | Position]:
         """Messages that have arrived by t_s and were not handed out before, in order of arrival."""
-        arrived: list[Flow | Range] = []
+        arrived: list[Flow | Range | Position] = []
         while self._under_way and self._under_way[0][0] <= t_s + EPS_S:
             arrival_s, _, message = heapq.heappop(self._under_way)
-            self.arrivals_s["flow" if isinstance(message, Flow) else "range"].append(arrival_s)
+            self.arrivals_s[type(message).__name__.lower()].append(arrival_s)
             arrived.append(message)
         return arrived
 
@@ -158,7 +144,7 @@ class SensorSuite:
         self._flow_clock.restart(t_s, self._rng)
         self._send("flow", Flow(t_s, window_s, (x * window_s, y * window_s), quality), since_release_s)
 
-    def _send(self, name: str, message: Flow | Range, since_release_s: float) -> None:
+    def _send(self, name: str, message: Flow | Range | Position, since_release_s: float) -> None:
         unit = self._rng.random()  # drawn always, so that faults change nothing else
         start, end = self._outage_s[name]
         if unit < self._dropout[name] or start <= since_release_s < end:

@@ -45,12 +45,24 @@ class RangeModel:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionModel:
+    """Place and velocity in the world. Noise from sample to sample, bias over a flight: one standard deviation."""
+
+    noise_xy_m: float = 0.002
+    noise_z_m: float = 0.002
+    bias_xy_m: float = 0.001
+    bias_z_m: float = 0.001
+    noise_velocity_m_s: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
 class SensorModels:
     """What a drone senses with; `envs.parts` makes them of parts by name."""
 
     imu: ImuModel = ImuModel()
     flow: FlowModel = FlowModel()
     range: RangeModel = RangeModel()
+    position: PositionModel = PositionModel()
 
 
 DEFAULT_SENSORS: Final = SensorModels()

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from liquid_pilot.errors import LiquidPilotError
-from liquid_pilot.messages import Command, Flow, Imu, Range, Setpoint
+from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import load_bundle
@@ -28,6 +28,7 @@ __all__ = [
     "Flow",
     "Imu",
     "LiquidPilotError",
+    "Position",
     "Range",
     "Setpoint",
     "__version__",

@@ -24,7 +24,7 @@ from liquid_pilot.fallback import Fallback, clamped
 from liquid_pilot.flight_log import Event, FlightLog
 from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.journal import Journal
-from liquid_pilot.messages import Command, Flow, Imu, Message, Range, Setpoint
+from liquid_pilot.messages import Command, Flow, Imu, Message, Position, Range, Setpoint
 from liquid_pilot.observation import OBS_DIM, Held, assemble
 from liquid_pilot.ops import Vec4
 from liquid_pilot.setpoints import SetpointHolder
@@ -151,8 +151,8 @@ class Controller:
         if isinstance(message, Imu):
             self._journal.write(message)
             return self._feed_imu(message)
-        if not isinstance(message, (Flow, Range, Setpoint)):
-            raise MessageError(f"feed got a {type(message).__name__}; feed Imu, Flow, Range or Setpoint")
+        if not isinstance(message, (Flow, Range, Position, Setpoint)):
+            raise MessageError(f"feed got a {type(message).__name__}; feed Imu, Flow, Range, Position or Setpoint")
         self._journal.write(message)
         kind = type(message).__name__.lower()
         if isinstance(message, Setpoint):

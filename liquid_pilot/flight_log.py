@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from liquid_pilot.errors import LiquidPilotError, MessageError, MissingExtraError
-from liquid_pilot.messages import Command, Flow, Imu, Range, Setpoint
+from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
 
 LOG_VERSION: Final = 1
 _MCAP_MAGIC: Final = b"\x89MCAP0\r\n"
@@ -32,7 +32,7 @@ class Event:
     text: str
 
 
-Record: TypeAlias = Imu | Flow | Range | Setpoint | Command | Event
+Record: TypeAlias = Imu | Flow | Range | Position | Setpoint | Command | Event
 Cell: TypeAlias = float | str
 
 # kind of row -> (type, columns after t_s). Columns of one name share a CSV column.
@@ -43,6 +43,17 @@ SCHEMA: Final[dict[str, tuple[type[Any], tuple[str, ...]]]] = {
     ),
     "flow": (Flow, ("dt_s", "flow_x_rad", "flow_y_rad", "quality")),
     "range": (Range, ("distance_m",)),
+    "position": (
+        Position,
+        (
+            "position_x_m",
+            "position_y_m",
+            "position_z_m",
+            "velocity_east_m_s",
+            "velocity_north_m_s",
+            "velocity_up_m_s",
+        ),
+    ),
     "setpoint": (Setpoint, ("velocity_x_m_s", "velocity_y_m_s", "height_m", "yaw_rate_rad_s")),
     "command": (Command, ("thrust_m_s2", "rate_x_rad_s", "rate_y_rad_s", "rate_z_rad_s")),
     "event": (Event, ("event", "text")),
@@ -80,6 +91,8 @@ def to_row(record: Record) -> tuple[str, tuple[Cell, ...]]:
         return "flow", (record.dt_s, *record.flow_rad, record.quality)
     if isinstance(record, Range):
         return "range", (record.distance_m,)
+    if isinstance(record, Position):
+        return "position", (*record.position_m, *record.velocity_m_s)
     if isinstance(record, Setpoint):
         return "setpoint", (*record.velocity_m_s, record.height_m, record.yaw_rate_rad_s)
     if isinstance(record, Command):
@@ -104,6 +117,8 @@ def from_row(kind: str, t_s: float, values: tuple[Any, ...]) -> Record:
         return Flow(t_s, v[0], v[1:3], v[3])
     if kind == "range":
         return Range(t_s, v[0])
+    if kind == "position":
+        return Position(t_s, v[:3], v[3:])
     if kind == "setpoint":
         return Setpoint(t_s, v[:2], v[2], v[3])
     if kind == "command":

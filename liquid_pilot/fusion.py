@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from liquid_pilot.errors import LiquidPilotError, MessageError
-from liquid_pilot.messages import Floats2, Floats3, Flow, Imu, Range, SensorMessage, Setpoint
+from liquid_pilot.messages import Floats2, Floats3, Flow, Imu, Position, Range, SensorMessage, Setpoint
 from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, INITIAL_RANGE_M, Held
 
 GYRO_SAMPLES: Final = 2048  # 2 s at 1 kHz: the longest flow window and latency that are accepted
@@ -34,6 +34,8 @@ class FusionLimits:
     flow_rad_s: float = 50.0
     flow_window_s: float = 1.0
     range_m: float = 100.0
+    position_m: float = 1e6
+    velocity_m_s: float = 200.0
     ahead_s: float = 1.0
     behind_s: float = 0.5
     late_s: float = 1.0
@@ -61,6 +63,7 @@ class SensorMemory:
         self.accel_m_s2: Floats3 = (0.0, 0.0, GRAVITY_M_S2)
         self.accel_fresh = False
         self.range_m = INITIAL_RANGE_M
+        self.position: Position | None = None  # newest
         self._flow_rate: Floats2 = (0.0, 0.0)
         self._flow_quality = 0.0
         self._forget_times()
@@ -68,10 +71,11 @@ class SensorMemory:
     def _forget_times(self) -> None:
         """Stamps of another clock mean nothing; values stay held."""
         self._gyro.clear()
-        self.range_fresh = self._flow_fresh = False
+        self.range_fresh = self._flow_fresh = self.position_fresh = False
         self._pending: Flow | None = None  # newest flow, not yet compensated
         self._flow_seen_s = -math.inf
         self._range_seen_s = -math.inf
+        self.position_t_s: float | None = None
         self.accel_t_s: float | None = None
         self.flow_t_s: float | None = None
         self.range_t_s: float | None = None
@@ -85,6 +89,8 @@ class SensorMemory:
             return self._accept_imu(message)
         if isinstance(message, Flow):
             return self._accept_flow(message)
+        if isinstance(message, Position):
+            return self._accept_position(message)
         return self._accept_range(message)
 
     def _accept_imu(self, imu: Imu) -> LiquidPilotError | None:
@@ -181,6 +187,24 @@ class SensorMemory:
             self.range_m, self.range_t_s = message.distance_m, message.t_s
             self.range_fresh = True
         return None
+
+    def _accept_position(self, message: Position) -> LiquidPilotError | None:
+        fault = self._stamp_fault(message.t_s, -math.inf if self.position_t_s is None else self.position_t_s)
+        if fault is not None:
+            return _dropped(message, fault)
+        place, speed = self.limits.position_m, self.limits.velocity_m_s
+        if not all(-place <= x <= place for x in message.position_m):
+            return _dropped(message, f"its place is {message.position_m} m; each axis must be within +-{place:g}")
+        if not all(-speed <= v <= speed for v in message.velocity_m_s):
+            return _dropped(message, f"its velocity is {message.velocity_m_s} m/s; at most +-{speed:g} on each axis")
+        self.position, self.position_t_s, self.position_fresh = message, message.t_s, True
+        return None
+
+    def take_position(self) -> tuple[Position | None, float, float]:
+        """(newest, 1 if it is new since the last call, age in seconds at the newest IMU); freshness is spent by it."""
+        fresh, self.position_fresh = self.position_fresh, False
+        age = INITIAL_AGE_S if self.imu_t_s is None else _age(self.imu_t_s, self.position_t_s)
+        return self.position, float(fresh), age
 
     def mean_gyro(self, start_s: float, end_s: float) -> Floats3:
         """Mean measured body rates over IMU samples stamped in (start, end], rad/s.

@@ -102,6 +102,18 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """Place and velocity in the world (ENU), of motion capture or GPS: optional, at a low and irregular rate."""
+
+    t_s: float
+    position_m: Floats3
+    velocity_m_s: Floats3
+
+    def __post_init__(self) -> None:
+        _convert(self, {"t_s": 0, "position_m": 3, "velocity_m_s": 3})
+
+
+@dataclass(frozen=True, slots=True)
 class Setpoint:
     """What to fly: horizontal velocity in the heading frame, height, yaw rate. Holds until replaced."""
 
@@ -123,5 +135,5 @@ class Command:
     rates_rad_s: Floats3
 
 
-SensorMessage: TypeAlias = Imu | Flow | Range
-Message: TypeAlias = Imu | Flow | Range | Setpoint
+SensorMessage: TypeAlias = Imu | Flow | Range | Position
+Message: TypeAlias = Imu | Flow | Range | Position | Setpoint

@@ -139,6 +139,44 @@ def assemble(held: Held[S]) -> tuple[S, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Located(Generic[S]):
+    """What a position sensor says, seen from a target: both vectors in the heading frame, z up."""
+
+    target_offset_m: Vec3[S]  # target less measured place
+    velocity_error_m_s: Vec3[S]  # target's velocity less the measured one
+    fresh: S
+    age_s: S
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedField:
+    """One named part of what follows the observation where there is a position sensor: `read(located) / scale`."""
+
+    name: str
+    width: int
+    unit: str
+    scale: float
+    meaning: str
+    read: Callable[[Located[Any]], tuple[Any, ...]]
+
+
+POSITION_FIELDS: Final[tuple[LocatedField, ...]] = (
+    LocatedField("target_offset_m", 3, "m", 1.0, "target less measured place", lambda p: p.target_offset_m),
+    LocatedField(
+        "velocity_error_m_s", 3, "m/s", 1.0, "target's velocity less the measured one", lambda p: p.velocity_error_m_s
+    ),
+    LocatedField("position_fresh", 1, "1", 1.0, "1 if new since the previous step", lambda p: (p.fresh,)),
+    LocatedField("position_age", 1, "1", 1.0, f"age / (age + {AGE_SCALE_S} s)", lambda p: (_squashed(p.age_s),)),
+)
+POSITION_DIM: Final[int] = sum(field.width for field in POSITION_FIELDS)
+
+
+def assemble_position(located: Located[S]) -> tuple[S, ...]:
+    """POSITION_DIM scaled scalars in the order of `POSITION_FIELDS`."""
+    return tuple(value * (1.0 / field.scale) for field in POSITION_FIELDS for value in field.read(located))
+
+
 def layout_manifest() -> list[dict[str, Any]]:
     """The layout as plain data, for bundles and documents; a bundle must match it exactly."""
     return [

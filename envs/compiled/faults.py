@@ -27,7 +27,7 @@ def fault_rows(faults: Sequence[Fault]) -> npt.NDArray[np.float64]:
     rows = []
     for fault in faults:
         codes = [(_THRUST + row, _CHANGE) for row in disturbed_rows(fault)]
-        if not codes and fault.part != "imu":
+        if not codes and fault.part not in ("imu", "position"):  # the first as events, the second has no sensor here
             codes = [(_PARTS[fault.part], _MODES[fault.mode])]
         when = (fault.start_s, fault.end_s, fault.kind.rise_s, amount(fault))
         rows += [(*code, *when) for code in codes]

@@ -140,7 +140,6 @@ def test_parts_are_read_from_the_command_line() -> None:
         ("imu=", "KIND=PART"),
         ("imu=bmi088,imu=icm42688p", "imu twice"),
         ("sonar=hcsr04", "unknown kind of sensor 'sonar'"),
-        ("position=gps", "no policy reads a position yet"),
     ],
 )
 def test_a_choice_that_is_none_is_refused(text: str, said: str) -> None:
@@ -189,7 +188,17 @@ def test_both_batched_engines_sense_with_the_parts_of_the_conditions() -> None:
     assert np.abs(with_parts.lanes.world.value("range.held") - without.lanes.world.value("range.held")).max() > 1e-4
 
 
-def test_position_parts_are_described_but_not_flown() -> None:
+def test_a_position_part_gives_its_rate_noise_and_latency() -> None:
+    flown = conditions_with(Conditions(), **parse_sensors("position=gps"))
+    part = load_part("gps")
+    assert isinstance(part, PositionPart) and flown.locates and not Conditions().locates
+    assert flown.position_hz == (part.rate_hz[0], part.rate_hz[0]) and flown.position_latency_s == part.latency_s
+    assert flown.sensors.position.noise_z_m == part.noise_z_m
+    with pytest.raises(ConfigError, match="position_hz"):
+        conditions_with(Conditions(position_hz=(50.0, 50.0)), position="gps")
+
+
+def test_position_parts_differ_as_they_do() -> None:
     gps, mocap = load_part("gps"), load_part("mocap")
     assert isinstance(gps, PositionPart) and isinstance(mocap, PositionPart)
     assert gps.noise_xy_m > 100.0 * mocap.noise_xy_m and gps.rate_hz[1] < mocap.rate_hz[0]

@@ -14,7 +14,8 @@ from envs.airframe import load_airframe
 from envs.conditions import Conditions
 from envs.faults import Fault
 from envs.flights import Flights, draw_flights
-from envs.sensor_events import SensorSuite, around
+from envs.sample_clock import around
+from envs.sensor_events import SensorSuite
 from envs.sensors import (
     FlowModel,
     ImuModel,
