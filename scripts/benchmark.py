@@ -166,7 +166,7 @@ class Tracking:
         airframe = load_airframe(self.airframe)
         with progress_bar() as progress:
             figures, laps = tracking.measure(airframe, self.flights, progress)
-        files = tracking.present(figures, laps, airframe.name, self.out)
+        files = tracking.present(figures, laps, tracking.settle_rows(airframe), airframe.name, self.out)
         OUT.print(f"wrote {', '.join(str(file) for file in files)}")
 
 

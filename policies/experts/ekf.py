@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from envs.sensors import FlowModel, ImuModel, RangeModel
+from envs.sensors import FlowModel, ImuModel, PositionModel, RangeModel
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.geometry import multiply, rotate_by_rates, rotation_matrix
 from liquid_pilot.messages import Floats2, Floats3
@@ -36,7 +36,7 @@ LEAST_UPRIGHT: Final = 0.2  # cosine of the tilt from which on the floor is not 
 LEAST_HEIGHT_M: Final = 0.03
 _IDENTITY: Final = np.eye(ERRORS)
 _GRAVITY: Final = np.array([0.0, 0.0, GRAVITY_M_S2])
-_IMU, _FLOW, _RANGE = ImuModel(), FlowModel(), RangeModel()
+_IMU, _FLOW, _RANGE, _POSITION = ImuModel(), FlowModel(), RangeModel(), PositionModel()
 _UNIFORM: Final = 1.0 / math.sqrt(3.0)  # standard deviation of a uniform draw within +-1
 
 
@@ -55,6 +55,8 @@ class EkfNoise:
     flow_rad_s: float = _FLOW.noise_rad_s
     flow_scale: float = 0.10
     range_m: float = _RANGE.noise_m
+    position_z_m: float = _POSITION.noise_z_m + _POSITION.bias_z_m
+    position_velocity_m_s: float = _POSITION.noise_velocity_m_s
     gyro_walk_rad_s2: float = 0.001
     accel_walk_m_s3: float = 0.01
     gyro_bias_rad_s: float = 0.01 * _UNIFORM
@@ -220,6 +222,16 @@ def fuse_range(noise: EkfNoise, state: EkfState, distance_m: float) -> EkfState:
     jacobian[0, ATTITUDE] = -state.height_m / upright**2 * _upright_slope(matrix)
     jacobian[0, HEIGHT] = 1.0 / upright
     return update(state, np.array([distance_m - state.height_m / upright]), jacobian, noise.range_m**2)
+
+
+def fuse_motion(noise: EkfNoise, state: EkfState, height_m: float, velocity_m_s: Floats3) -> EkfState:
+    """Height and velocity (in the filter's axes) as a position sensor measures them at the state's time."""
+    jacobian = np.zeros((1, ERRORS))
+    jacobian[0, HEIGHT] = 1.0
+    state = update(state, np.array([height_m - state.height_m]), jacobian, noise.position_z_m**2)
+    jacobian = np.zeros((3, ERRORS))
+    jacobian[:, VELOCITY] = np.eye(3)
+    return update(state, np.asarray(velocity_m_s) - state.velocity_m_s, jacobian, noise.position_velocity_m_s**2)
 
 
 def update(state: EkfState, residual: Array, jacobian: Array, variance: float) -> EkfState:

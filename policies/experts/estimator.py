@@ -12,8 +12,19 @@ from typing import Final, TypeAlias
 
 from envs.physics import Body
 from liquid_pilot.fusion import SensorMemory
-from liquid_pilot.messages import Floats2, Floats3, Flow, Imu, Range, SensorMessage
-from policies.experts.ekf import EkfNoise, EkfState, Inertial, at_rest, fuse_flow, fuse_range, let_go, moves, predict
+from liquid_pilot.messages import Floats2, Floats3, Flow, Imu, Position, Range, SensorMessage
+from policies.experts.ekf import (
+    EkfNoise,
+    EkfState,
+    Inertial,
+    at_rest,
+    fuse_flow,
+    fuse_motion,
+    fuse_range,
+    let_go,
+    moves,
+    predict,
+)
 from policies.experts.ekf import rest as stay
 
 BEND: Final = 0.1  # deviation from a straight line between two samples, as a share of their difference
@@ -50,7 +61,7 @@ class FlowReading:
     share: float
 
 
-Event: TypeAlias = Inertial | Held | Release | FlowReading | Range
+Event: TypeAlias = Inertial | Held | Release | FlowReading | Range | Position
 Timeline: TypeAlias = tuple[tuple[Event, EkfState], ...]  # rising in time
 
 
@@ -79,6 +90,8 @@ def _after(noise: EkfNoise, state: EkfState, event: Event, mover: Inertial | Hel
         return fuse_flow(noise, state, event.rate_rad_s, event.rates_rad_s, event.quality, event.share)
     if isinstance(event, Range):
         return fuse_range(noise, state, event.distance_m)
+    if isinstance(event, Position):
+        return fuse_motion(noise, state, event.position_m[2], event.velocity_m_s)
     return state
 
 
@@ -97,7 +110,7 @@ class Estimator:
         """Forget the flight."""
         self._memory.reset()
         self._timeline: Timeline = ()
-        self._waiting: list[Flow | Range] = []  # not yet reached by an IMU sample
+        self._waiting: list[Flow | Range | Position] = []  # not yet reached by an IMU sample
         self._newest: Imu | None = None
         self._jumps = 0
         self.release_s: float | None = None
@@ -161,8 +174,8 @@ class Estimator:
         held = Held(Inertial(imu.t_s, 0.0, imu.gyro_rad_s, force))
         self._timeline = ((held, stay(self.noise, at_rest(self.noise, imu.t_s, force), held.inertial)),)
 
-    def _take_late(self, message: Flow | Range) -> None:
-        if isinstance(message, Range):
+    def _take_late(self, message: Flow | Range | Position) -> None:
+        if isinstance(message, (Range, Position)):
             self._add(message)
             return
         begin_s = message.t_s - message.dt_s

@@ -19,10 +19,11 @@ from rich.progress import Progress
 from envs.airframe import Airframe
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from envs.references import Reference, figure_eight, lap_s
+from envs.references import Reference, figure_eight, hover, lap_s, velocity_steps
 from envs.trace import FlightTrace
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.observation import GRAVITY_M_S2
+from policies.experts.ekf_follower import EkfFollower
 from policies.experts.following import Follower, Tracker
 from policies.experts.geometric import GeometricController, GeometricGains
 from policies.experts.pid import PidController, pid_gains
@@ -32,9 +33,14 @@ from scripts.flying import import_pybullet
 from scripts.pictures.tracking import Lap, draw_tracking
 from scripts.tables import number, rich_table
 
+SETTLE_TITLE: Final = "hover from 0.8 m away, nominal: until it stays within 0.1 m"
 PERIODS_S: Final = (10.0, 5.5, 3.5)
 WAIT_S: Final = 3.0  # to settle after the release
 AT_LIMIT: Final = 0.999
+PLACES_HZ: Final = 30.0  # of motion capture, for who has it
+OFFSET_M: Final = 0.8  # a hover settles from so far away
+SETTLED_M: Final = 0.1
+SETTLE_S: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ class Contender:
     name: str
     make: Callable[[Airframe], Tracker]
     feed_forward: bool
+    sensed: bool = False  # behind a Kalman filter on the drone's sensors, instead of being told the true state
+    position_hz: float = 0.0
 
 
 def _geometric(_: Airframe) -> Tracker:
@@ -58,12 +66,18 @@ CONTENDERS: Final = (
     Contender("geometric", _geometric, True),
     Contender("PID, feed-forward", _pid, True),
     Contender("PID, positions alone", _pid, False),
+    Contender("PID, feed-forward, EKF: IMU, flow, range", _pid, True, sensed=True),
+    Contender(f"the same and places at {PLACES_HZ:g} Hz, 20 % lost", _pid, True, sensed=True, position_hz=PLACES_HZ),
 )
 # Other people's published controllers on the same figure in PyBullet, one run each, not flown by this script (m; None:
 # lost). The PID of gym-pybullet-drones flew without motor lag, RAPTOR with 0.06 s; both paths began at full speed.
 PUBLISHED: Final[Mapping[str, tuple[float | None, ...]]] = {
     "PID with velocity feed-forward (published)": (0.042, 0.127, None),
     "RAPTOR (published)": (0.064, 0.180, None),
+}
+SETTLE_PUBLISHED: Final[Mapping[str, tuple[float | None, float]]] = {  # seconds from 0.81 m, mean error (m)
+    "PID of gym-pybullet-drones (published)": (0.84, 0.030),
+    "RAPTOR (published)": (None, 0.015),
 }
 NOMINAL: Final = Conditions(
     imu_jitter=0.0, command_latency_s=(0.0, 0.0), wind_m_s=(0.0, 0.0), airframe_spread=0.0, rotor_spread=0.0,
@@ -95,16 +109,48 @@ class Figure:
 
 def fly_eight(contender: Contender, airframe: Airframe, period_s: float, conditions: Conditions, seed: int) -> Lap:
     """The second lap of one flight of a drawn drone; empty if it was lost before its end."""
-    import_pybullet()
-    from envs.rollout import fly_privileged  # here, so that --help needs no simulator
-
     reference, (begin_s, end_s) = figure_eight(period_s), lap_s(period_s, 2)
-    row, rng = draw_flights(airframe, conditions, 1, np.random.default_rng([seed])), np.random.default_rng([seed, 1])
-    follower = Follower(
-        contender.make(airframe), reference, airframe, wait_s=WAIT_S, feed_forward=contender.feed_forward
-    )
-    trace = fly_privileged(follower, airframe, row, conditions, rng, WAIT_S + end_s)
+    trace = _flown(contender, airframe, reference, conditions, seed, WAIT_S + end_s)
     return _lap(trace, reference, begin_s, end_s)
+
+
+def _flown(
+    contender: Contender, airframe: Airframe, reference: Reference, conditions: Conditions, seed: int, duration_s: float
+) -> FlightTrace:
+    """One flight of a drawn drone along the reference, which begins WAIT_S after the release."""
+    import_pybullet()
+    from envs.rollout import fly, fly_privileged  # here, so that --help needs no simulator
+
+    if contender.position_hz:
+        conditions = replace(conditions, position_hz=(contender.position_hz,) * 2, position_dropout=(0.2, 0.2))
+    row, rng = draw_flights(airframe, conditions, 1, np.random.default_rng([seed])), np.random.default_rng([seed, 1])
+    if contender.sensed:
+        w, x, y, z = row.attitude_wxyz[0].tolist()
+        yaw = math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+        return fly(EkfFollower(airframe, reference, yaw, WAIT_S), airframe, row, conditions, rng, duration_s)
+    tracker, ahead = contender.make(airframe), contender.feed_forward
+    follower = Follower(tracker, reference, airframe, wait_s=WAIT_S, feed_forward=ahead)
+    return fly_privileged(follower, airframe, row, conditions, rng, duration_s)
+
+
+def settle(contender: Contender, airframe: Airframe, conditions: Conditions, seed: int) -> tuple[float, float]:
+    """(seconds until it stays within SETTLED_M of a place that was OFFSET_M away, mean error of the last 2 s in m).
+
+    Infinite where it never does, or was lost.
+    """
+    duration_s, height = WAIT_S + SETTLE_S, 1.0
+    jump = velocity_steps([(0.0, (0.0, 0.0, 0.0))], (OFFSET_M, 0.0, height))
+    home = hover((0.0, 0.0, height))
+    trace = _flown(
+        contender, airframe, lambda t_s: jump(t_s) if t_s >= 0.0 else home(t_s), conditions, seed, duration_s
+    )
+    t = trace.t_s - trace.release_s - WAIT_S
+    if t[-1] < SETTLE_S - 1e-6:
+        return math.inf, math.inf
+    off = np.linalg.norm(trace.position_m - (OFFSET_M, 0.0, height), axis=1)
+    outside = np.flatnonzero((off > SETTLED_M) & (t >= 0.0))
+    last = float(t[outside[-1]]) if len(outside) else 0.0
+    return last if last < SETTLE_S - 2.0 else math.inf, float(off[t >= SETTLE_S - 2.0].mean())
 
 
 def _lap(trace: FlightTrace, reference: Reference, begin_s: float, end_s: float) -> Lap:
@@ -169,8 +215,23 @@ def _finite_median(values: npt.NDArray[np.float64]) -> float | None:
     return middle if math.isfinite(middle) else None
 
 
+def settle_rows(airframe: Airframe) -> list[list[str]]:
+    """Nominal drones from `OFFSET_M` away, contender by contender, and what others have published."""
+    nominal = replace(NOMINAL, motor_tau_s=(airframe.motor_tau_up_s,) * 2)
+    rows = []
+    for contender in CONTENDERS:
+        seconds, error = settle(contender, airframe, nominal, 0)
+        rows.append([contender.name, f"{seconds:.2f}" if math.isfinite(seconds) else "never", number(error)])
+    theirs = SETTLE_PUBLISHED.items()
+    return rows + [[name, "-" if s is None else f"{s:.2f}", number(error)] for name, (s, error) in theirs]
+
+
 def present(
-    figures: Sequence[Figure], laps: Mapping[tuple[str, float], Lap], airframe: str, folder: Path
+    figures: Sequence[Figure],
+    laps: Mapping[tuple[str, float], Lap],
+    settled: Sequence[Sequence[str]],
+    airframe: str,
+    folder: Path,
 ) -> list[Path]:
     """Print the tables, write tracking.json, draw tracking.png; returns both paths."""
     periods = list(dict.fromkeys(figure.period_s for figure in figures))
@@ -188,6 +249,7 @@ def present(
         rows = [[name, *(_drawn_text(by_key[name, period]) for period in periods)] for name in names]
         title = f"the same, median of {figures[0].flights} drawn drones, wind to {DRAWN.wind_m_s[1]:g} m/s (lost)"
         OUT.print(rich_table(title, header, rows))
+    OUT.print(rich_table(SETTLE_TITLE, ("what", "settles in (s)", "mean error, last 2 s (m)"), settled))
     rows = [[name, *(_effort(by_key[name, period]) for period in periods)] for name in names]
     thrust, rate = DEFAULT_LIMITS.thrust_m_s2[1], DEFAULT_LIMITS.rates_rad_s[0]
     title = f"largest thrust over g (limit {thrust / GRAVITY_M_S2:g}), body rate in rad/s (limit {rate:g}), at a limit"

@@ -24,7 +24,7 @@ from liquid_pilot.flight_log import (
     read_mcap,
     to_row,
 )
-from liquid_pilot.messages import Command, Flow, Imu, Range, Setpoint
+from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
 from tests.onboard.flying import fly, small_bundle, stream
 
 NAN = math.nan
@@ -33,6 +33,7 @@ RECORDS: list[Record] = [
     Imu(0.01, (1 / 3, -2e-300, 3.0), (NAN, NAN, NAN)),
     Flow(0.012, 0.02, (0.1, -math.inf), 0.7),
     Range(0.013, NAN),
+    Position(0.0131, (1.0, -2.0, 1 / 3), (0.1, NAN, -0.0)),
     Event(0.013, "state", 'ACTIVE -> DEGRADED: "FLOW_SILENT", again'),
     Command(0.01, 9.81, (0.1, 0.2, -0.3)),
     Imu(-5.0, (0.0, -0.0, 1e300), (0.0, 0.0, 9.81)),
@@ -43,6 +44,7 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(Imu, numbers, three, three),
     st.builds(Flow, numbers, numbers, st.tuples(numbers, numbers), numbers),
     st.builds(Range, numbers, numbers),
+    st.builds(Position, numbers, three, three),
     st.builds(Setpoint, numbers, st.tuples(numbers, numbers), numbers, numbers),
     st.builds(Command, numbers, numbers, three),
     st.builds(Event, numbers, st.sampled_from(["state", "clock"]), st.text("abc ,\";'", max_size=9).map(str.strip)),
@@ -117,7 +119,7 @@ def test_a_cut_mcap_gives_what_was_whole(tmp_path: Path) -> None:
     (tmp_path / "cut.mcap").write_bytes(data[: len(data) // 2])
     contents = read_mcap(tmp_path / "cut.mcap")
     assert contents.notes and 1000 < len(contents.records) < len(RECORDS) * 2000
-    assert list(map(repr, contents.records[:7])) == list(map(repr, RECORDS))
+    assert list(map(repr, contents.records[: len(RECORDS)])) == list(map(repr, RECORDS))
 
 
 @pytest.mark.parametrize(
@@ -177,13 +179,14 @@ def test_without_mcap_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(("make", "read"), [(CsvLog, read_csv), (McapLog, read_mcap)])
 def test_a_logged_flight_flown_again_gives_the_same_commands_and_events(make: Any, read: Any, tmp_path: Path) -> None:
     log = make(tmp_path / "flight")
-    fly(Controller(small_bundle(), log=log), [*stream(1.0), *stream(1.0, start_s=0.5)])
+    flown = [Position(0.02, (0.0, 0.0, 1.0), (0.0, 0.0, 0.0)), *stream(1.0), *stream(1.0, start_s=0.5)]
+    fly(Controller(small_bundle(), log=log), flown)
     log.close()
     first = read(log.path).records
     recorder = Recorder()
     replayed = Controller(small_bundle(), log=recorder)
     for record in first:
-        if isinstance(record, (Imu, Flow, Range, Setpoint)):
+        if isinstance(record, (Imu, Flow, Range, Position, Setpoint)):
             replayed.feed(record)
     assert list(map(repr, recorder.records)) == list(map(repr, first))
     assert {type(record) for record in first} == {row[0] for row in flight_log.SCHEMA.values()}

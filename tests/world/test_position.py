@@ -29,7 +29,7 @@ TRACK = "liquid_pilot/Track-v0"
 UP = Imu(0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 9.81))
 
 
-def heard(seconds: float, seed: int = 0, **options: Any) -> list[tuple[float, Position, tuple[float, ...]]]:
+def heard(seconds: float, seed: int = 0, **options: Any) -> list[tuple[float, Position, Any]]:
     """(arrival, message, true place at the arrival) of a drone that is held."""
     conditions = Conditions(hold_s=100.0, **{"position_hz": (30.0, 30.0), **options})
     rng, found = np.random.default_rng(seed), []
