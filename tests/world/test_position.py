@@ -26,6 +26,7 @@ from liquid_pilot.observation import OBS_DIM, POSITION_DIM, POSITION_FIELDS, Loc
 assert envs.__doc__  # imported for its registration
 AIRFRAME = load_airframe("cf2x")
 TRACK = "liquid_pilot/Track-v0"
+ZERO = (0.0, 0.0, 0.0)
 UP = Imu(0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 9.81))
 
 
@@ -129,10 +130,10 @@ def test_a_memory_takes_what_is_sane_and_newer() -> None:
     assert memory.accept(UP) is None and memory.accept(good) is None
     assert memory.take_position() == (good, 1.0, 0.0) and memory.take_position()[1] == 0.0
     for bad, words in (
-        (Position(0.01, (0.0,) * 3, (0.0,) * 3), "after"),
-        (Position(0.03, (math.nan, 0.0, 0.0), (0.0,) * 3), "place"),
-        (Position(0.03, (0.0,) * 3, (0.0, math.inf, 0.0)), "velocity"),
-        (Position(math.nan, (0.0,) * 3, (0.0,) * 3), "time"),
+        (Position(0.01, ZERO, ZERO), "after"),
+        (Position(0.03, (math.nan, 0.0, 0.0), ZERO), "place"),
+        (Position(0.03, ZERO, (0.0, math.inf, 0.0)), "velocity"),
+        (Position(math.nan, ZERO, ZERO), "time"),
     ):
         error = memory.accept(bad)
         assert error is not None and words in str(error)
