@@ -137,6 +137,14 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._relaunch(lanes, np.flatnonzero(over), observation)
         return observation, reward, terminated, truncated, self._info(lanes) | info
 
+    def relaunch(self, index: npt.NDArray[np.intp]) -> Observation:
+        """New flights for the drones at index, before their flights are over; returns what all drones see."""
+        lanes = self._flying()
+        observation = self._observe(lanes)
+        if len(index):
+            self._relaunch(lanes, index, observation)
+        return observation
+
     def snapshot(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """The flights under way, as arrays by name, and the random generator, as plain data.
 

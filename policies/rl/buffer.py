@@ -12,20 +12,22 @@ from torch import Tensor
 
 from policies.rl.gae import advantages
 
-Critic: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # of sensors and privileged state
+Critic: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]  # of sensors, privileged state and memory
 
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
     """N environments with T steps each, to learn from.
 
-    sensors (N, T, OBS_DIM), state (N, T, width): what was seen; starts (N, T) bool: a flight begins with the step;
-    drawn (N, T, outputs): actions before the tanh, log_prob (N, T): of them; h (N, units): of the network before the
-    first step; advantages, returns, values (N, T).
+    sensors (N, T, OBS_DIM), state (N, T, width): what was seen; memory (N, T, state): of the actor after it; starts
+    (N, T) bool: a flight begins with the step; drawn (N, T, outputs): actions before the tanh, log_prob (N, T): of
+    them; h (N, state): of the network before the first step; advantages, returns, values, reward and dt_s, the time
+    that a step took, (N, T).
     """
 
     sensors: Tensor
     state: Tensor
+    memory: Tensor
     starts: Tensor
     drawn: Tensor
     log_prob: Tensor
@@ -33,6 +35,8 @@ class Sequences:
     advantages: Tensor
     returns: Tensor
     values: Tensor
+    reward: Tensor
+    dt_s: Tensor
 
     def rows(self, index: Tensor) -> Sequences:
         """Those of some environments."""
@@ -43,12 +47,13 @@ class Sequences:
 class Step:
     """One step of N environments: what was seen, what was done, what came of it. See `Sequences`.
 
-    dt_s: the time that it took. lost, timed_out (N,) bool: the flight ended with it; last_sensors, last_state: of the
-    flights that were out of time, in their order.
+    dt_s: the time that it took. lost, timed_out (N,) bool: the flight ended with it; last: sensors, privileged state
+    and memory of the flights that were out of time, in their order.
     """
 
     sensors: Tensor
     state: Tensor
+    memory: Tensor
     starts: Tensor
     drawn: Tensor
     log_prob: Tensor
@@ -56,8 +61,7 @@ class Step:
     dt_s: Tensor
     lost: Tensor
     timed_out: Tensor
-    last_sensors: Tensor
-    last_state: Tensor
+    last: tuple[Tensor, Tensor, Tensor]
 
 
 class SequenceBuffer(RolloutBuffer):
@@ -76,28 +80,26 @@ class SequenceBuffer(RolloutBuffer):
         """One step more."""
         self._steps.append(step)
 
-    def finish(self, critic: Critic, sensors: Tensor, state: Tensor) -> Sequences:
-        """The rollout with its advantages. sensors, state: (N, ...) after the last step."""
+    def finish(self, critic: Critic, after: tuple[Tensor, Tensor, Tensor]) -> Sequences:
+        """The rollout with its advantages. after: what the critic wants of the environments after the last step."""
         steps = self._steps
 
         def whole(name: str) -> Tensor:
             return torch.stack([getattr(step, name) for step in steps], dim=1)
 
         with torch.no_grad():
-            seen = whole("sensors"), whole("state")
-            values, last = critic(*seen), critic(sensors, state)
-            ends = [critic(step.last_sensors, step.last_state) for step in steps]
-        timed_out = whole("timed_out")
+            seen = whole("sensors"), whole("state"), whole("memory")
+            values, last = critic(*seen), critic(*after)
+            ends = [critic(*step.last) for step in steps]
+        timed_out, reward, dt_s = whole("timed_out"), whole("reward"), whole("dt_s")
         end_value = torch.zeros_like(values)
         for t, value in enumerate(ends):
             end_value[timed_out[:, t], t] = value
         ended = (whole("lost") | timed_out).to(values.dtype)
-        found, returns = advantages(
-            whole("reward"), values, last, ended, end_value, whole("dt_s"), self.gamma, self.gae_lambda
-        )
+        found, returns = advantages(reward, values, last, ended, end_value, dt_s, self.gamma, self.gae_lambda)
         self.reset()
         drawn = whole("drawn"), whole("log_prob")
-        return Sequences(*seen, whole("starts"), *drawn, self._h, found, returns, values)
+        return Sequences(*seen, whole("starts"), *drawn, self._h, found, returns, values, reward, dt_s)
 
 
 def minibatches(sequences: Sequences, rows: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Sequences]]:

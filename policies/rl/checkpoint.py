@@ -37,6 +37,7 @@ def save_checkpoint(path: Path, trainer: PPOTrainer) -> None:
         "stale": trainer.stale,
         "steps": model.num_timesteps,
         "rollouts": model.rollouts,
+        "flown_s": model.flown_s,
         "elapsed_s": trainer.elapsed_s,
         "best_score": trainer.best_score if math.isfinite(trainer.best_score) else None,
         "rng": trainer.rng.bit_generator.state,
@@ -80,6 +81,7 @@ def _restore(trainer: PPOTrainer, record: dict[str, Any], tensors: dict[str, Ten
     trainer.rng.bit_generator.state = record["rng"]
     trainer.done, trainer.stale = int(record["done"]), int(record["stale"])
     model.num_timesteps, model.rollouts = int(record["steps"]), int(record["rollouts"])
+    model.flown_s = float(record["flown_s"])
     trainer.elapsed_s = float(record["elapsed_s"])
     best = record["best_score"]
     trainer.best_score = math.inf if best is None else float(best)

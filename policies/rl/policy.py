@@ -83,7 +83,11 @@ class LiquidPolicy(BasePolicy):
         self.actor = PolicyNetwork(spec, seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            layers = [nn.Linear(OBS_DIM + width, critic_units), nn.Tanh(), nn.Linear(critic_units, critic_units)]
+            layers = [
+                nn.Linear(OBS_DIM + width + spec.state_width, critic_units),
+                nn.Tanh(),
+                nn.Linear(critic_units, critic_units),
+            ]
             self.critic = nn.Sequential(*layers, nn.Tanh(), nn.Linear(critic_units, 1))
         self.log_std = nn.Parameter(torch.full((spec.outputs,), float(log_std)))
         self.actor_parameters = [*self.actor.parameters(), self.log_std]
@@ -111,9 +115,14 @@ class LiquidPolicy(BasePolicy):
         mean, following = self.means(sensors[:, None], h)
         return mean[:, 0], following
 
-    def values(self, sensors: Tensor, state: Tensor) -> Tensor:
-        """What the critic expects, (...), of sensors (..., OBS_DIM) and privileged state (..., width)."""
-        value: Tensor = self.critic(torch.cat([sensors, state], dim=-1))
+    def values(self, sensors: Tensor, state: Tensor, memory: Tensor) -> Tensor:
+        """What the critic expects, (...), of sensors (..., OBS_DIM), privileged state (..., width) and memory.
+
+        memory: state of the actor after it has seen the sensors, (..., state_width), from which no gradient comes.
+        Without the memory, wind and lean could not be told apart: a drone that leans into a strong wind earns less, and
+        the critic would hold the lean against it.
+        """
+        value: Tensor = self.critic(torch.cat([sensors, state, memory], dim=-1))
         return value[..., 0]
 
     def log_prob(self, drawn: Tensor, means: Tensor) -> Tensor:

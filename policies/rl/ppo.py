@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -92,7 +93,7 @@ class LiquidPPO(PPO):
 
     def _setup_model(self) -> None:
         self.generator = torch.Generator().manual_seed(self.seed or 0)
-        self.rollouts = 0
+        self.rollouts, self.flown_s = 0, 0.0
         self.sequences: Sequences | None = None
         self._anchor: PolicyNetwork | None = None
         super()._setup_model()
@@ -130,12 +131,10 @@ class LiquidPPO(PPO):
         self._h, self._anchor_h, starts = (carry[name].clone() for name in ("h", "anchor_h", "starts"))
         self._last_episode_starts = starts.numpy()
 
-    def relaunch(self, seed: int) -> None:
-        """Launch all flights anew, drawn with a seed."""
-        assert self.env is not None
-        self.env.seed(seed)
-        at_rest, starts = self.policy.initial_state(self.n_envs), torch.ones(self.n_envs, dtype=torch.bool)
-        self.take_up(self.env.reset(), {"h": at_rest, "anchor_h": at_rest, "starts": starts})
+    def begin_anew(self, observation: Any, begun: npt.NDArray[np.bool_]) -> None:
+        """Between two rollouts: some environments (N,) have begun anew; observation: what all of them show now."""
+        self._last_obs = observation
+        self._last_episode_starts = np.asarray(self._last_episode_starts, np.bool_) | begun
 
     def _setup_learn(
         self,
@@ -164,7 +163,8 @@ class LiquidPPO(PPO):
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
-        self.sequences = rollout_buffer.finish(self.policy.values, *self._seen())
+        self.sequences = rollout_buffer.finish(self.policy.values, self._after())
+        self.flown_s = float(self.sequences.dt_s.mean()) * n_rollout_steps  # by an environment
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -179,6 +179,13 @@ class LiquidPPO(PPO):
     def _seen(self) -> tuple[Tensor, Tensor]:
         assert self._last_obs is not None
         return split(obs_as_tensor(self._last_obs, self.device))
+
+    def _after(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What the critic wants of the environments as they are now; the actor's state is left as it is."""
+        sensors, state = self._seen()
+        with torch.no_grad():
+            _, memory = self.policy.step(sensors, self._h, torch.as_tensor(self._last_episode_starts, dtype=torch.bool))
+        return sensors, state, memory
 
     def _fly(self, env: VecEnv) -> Step:
         """One event of all environments."""
@@ -196,17 +203,19 @@ class LiquidPPO(PPO):
         self._last_episode_starts = done
         took_s = elapsed_s(self._seen()[0]).clone()
         timed_out = np.zeros(len(done), np.bool_)
-        last = sensors[:0], state[:0]
+        last = sensors[:0], state[:0], self._h[:0]
         if len(over):
             ends = _stacked([infos[i]["terminal_observation"] for i in over])
             last_sensors, last_state = split(obs_as_tensor(ends, self.device))
             took_s[over] = elapsed_s(last_sensors)
             late = np.array([bool(infos[i].get("TimeLimit.truncated", False)) for i in over])
             timed_out[over[late]] = True
-            last = last_sensors[late], last_state[late]
+            with torch.no_grad():
+                _, memory = policy.step(last_sensors, self._h[over], torch.zeros(len(over), dtype=torch.bool))
+            last = last_sensors[late], last_state[late], memory[late]
         return Step(
-            sensors, state, starts, drawn, log_prob, torch.as_tensor(reward, dtype=torch.float32), took_s,
-            torch.as_tensor(done & ~timed_out), torch.as_tensor(timed_out), *last,
+            sensors, state, self._h, starts, drawn, log_prob, torch.as_tensor(reward, dtype=torch.float32), took_s,
+            torch.as_tensor(done & ~timed_out), torch.as_tensor(timed_out), last,
         )  # fmt: skip
 
     def train(self) -> None:
@@ -250,7 +259,7 @@ class LiquidPPO(PPO):
 
     def _pull_critic(self, batch: Sequences) -> float:
         """Leaves the gradient in the critic; returns its loss."""
-        loss = (self.policy.values(batch.sensors, batch.state) - batch.returns).square().mean()
+        loss = (self.policy.values(batch.sensors, batch.state, batch.memory) - batch.returns).square().mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.policy.critic_parameters, self.max_grad_norm)
         return loss.item()
@@ -278,6 +287,7 @@ class LiquidPPO(PPO):
         self.found = {name: float(np.mean([f[name] for f in losses if name in f])) for name in sorted(names)}
         values, returns = sequences.values.flatten().numpy(), sequences.returns.flatten().numpy()
         self.found |= {
+            "reward_per_s": float(sequences.reward.sum() / sequences.dt_s.sum()),
             "explained_variance": float(explained_variance(values, returns)),
             "std": float(torch.exp(self.policy.log_std.detach()).mean()),
             "learning_rate": rate,

@@ -1,12 +1,24 @@
-"""What a drone earns while it learns: the task's reward, without its floor."""
+"""What a drone earns while it learns: the task's reward, without its floor, weighed as the run's configuration says."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from envs.task import Moment, Task
 from liquid_pilot.ops import Ops
+
+
+@dataclass(frozen=True, slots=True)
+class RewardWeights:
+    """Of the errors, per second of flight. early: of all that is earned until early_s after the release."""
+
+    across: float = 1.0  # of the horizontal speed error in m/s
+    height: float = 1.0  # m
+    climb: float = 0.2  # m/s
+    spin: float = 0.05  # rad/s
+    early: float = 1.0
+    early_s: float = 3.0
 
 
 def bent(ops: Ops, error: Any) -> Any:
@@ -14,8 +26,8 @@ def bent(ops: Ops, error: Any) -> Any:
     return ops.sqrt(1.0 + 2.0 * error) - 1.0
 
 
-def learning_reward_per_s(ops: Ops, moment: Moment[Any]) -> Any:
-    """As `envs.task.following_reward_per_s` near the set-point, but better is always told from worse.
+def learning_reward_per_s(ops: Ops, moment: Moment[Any], weights: RewardWeights) -> Any:
+    """`envs.task.following_reward_per_s` near the set-point, with its weights; but better is always told from worse.
 
     That reward is -1 for every error from 2 m/s on, where a policy that has just learnt to stay up still is.
     """
@@ -24,9 +36,11 @@ def learning_reward_per_s(ops: Ops, moment: Moment[Any]) -> Any:
     across = ops.sqrt((vx - wx) ** 2 + (vy - wy) ** 2)
     height, climb = (ops.maximum(e, -e) for e in (body.position_m[2] - point.position_m[2], vz - wz))
     spin = ops.sqrt(p * p + q * q + r * r)
-    return 1.0 - bent(ops, across) - bent(ops, height) - 0.2 * bent(ops, climb) - 0.05 * bent(ops, spin)
+    errors = (across, weights.across), (height, weights.height), (climb, weights.climb), (spin, weights.spin)
+    lost: Any = sum(weight * bent(ops, error) for error, weight in errors)
+    return ops.select(moment.since_release_s, weights.early_s, 1.0, weights.early) * (1.0 - lost)
 
 
-def learning(task: Task) -> Task:
+def learning(task: Task, weights: RewardWeights) -> Task:
     """The task with that reward."""
-    return replace(task, reward_per_s=learning_reward_per_s)
+    return replace(task, reward_per_s=lambda ops, moment: learning_reward_per_s(ops, moment, weights))

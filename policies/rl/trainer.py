@@ -26,7 +26,7 @@ from policies.curriculum import Curriculum, lesson
 from policies.network import PolicyNetwork, hover_spec
 from policies.rl.policy import LiquidPolicy
 from policies.rl.ppo import LiquidPPO
-from policies.rl.reward import learning
+from policies.rl.reward import RewardWeights, learning
 from policies.rl.vec_env import BatchedVecEnv, PyBulletVecEnv
 from policies.schedule import learning_rate_shape
 from policies.validation import validate
@@ -41,8 +41,10 @@ FINE_TUNING: Final[dict[str, Any]] = {"steps": 500_000, "drones": 128}
 class PPOConfig:
     """Everything that decides a run; saved beside its results. See `LiquidPPO` and `LiquidPolicy` for what is theirs.
 
-    steps: events of all drones together; drones fly `events` of them an update. strength: of the disturbances at
-    first; they grow to 1 over the curriculum's share of the run.
+    steps: events of all drones together; a drone flies `events` of them an update, through which the gradient goes: too
+    few, and it is blind to what the slow neurons do. strength: of the disturbances at first; they grow to 1 over the
+    curriculum's share of the run. flight_s: mean duration of flights, which are cut short at random, so that a rollout
+    holds all ages.
     """
 
     task: str = "hover"
@@ -69,6 +71,7 @@ class PPOConfig:
     critic_first: int = 0
     anchor_weight: float = 0.0
     strength: float = 0.0
+    flight_s: float = 8.0
     time_unit_s: float = 0.015
     substep_s: float = 0.005
     average_decay: float = 0.9
@@ -77,6 +80,7 @@ class PPOConfig:
     validation_s: float = 8.0
     airframe: str = "cf2x"
     curriculum: Curriculum = field(default_factory=Curriculum)
+    reward: RewardWeights = field(default_factory=RewardWeights)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -98,7 +102,8 @@ class PPOConfig:
 class Progress:
     """One row of the learning curve. NaN: validation figures between validations, flight figures where none ended.
 
-    flight_return and flight_success: means of the flights that ended during the update, with exploration.
+    reward_per_s: of all drones during the update; flight_return and flight_success: means of the flights that ended in
+    it, with exploration.
     """
 
     update: int
@@ -110,6 +115,7 @@ class Progress:
     approx_kl: float
     std: float
     imu_hz: float
+    reward_per_s: float
     flight_return: float
     flight_success: float
     steps_per_s: float
@@ -192,9 +198,7 @@ class PPOTrainer:
         started, config, model = time.perf_counter(), self.config, self.model
         now = self._lesson(share)
         self.env.set_conditions(now)
-        if self.launches_anew:
-            model.relaunch(int(np.random.SeedSequence([config.seed, 3, self.done]).generate_state(1)[0]))
-            self.launches_anew = False
+        self._relaunch()
         self.env.flown.clear()
         model.fly_and_learn(self._callback, share)
         self._average()
@@ -212,10 +216,23 @@ class PPOTrainer:
             found.get("approx_kl", math.nan),
             found["std"],
             math.nan if now.imu_mixed else now.imu_hz[0],
+            found["reward_per_s"],
             float(np.mean([flight.reward for flight in flown])) if flown else math.nan,
             float(np.mean([flight.success for flight in flown])) if flown else math.nan,
             config.drones * config.events / took_s,
         )
+
+    def _relaunch(self) -> None:
+        """New flights: all of them where a checkpoint could not hold them, else some, so that all ages are flown."""
+        config = self.config
+        if self.launches_anew:
+            self.env.seed(int(np.random.SeedSequence([config.seed, 3, self.done]).generate_state(1)[0]))
+            self.model.begin_anew(self.env.reset(), np.ones(config.drones, np.bool_))
+            self.launches_anew = False
+            return
+        chance = 1.0 - math.exp(-self.model.flown_s / config.flight_s)
+        begun = self.rng.random(config.drones) < chance
+        self.model.begin_anew(self.env.relaunch(np.flatnonzero(begun)), begun)
 
     def _lesson(self, share: float) -> Conditions:
         """The conditions of flights that begin during the update; most ask for velocity zero."""
@@ -234,7 +251,7 @@ class PPOTrainer:
 
     def idle(self) -> Progress:
         """A row without an update, for a validation of its own."""
-        return Progress(self.done, self.model.num_timesteps, self.elapsed_s, *[math.nan] * 9)
+        return Progress(self.done, self.model.num_timesteps, self.elapsed_s, *[math.nan] * 10)
 
     def validate(self, progress: Progress) -> Progress:
         """Closed-loop score of the averaged weights at three conditions; keeps the best weights."""
@@ -255,8 +272,10 @@ class PPOTrainer:
 def _environment(config: PPOConfig, threads: int) -> BatchedVecEnv | PyBulletVecEnv:
     if config.engine == "batched":
         options: dict[str, Any] = {"airframe": config.airframe, "substep_s": config.substep_s, "threads": threads}
-        return BatchedVecEnv(BatchedQuadEnv(learning(HOVER), config.drones, obs="both", **options))
-    return PyBulletVecEnv(lambda: QuadEnv(learning(HOVER), obs="both", airframe=config.airframe), config.drones)
+        return BatchedVecEnv(BatchedQuadEnv(learning(HOVER, config.reward), config.drones, obs="both", **options))
+    return PyBulletVecEnv(
+        lambda: QuadEnv(learning(HOVER, config.reward), obs="both", airframe=config.airframe), config.drones
+    )
 
 
 def usual_config(engine: str, fine_tuning: bool, **chosen: Any) -> PPOConfig:

@@ -84,6 +84,12 @@ class BatchedVecEnv(VecEnv):
         """Draw later flights under these."""
         self.env.set_conditions(conditions)
 
+    def relaunch(self, index: npt.NDArray[np.intp]) -> VecEnvObs:
+        """New flights for some drones, before theirs are over; returns what all of them see."""
+        self._return[index], self._events[index] = 0.0, 0
+        found: VecEnvObs = self.env.relaunch(index)
+        return found
+
     def snapshot(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         """See `BatchedQuadEnv.snapshot`; with what the flights have earned so far."""
         tables, generator = self.env.snapshot()
@@ -140,6 +146,13 @@ class PyBulletVecEnv(DummyVecEnv):
         """Draw later flights under these."""
         for env in self.envs:
             env.unwrapped.conditions = conditions  # type: ignore[attr-defined]
+
+    def relaunch(self, index: npt.NDArray[np.intp]) -> VecEnvObs:
+        """New flights for some drones, before theirs are over; returns what all of them see."""
+        for i in index:
+            observation, self.reset_infos[i] = self.envs[i].reset()
+            self._save_obs(int(i), observation)
+        return self._obs_from_buf()
 
 
 def _row(observation: Any, index: int) -> Any:
