@@ -33,8 +33,13 @@ from policies.validation import validate
 from policies.warm_start import check_start, start_from
 
 ENGINES: Final = ("batched", "pybullet")
-PYBULLET: Final[dict[str, Any]] = {"steps": 1_000_000, "drones": 16, "events": 256, "validate_every": 20}
-FINE_TUNING: Final[dict[str, Any]] = {"steps": 500_000, "drones": 128}
+PYBULLET: Final[dict[str, Any]] = {
+    "steps": 1_000_000, "drones": 16, "events": 256, "groups": 4, "learning_rate": 2e-3, "validate_every": 20,
+}  # fmt: skip
+FINE_TUNING: Final[dict[str, Any]] = {
+    "steps": 500_000, "drones": 64, "events": 128, "groups": 4, "learning_rate": 2e-3, "critic_rate": 2.0,
+    "log_std": -1.5, "critic_first": 5, "strength": 1.0, "validate_every": 10,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +59,14 @@ class PPOConfig:
     seed: int = 0
     engine: str = "batched"
     steps: int = 10_000_000
-    drones: int = 1024
-    events: int = 32
-    learning_rate: float = 1e-3
+    drones: int = 256
+    events: int = 128
+    learning_rate: float = 4e-3
     critic_rate: float = 1.0
-    groups: int = 4
-    epochs: int = 4
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
+    groups: int = 8
+    epochs: int = 5
+    gamma: float = 0.9975
+    gae_lambda: float = 0.97
     clip_range: float = 0.2
     target_kl: float = 0.03
     entropy_weight: float = 0.0
@@ -75,7 +80,7 @@ class PPOConfig:
     time_unit_s: float = 0.015
     substep_s: float = 0.005
     average_decay: float = 0.9
-    validate_every: int = 25
+    validate_every: int = 15
     validation_flights: int = 96
     validation_s: float = 8.0
     airframe: str = "cf2x"
@@ -282,5 +287,5 @@ def usual_config(engine: str, fine_tuning: bool, **chosen: Any) -> PPOConfig:
     """What suits an engine, and a start from a policy, with the fields that were chosen. Raises `ConfigError`."""
     if engine not in ENGINES:
         raise ConfigError(unknown_name("engine", engine, list(ENGINES)))
-    suited = (PYBULLET if engine == "pybullet" else {}) | (FINE_TUNING if fine_tuning else {})
+    suited = (FINE_TUNING if fine_tuning else {}) | (PYBULLET if engine == "pybullet" else {})
     return replace(PPOConfig(engine=engine), **(suited | chosen))
