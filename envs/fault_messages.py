@@ -9,7 +9,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from envs.fault_effects import clock_ahead_s, flow_spike, range_spike, total_change
 from envs.faults import Fault
-from liquid_pilot.messages import Flow, Imu, Position, Range
+from liquid_pilot.messages import Floats3, Flow, Imu, Position, Range
 from liquid_pilot.ops import FLOAT_OPS
 
 ABSENT: Final = (math.nan, math.nan, math.nan)
@@ -25,7 +25,7 @@ class FailingSensors:
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self._faults = tuple(faults)
-        self._imu: Imu | None = None
+        self._vectors: dict[str, Floats3] = {}  # newest that were sent
         self._sent: dict[str, Sample] = {}
 
     def imu(self, message: Imu, since_s: float) -> Imu | None:
@@ -34,16 +34,9 @@ class FailingSensors:
             return message
         if self._has("imu", "off", since_s):
             return None
-        if self._imu is not None and self._has("gyro", "freeze", since_s):
-            message = replace(message, gyro_rad_s=self._imu.gyro_rad_s)
-        if self._imu is not None and self._has("accel", "freeze", since_s):
-            message = replace(message, accel_m_s2=self._imu.accel_m_s2)
-        self._imu = message
-        if self._has("gyro", "off", since_s):
-            message = replace(message, gyro_rad_s=ABSENT)
-        if self._has("accel", "off", since_s):
-            message = replace(message, accel_m_s2=ABSENT)
-        return self._stamped(message, since_s)
+        gyro = self._vector("gyro", message.gyro_rad_s, since_s)
+        accel = self._vector("accel", message.accel_m_s2, since_s)
+        return self._stamped(Imu(message.t_s, gyro, accel), since_s)
 
     def sample(self, name: str, message: Sample, since_s: float, unit: float) -> Sample | None:
         """A sample of the sensor `name`, or None while it is off. unit: uniform in 0..1, decides on spikes."""
@@ -60,6 +53,15 @@ class FailingSensors:
         if _says_something(message):
             self._sent[name] = message
         return self._stamped(message, since_s)
+
+    def _vector(self, part: str, reading: Floats3, since_s: float) -> Floats3:
+        """What the part of an IMU sends in place of its reading."""
+        if self._has(part, "off", since_s):
+            return ABSENT
+        if self._has(part, "freeze", since_s):
+            reading = self._vectors.get(part, reading)
+        self._vectors[part] = reading
+        return reading
 
     def _has(self, part: str, mode: str, since_s: float) -> bool:
         return any(f.part == part and f.mode == mode and f.start_s <= since_s < f.end_s for f in self._faults)

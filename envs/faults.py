@@ -49,7 +49,7 @@ FAULT_KINDS: Final = (
     FaultKind(("gyro",), "off", "IMU messages whose gyro is no number, which the pilot refuses"),
     FaultKind(("accel",), "off", "IMU messages without an accelerometer"),
     FaultKind(("flow", "range", "position"), "off", "no message"),
-    FaultKind(("gyro", "accel"), "freeze", "repeats its newest reading; the rate loop has a gyro of its own"),
+    FaultKind(("gyro", "accel"), "freeze", "repeats what it sent last; the rate loop has a gyro of its own"),
     FaultKind(("flow", "range", "position"), "freeze", "repeats the newest reading that was sent, with new stamps"),
     FaultKind(
         ("flow", "range", "position"),

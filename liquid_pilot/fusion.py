@@ -142,6 +142,7 @@ class SensorMemory:
         self._other_clock_s = t_s
         if self._other_clock_samples < self.limits.resync_samples:
             return False
+        self._take_pending()  # its stamp means nothing from here on, its value is held
         self._forget_times()
         self.clock_jumps += 1
         return True
@@ -224,7 +225,11 @@ class SensorMemory:
             return sx / n, sy / n, sz / n
         return self._gyro[0][1:] if self._gyro else (0.0, 0.0, 0.0)
 
-    def _compensate(self, flow: Flow) -> None:
+    def _take_pending(self) -> None:
+        """Hold the newest flow, its rotation taken out."""
+        flow, self._pending = self._pending, None
+        if flow is None:
+            return
         wx, wy, _ = self.mean_gyro(flow.t_s - flow.dt_s, flow.t_s)
         x, y = flow.flow_rad
         self._flow_rate = (x / flow.dt_s + wy, y / flow.dt_s - wx)
@@ -240,9 +245,7 @@ class SensorMemory:
         now = self.imu_t_s
         if now is None:
             raise MessageError("no IMU sample was accepted yet; feed one before taking an observation")
-        if self._pending is not None:
-            self._compensate(self._pending)
-            self._pending = None
+        self._take_pending()
         held = Held(
             dt_s=self.step_s,
             gyro_rad_s=self.gyro_rad_s,

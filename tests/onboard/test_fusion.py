@@ -191,6 +191,17 @@ def test_a_clock_that_goes_on_elsewhere_is_taken_over_after_three_samples(offset
     assert step(memory, imu(new + 0.03)).flow_rate_rad_s[0] == pytest.approx(2.0)
 
 
+def test_flow_that_came_before_a_leap_is_held_like_any_value() -> None:
+    memory = SensorMemory()
+    step(memory, imu(10.0, (0.0, 0.5, 0.0)))
+    memory.accept(Flow(10.01, 0.02, (0.02, 0.0), 0.5))  # not yet taken: the IMU is silent from here on
+    for t in (11.5, 11.51):
+        assert memory.accept(imu(t)) is not None
+    held = step(memory, imu(11.52))
+    assert (held.flow_rate_rad_s, held.flow_quality) == ((1.5, 0.0), 0.5)
+    assert (held.flow_age_s, held.flow_fresh, memory.flow_t_s) == (INITIAL_AGE_S, 0.0, None)
+
+
 @given(st.lists(st.sampled_from([-3600.0, -0.7, 1.2, 7200.0]), max_size=30), st.integers(0, 1))
 def test_single_leaping_stamps_never_move_the_clock(leaps: list[float], start: int) -> None:
     memory = SensorMemory()

@@ -11,7 +11,6 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from envs import batched_quad, batched_sensors, sensors
 from envs.airframe import load_airframe
 from envs.batched_ops import TORCH_OPS
 from envs.batched_quad import BatchedQuad
@@ -21,10 +20,8 @@ from envs.faults import Fault
 from envs.flights import draw_flights
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from liquid_pilot.errors import ConfigError, SimulationError
-from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.geometry import rotation_matrix
-from liquid_pilot.messages import Flow, Imu, Range, Setpoint
-from liquid_pilot.observation import GRAVITY_M_S2, OBS_SLICES, assemble
+from liquid_pilot.observation import GRAVITY_M_S2
 from liquid_pilot.ops import FLOAT_OPS, Ops
 from liquid_pilot.rate_loop import RateLoopState
 
@@ -173,59 +170,6 @@ def test_same_seed_same_flight_bit_for_bit() -> None:
         return world.observe(state)
 
     assert torch.equal(run(), run())
-
-
-@pytest.mark.parametrize("imu_hz", [25.0, 100.0, 400.0])
-def test_observation_equals_the_onboard_memory_fed_with_the_same_events(
-    imu_hz: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A recorded event stream through the controller's memory gives the trainer's observation."""
-    conditions = Conditions(imu_hz=(imu_hz, imu_hz), flow_hz=(35.0, 35.0), flow_dropout=(0.2, 0.2))
-    world, state = make_world(conditions, seed=2, n=3)
-    waiting: list[tuple[float, int, Flow | Range]] = []
-    raw: dict[str, Any] = {}
-    read_flow, sense = sensors.read_flow, batched_sensors.sense_substep
-
-    def spy_flow(*args: Any) -> Any:
-        raw["flow"] = read_flow(*args)
-        return raw["flow"]
-
-    def spy_sense(before: Any, *args: Any) -> Any:
-        after = sense(before, *args)
-        for lane in range(3):
-            if after.flow.pending_stamp_s[lane] != before.flow.pending_stamp_s[lane]:
-                t = float(after.flow.pending_stamp_s[lane])
-                window = t - float(before.flow.window_start_s[lane])
-                x, y = (float(v[lane]) * window for v in raw["flow"])
-                quality = float(after.flow.pending[2, lane])
-                waiting.append((float(after.flow.deliver_s[lane]), lane, Flow(t, window, (x, y), quality)))
-            if after.range.pending_stamp_s[lane] != before.range.pending_stamp_s[lane]:
-                t, d = float(after.range.pending_stamp_s[lane]), float(after.range.pending[0, lane])
-                waiting.append((float(after.range.deliver_s[lane]), lane, Range(t, d)))
-        return after
-
-    monkeypatch.setattr(batched_sensors, "read_flow", spy_flow)
-    monkeypatch.setattr(batched_quad, "sense_substep", spy_sense)
-    memories = [SensorMemory() for _ in range(3)]
-    seen_flow = 0.0
-    for event in range(int(1.2 * imu_hz)):
-        if event:
-            state = hover(world, state)
-        expected = world.observe(state).numpy()
-        for lane, memory in enumerate(memories):
-            t = float(state.t_s[lane])
-            due = sorted((w for w in waiting if w[1] == lane and w[0] <= t + 1e-9), key=lambda w: w[0])
-            for item in due:
-                waiting.remove(item)
-                assert memory.accept(item[2]) is None
-            gyro, accel = (
-                [float(v[lane]) for v in group] for group in (state.sensors.gyro_rad_s, state.sensors.accel_m_s2)
-            )
-            assert memory.accept(Imu(t, gyro, accel)) is None  # type: ignore[arg-type]
-            held = memory.take(Setpoint(0.0, (0.0, 0.0), float(state.constants["setpoint_height_m"][lane]), 0.0))
-            assert_allclose(assemble(held), expected[lane], atol=1e-6, err_msg=f"event {event}, lane {lane}")
-            seen_flow += float(expected[lane][OBS_SLICES["fresh"]][1])
-    assert seen_flow > 30
 
 
 def test_outage_and_fault_silence_the_flow() -> None:

@@ -215,6 +215,15 @@ def test_frozen_sensors_repeat_themselves_with_new_stamps_and_then_go_on() -> No
         assert all(a.t_s < b.t_s for a, b in itertools.pairwise(frozen))
 
 
+def test_a_part_that_freezes_while_it_is_off_repeats_what_it_sent_before() -> None:
+    pilot, trace = listen("gyro:off@0.2+0.2", "gyro:freeze@0.3+0.3", "accel:off@0.2+0.2", "accel:freeze@0.3+0.3")
+    before, after = of_kind(pilot, trace, Imu, -1.0, 0.2)[-1], of_kind(pilot, trace, Imu, 0.4, 0.6)
+    assert isinstance(before, Imu)
+    assert {(m.gyro_rad_s, m.accel_m_s2) for m in after if isinstance(m, Imu)} == {
+        (before.gyro_rad_s, before.accel_m_s2)
+    }
+
+
 def test_what_is_no_number_is_told_as_such() -> None:
     pilot, trace = listen("flow:nan@0.2+0.4", "range:nan@0.2+0.4", "gyro:off@0.2+0.2", "accel:off@0.5+0.2")
     ways = (
