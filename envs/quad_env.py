@@ -238,14 +238,21 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         """What the memory holds; where no IMU sample was accepted, nothing is fresh and all is older by the silence."""
         if self._silent_s == 0.0:
             return self._memory.take(setpoint)
-        aged = copy(self._memory)  # what has arrived stays fresh for the next sample that is accepted
+        return replace(self._aged.take(setpoint), accel_fresh=0.0, flow_fresh=0.0, range_fresh=0.0)
+
+    @property
+    def _aged(self) -> SensorMemory:
+        """A copy to take from in a silence: what has arrived stays fresh for the next IMU sample that is accepted."""
+        aged = copy(self._memory)
         aged.imu_t_s = (self._memory.imu_t_s or 0.0) + self._silent_s
-        return replace(aged.take(setpoint), accel_fresh=0.0, flow_fresh=0.0, range_fresh=0.0)
+        return aged
 
     def _located(self, moment: Moment[float]) -> Located[float]:
         """What the position sensor said, seen from the target; zeros before its first word. The compass is true."""
         (c, s), point = heading(FLOAT_OPS, moment.body), moment.goal.point
-        said, fresh, age_s = self._memory.take_position()
+        silent = self._silent_s > 0.0
+        said, fresh, age_s = (self._aged if silent else self._memory).take_position()
+        fresh *= not silent
         if said is None:
             return Located((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), fresh, age_s)
         dx, dy, dz = (a - b for a, b in zip(point.position_m, said.position_m, strict=True))

@@ -27,11 +27,12 @@ from envs.task import Task
 from envs.trace import FlightTrace
 from liquid_pilot import Controller
 from liquid_pilot.errors import ConfigError, MissingExtraError
+from policies.experts.estimator import Estimator
 from policies.experts.following import Follower
 from policies.experts.geometric import GeometricController
 from policies.experts.landing import Lander
 from policies.experts.pid import PidController, pid_gains
-from policies.experts.pid_ekf import PidEkfPilot
+from policies.experts.pid_ekf import PidEkfPilot, noise_with
 
 if TYPE_CHECKING:  # importing them loads the simulator
     from envs.pybullet_quad import PyBulletQuad
@@ -46,7 +47,9 @@ EXPERTS: Final[Mapping[str, Callable[[Airframe], GeometricController | PidContro
     GEOMETRIC: lambda _: GeometricController(),
     "pid": lambda airframe: PidController(pid_gains(airframe)),
 }
-PILOTS: Final[Mapping[str, Callable[[Airframe], Pilot]]] = {"pid-ekf": PidEkfPilot}  # on the sensors alone
+PILOTS: Final[Mapping[str, Callable[[Airframe, Conditions], Pilot]]] = {  # on the sensors alone
+    "pid-ekf": lambda airframe, conditions: PidEkfPilot(airframe, Estimator(noise_with(conditions.sensors.position))),
+}
 CONVENTIONAL: Final = (*EXPERTS, *PILOTS)
 # Where flights are flown, and what they are judged by, by the names on command lines.
 OWN_SIM: Final = "liquid-pilot"
@@ -137,7 +140,7 @@ def _fly_task(job: Job, index: int) -> FlightTrace:
         if job.policy in EXPERTS:
             return fly_task(Lander(_expert(job, airframe), airframe), *given)
         if job.policy in PILOTS:
-            return fly_task(PILOTS[job.policy](airframe), *given)
+            return fly_task(PILOTS[job.policy](airframe, job.conditions), *given)
         controller = _controller(job.policy)
         controller.reset()
         return fly_task(controller, *given)
@@ -157,7 +160,7 @@ def fly_one(job: Job, index: int) -> FlightTrace:
         if job.policy in EXPERTS:
             return fly_privileged(_expert(job, airframe), *flight, quad, bounded)
         if job.policy in PILOTS:
-            return fly(PILOTS[job.policy](airframe), *flight, quad, bounded)
+            return fly(PILOTS[job.policy](airframe, job.conditions), *flight, quad, bounded)
         controller = _controller(job.policy)
         controller.reset()
         return fly(controller, *flight, quad, bounded)

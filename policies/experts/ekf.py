@@ -224,14 +224,15 @@ def fuse_range(noise: EkfNoise, state: EkfState, distance_m: float) -> EkfState:
     return update(state, np.array([distance_m - state.height_m / upright]), jacobian, noise.range_m**2)
 
 
-def fuse_motion(noise: EkfNoise, state: EkfState, height_m: float, velocity_m_s: Floats3) -> EkfState:
-    """Height and velocity (in the filter's axes) as a position sensor measures them at the state's time."""
-    jacobian = np.zeros((1, ERRORS))
-    jacobian[0, HEIGHT] = 1.0
-    state = update(state, np.array([height_m - state.height_m]), jacobian, noise.position_z_m**2)
-    jacobian = np.zeros((3, ERRORS))
-    jacobian[:, VELOCITY] = np.eye(3)
-    return update(state, np.asarray(velocity_m_s) - state.velocity_m_s, jacobian, noise.position_velocity_m_s**2)
+def fuse_motion(noise: EkfNoise, state: EkfState, height_m: float, velocity_m_s: tuple[float, ...]) -> EkfState:
+    """Height and velocity as a position sensor measures them at the state's time.
+
+    velocity_m_s: (3,) in the filter's axes, or (1,), the climb alone, where nobody knows how these lie in the world.
+    """
+    state = update(state, np.array([height_m - state.height_m]), _IDENTITY[[HEIGHT]], noise.position_z_m**2)
+    axes = VELOCITY.stop - len(velocity_m_s)
+    residual = np.array(velocity_m_s) - state.velocity_m_s[axes - VELOCITY.start :]
+    return update(state, residual, _IDENTITY[axes : VELOCITY.stop], noise.position_velocity_m_s**2)
 
 
 def update(state: EkfState, residual: Array, jacobian: Array, variance: float) -> EkfState:

@@ -34,7 +34,7 @@ class EkfFollower:
         self, airframe: Airframe, reference: Reference, heading_rad: float, wait_s: float, noise: EkfNoise | None = None
     ) -> None:
         self._c, self._s = math.cos(heading_rad), math.sin(heading_rad)
-        self._estimator = Estimator(noise)
+        self._estimator = Estimator(noise, heading_rad)
         self._places = PlaceObserver()
         self._newest_s: float | None = None
         self._reference = reference
@@ -52,11 +52,10 @@ class EkfFollower:
         """Take a message; an accepted IMU sample gives a command."""
         if isinstance(message, Setpoint):
             return None
-        if isinstance(message, Position):
-            place, speed = (_turned(v, self._c, -self._s) for v in (message.position_m, message.velocity_m_s))
-            message = replace(message, position_m=place, velocity_m_s=speed)
-            self._places.correct(message)
-        if not self._estimator.feed(message):
+        new = self._estimator.feed(message)
+        if isinstance(message, Position) and self._estimator.position is message:  # it was accepted
+            self._places.correct(replace(message, position_m=_turned(message.position_m, self._c, -self._s)))
+        if not new:
             return None
         body = self._estimator.body
         if body is None or self._estimator.release_s is None:

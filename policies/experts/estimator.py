@@ -61,7 +61,16 @@ class FlowReading:
     share: float
 
 
-Event: TypeAlias = Inertial | Held | Release | FlowReading | Range | Position
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Height and velocity at t_s (see `fuse_motion`)."""
+
+    t_s: float
+    height_m: float
+    velocity_m_s: tuple[float, ...]
+
+
+Event: TypeAlias = Inertial | Held | Release | FlowReading | Range | Motion
 Timeline: TypeAlias = tuple[tuple[Event, EkfState], ...]  # rising in time
 
 
@@ -90,8 +99,8 @@ def _after(noise: EkfNoise, state: EkfState, event: Event, mover: Inertial | Hel
         return fuse_flow(noise, state, event.rate_rad_s, event.rates_rad_s, event.quality, event.share)
     if isinstance(event, Range):
         return fuse_range(noise, state, event.distance_m)
-    if isinstance(event, Position):
-        return fuse_motion(noise, state, event.position_m[2], event.velocity_m_s)
+    if isinstance(event, Motion):
+        return fuse_motion(noise, state, event.height_m, event.velocity_m_s)
     return state
 
 
@@ -99,10 +108,11 @@ class Estimator:
     """One per flight; `reset` before the next. At rest until the IMU moves.
 
     `feed` takes messages in order of arrival; malformed ones are dropped as the onboard controller drops them.
+    heading_rad: of the drone at the start, as a compass tells once; without, a `Position` says height and climb alone.
     """
 
-    def __init__(self, noise: EkfNoise | None = None) -> None:
-        self.noise = noise or EkfNoise()
+    def __init__(self, noise: EkfNoise | None = None, heading_rad: float | None = None) -> None:
+        self.noise, self._heading_rad = noise or EkfNoise(), heading_rad
         self._memory = SensorMemory()
         self.reset()
 
@@ -119,6 +129,11 @@ class Estimator:
     def state(self) -> EkfState | None:
         """The newest estimate; none before the first IMU sample."""
         return self._timeline[-1][1] if self._timeline else None
+
+    @property
+    def position(self) -> Position | None:
+        """The newest measured place that was accepted."""
+        return self._memory.position
 
     @property
     def body(self) -> Body[float] | None:
@@ -175,8 +190,13 @@ class Estimator:
         self._timeline = ((held, stay(self.noise, at_rest(self.noise, imu.t_s, force), held.inertial)),)
 
     def _take_late(self, message: Flow | Range | Position) -> None:
-        if isinstance(message, (Range, Position)):
+        if isinstance(message, Range):
             self._add(message)
+            return
+        if isinstance(message, Position):
+            if self.release_s is not None and message.t_s <= self.release_s:  # of the hand, which keeps it still
+                return
+            self._add(Motion(message.t_s, message.position_m[2], self._velocity(message)))
             return
         begin_s = message.t_s - message.dt_s
         if self.release_s is None or begin_s < self.release_s:  # at rest flow says nothing new
@@ -185,6 +205,14 @@ class Estimator:
         rates, period_s = self._mean_rates(begin_s, message.t_s)
         share = min(1.0, period_s / message.dt_s)
         self._add(FlowReading(message.t_s - 0.5 * message.dt_s, (x, y), rates, message.quality, share))
+
+    def _velocity(self, position: Position) -> tuple[float, ...]:
+        """As much of a measured velocity as can be told in the filter's axes."""
+        x, y, z = position.velocity_m_s
+        if self._heading_rad is None:
+            return (z,)
+        c, s = math.cos(self._heading_rad), math.sin(self._heading_rad)
+        return c * x + s * y, c * y - s * x, z
 
     def _mean_rates(self, begin_s: float, end_s: float) -> tuple[Floats3, float]:
         """Mean gyro over a window, from the samples held through it, and the period of the newest of them."""

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from envs.airframe import Airframe
+from envs.sensors import PositionModel
 from liquid_pilot.messages import Command, Message, Setpoint
 from liquid_pilot.observation import GRAVITY_M_S2
+from policies.experts.ekf import EkfNoise
 from policies.experts.estimator import Estimator
 from policies.experts.pid import PidController, pid_gains
+
+
+def noise_with(position: PositionModel) -> EkfNoise:
+    """What the filter expects of a drone with this position sensor, whose bias counts as noise."""
+    return EkfNoise(
+        position_z_m=position.noise_z_m + position.bias_z_m, position_velocity_m_s=position.noise_velocity_m_s
+    )
 
 
 class PidEkfPilot:

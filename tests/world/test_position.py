@@ -123,6 +123,23 @@ def test_its_faults_reach_the_observation_as_numbers(name: str) -> None:
     env.close()
 
 
+def test_while_the_imu_is_silent_it_is_not_fresh_and_grows_older() -> None:
+    faults = (parse_fault("imu:off@0.2s+0.2s"),)
+    env = gymnasium.make(
+        TRACK, disable_env_checker=True, position_hz=(50.0, 50.0), hold_s=0.1, imu_jitter=0.0, faults=faults
+    )
+    observation, info = env.reset(seed=1)
+    silent, later = list[Any](), list[Any]()
+    while info["t_s"] < 0.6:
+        observation, *_, info = env.step(np.zeros(4, dtype=np.float32))
+        if info["t_s"] > 0.301:
+            (silent if info["t_s"] < 0.495 else later).append(observation[-2:])
+    assert len(silent) > 15 and all(fresh == 0.0 for fresh, _ in silent)
+    assert later[0][0] == 1.0  # what came meanwhile is new to the next step
+    assert silent[-1][1] > 0.05 > later[2][1] - later[2][0]
+    env.close()
+
+
 def test_a_memory_takes_what_is_sane_and_newer() -> None:
     memory = SensorMemory()
     assert memory.take_position()[0] is None
