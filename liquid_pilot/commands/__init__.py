@@ -1,0 +1,1 @@
+"""Commands of `liquid-pilot`, one a file."""

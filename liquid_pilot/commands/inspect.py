@@ -1,0 +1,144 @@
+"""`liquid-pilot inspect`: what a policy file is, after proving that it can be trusted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from liquid_pilot.commands.text import flat, plain, table, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from liquid_pilot.bundle import Bundle
+
+_LABEL_WIDTH: Final = 14
+_HELP: Final = """\
+Prints what a policy file is and what it was made for, after proving that it can be trusted: schema, observation
+layout, hash over all tensors, finite weights, and the self-test recorded when it was trained, which is flown again
+here. A file that fails is refused with what was found, what is allowed and the fix, and exit code 2.
+
+POLICY is the name of a shipped policy (see `liquid-pilot zoo`) or the path of a .safetensors file.
+"""
+_EXAMPLES: Final = """\
+reading the output:
+  wiring         full, or neurons and live synapses of a sparse cell; every matrix is 0 where no synapse is
+  parameters     number of weights; of a sparse cell those of live synapses
+  trained at     sensor rates, in Hz, that training drew from
+  sensor limits  ages, in seconds, after which the supervisor no longer trusts a sensor
+  set-points     largest speed, heights and yaw rate that it was trained to follow
+  commands       what an action of -1 and +1 means: collective specific thrust and body rates (FLU)
+  observation    a number x enters the network as (x - offset) / scale
+  self-test      largest difference between recorded outputs and those of this machine
+
+examples:
+  liquid-pilot inspect hover
+  liquid-pilot inspect hover --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """The command's arguments. commands: of `argparse.ArgumentParser.add_subparsers`."""
+    parser = commands.add_parser(
+        "inspect",
+        help="what a policy is, what it sees and commands, and whether it can be trusted",
+        description=_HELP,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("policy", metavar="POLICY", help="shipped name, or path of a .safetensors file")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it."""
+    from liquid_pilot.bundle import load_bundle, policy_path
+
+    path = policy_path(arguments.policy)
+    found = describe(load_bundle(path), path)
+    write([json.dumps(found, indent=2)] if arguments.json else _lines(found))
+    return 0
+
+
+def describe(bundle: Bundle, path: Path) -> dict[str, Any]:
+    """All that `inspect` knows, as plain data. Flies the self-test. Keys end in their unit."""
+    from liquid_pilot.bundle import run_selftest
+    from liquid_pilot.observation import OBS_DIM, OBS_FIELDS, layout_manifest
+    from liquid_pilot.schema import cell_field
+
+    spec, limits, metadata = bundle.spec, bundle.limits, bundle.metadata
+    copied = ("schema", "version", "trained_rates_hz", "sensor_limits_s", "setpoint_limits", "airframe", "training")
+    return {
+        "name": bundle.name,
+        "task": bundle.task,
+        "file": str(path),
+        "file_bytes": path.stat().st_size,
+        **{key: metadata[key] for key in copied},
+        "cell": cell_field(spec),
+        "wiring": metadata["wiring"],
+        "neurons": spec.units,
+        "parameters": bundle.parameters,
+        "weight_bytes": sum(int(weight.nbytes) for weight in bundle.weights.values()),
+        "command_limits": asdict(limits),
+        "observation_width": OBS_DIM,
+        # Loading proved that the file's layout is this one; the meanings are written here alone.
+        "observation": [
+            entry | {"meaning": field.meaning} for entry, field in zip(layout_manifest(), OBS_FIELDS, strict=True)
+        ],
+        "sha256": metadata["sha256"],
+        "selftest_steps": len(bundle.selftest.dt_s),
+        "selftest_difference": run_selftest(bundle),
+    }
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """The text of `inspect`, line by line."""
+    cell, limits = found["cell"], found["command_limits"]
+    roll, pitch, yaw = limits["rates_rad_s"]
+    layers = (
+        f"backbone {cell['backbone_layers']} x {cell['backbone_units']}" if cell["backbone_layers"] else "no backbone"
+    )
+    head = {
+        "policy": f"{found['name']} (task {found['task']})",
+        "file": f"{found['file']}, {found['file_bytes']:,} bytes, schema {plain(found['schema'])}",
+        "cell": f"{cell['form']}, {found['neurons']} neurons, {layers}, time unit {cell['time_unit_s']:g} s",
+        "wiring": _wiring(found["wiring"]),
+        "parameters": f"{found['parameters']:,} ({found['weight_bytes']:,} bytes)",
+        "trained at": f"{plain(found['trained_rates_hz'])} (Hz)",
+        "sensor limits": f"{plain(found['sensor_limits_s'])} (s)",
+        "set-points": plain(found["setpoint_limits"]),
+        "airframe": plain(found["airframe"]),
+        "commands": f"thrust {plain(limits['thrust_m_s2'])} m/s^2; "
+        f"roll, pitch, yaw rate within {roll:g}, {pitch:g}, {yaw:g} rad/s",
+        "sha256": plain(found["sha256"]),
+        "self-test": f"passed: {found['selftest_steps']} steps, largest difference {found['selftest_difference']:.1e}",
+    }
+    for label, text in head.items():
+        yield f"{label:<{_LABEL_WIDTH}} {text}"
+    yield ""
+    yield f"observation: {found['observation_width']} numbers; x enters as (x - offset) / scale"
+    rows = [["name", "width", "unit", "offset", "scale", "meaning"]]
+    for field in found["observation"]:
+        offset = field["offset"]
+        shown = f"{offset[0]:g}" if len(set(offset)) == 1 else ", ".join(f"{item:g}" for item in offset)
+        rows.append([field["name"], str(field["width"]), field["unit"], shown, f"{field['scale']:g}", field["meaning"]])
+    yield from (f"  {line}" for line in table(rows))
+    training = list(flat(found["training"]))
+    if training:
+        yield ""
+        yield "training"
+        yield from (f"  {line}" for line in table([list(pair) for pair in training]))
+
+
+def _wiring(found: Any) -> str:
+    """What the policy says of its synapses; that its weights obey was proved when it was loaded."""
+    if not isinstance(found, Mapping):
+        return plain(found)
+    layers = {name: found[name] for name in ("inter", "command", "motor")}
+    neurons = ", ".join(f"{len(rows)} {name}" for name, rows in layers.items())
+    possible = sum(len(row) for rows in layers.values() for row in rows)
+    return f"{neurons} neurons; {found['live_synapses']} live synapses of {possible}; drawn with seed {found['seed']}"
