@@ -32,9 +32,9 @@ class LiquidPPO(PPO):
     """PPO for `LiquidPolicy`. Arguments that are not told here are those of `stable_baselines3.PPO`.
 
     gamma, gae_lambda: per `policies.rl.gae.EVENT_S` of flight. groups: minibatches of an epoch, each of as many
-    environments. critic_first: rollouts that the critic learns from alone, before the actor moves. anchor_weight: of
-    the divergence from the policy given to `hold_on_to`. target_kl: the actor rests for the remainder of an update
-    once it has moved so far. All random numbers come from generators of its own, seeded with `seed`.
+    environments. critic_first: rollouts that the critic learns from alone, before the actor moves; critic_epochs: of an
+    update for the critic, where they are more than n_epochs. anchor_weight: of the divergence from the policy given to
+    `hold_on_to`. target_kl: the actor rests for the remainder of an update once it has moved so far. All random numbers come from generators of its own, seeded with `seed`.
     """
 
     policy: LiquidPolicy  # type: ignore[assignment]  # the base class wants what it calls of it, which is replaced
@@ -54,6 +54,7 @@ class LiquidPPO(PPO):
         max_grad_norm: float = 0.5,
         target_kl: float | None = 0.03,
         critic_first: int = 0,
+        critic_epochs: int = 0,
         anchor_weight: float = 0.0,
         stats_window_size: int = 1000,
         tensorboard_log: str | None = None,
@@ -63,11 +64,13 @@ class LiquidPPO(PPO):
         device: torch.device | str = "cpu",
         _init_setup_model: bool = True,
     ) -> None:
-        if n_steps < 1 or groups < 1 or critic_first < 0:
+        if n_steps < 1 or groups < 1 or critic_first < 0 or critic_epochs < 0:
             raise ConfigError(
-                f"n_steps is {n_steps}, groups {groups}, critic_first {critic_first}; give at least 1, 1 and 0"
+                f"n_steps is {n_steps}, groups {groups}, critic_first {critic_first}, critic_epochs {critic_epochs}; "
+                "give at least 1, 1, 0 and 0"
             )
-        self.groups, self.critic_first, self.anchor_weight = groups, critic_first, anchor_weight
+        self.groups, self.anchor_weight = groups, anchor_weight
+        self.critic_first, self.critic_epochs = critic_first, critic_epochs
         super().__init__(
             policy,  # type: ignore[arg-type]
             env,  # type: ignore[arg-type]  # None where a saved model is loaded to predict alone
@@ -232,7 +235,8 @@ class LiquidPPO(PPO):
         rows = -(-self.n_envs // self.groups)
         spread = sequences.advantages.std(correction=0) + 1e-8
         centre = sequences.advantages.mean()
-        for _ in range(self.n_epochs):
+        for epoch in range(max(self.n_epochs, self.critic_epochs)):
+            moves = moves and epoch < self.n_epochs
             for index, batch in minibatches(sequences, rows, self.generator):
                 policy.optimizer.zero_grad()
                 found = {"value_loss": self._pull_critic(batch)}

@@ -74,6 +74,7 @@ class PPOConfig:
     log_std: float = -1.0
     critic_units: int = 64
     critic_first: int = 0
+    critic_epochs: int = 0
     anchor_weight: float = 0.0
     strength: float = 0.0
     flight_s: float = 8.0
@@ -161,6 +162,7 @@ class PPOTrainer:
             config.max_grad_norm,
             config.target_kl,
             config.critic_first,
+            config.critic_epochs,
             config.anchor_weight,
             policy_kwargs={
                 "spec": spec,
