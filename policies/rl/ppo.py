@@ -32,9 +32,10 @@ class LiquidPPO(PPO):
     """PPO for `LiquidPolicy`. Arguments that are not told here are those of `stable_baselines3.PPO`.
 
     gamma, gae_lambda: per `policies.rl.gae.EVENT_S` of flight. groups: minibatches of an epoch, each of as many
-    environments. critic_first: rollouts that the critic learns from alone, before the actor moves; critic_epochs: of an
+    environments. critic_first: rollouts that the critic learns from alone, before the actor moves. critic_epochs: of an
     update for the critic, where they are more than n_epochs. anchor_weight: of the divergence from the policy given to
-    `hold_on_to`. target_kl: the actor rests for the remainder of an update once it has moved so far. All random numbers come from generators of its own, seeded with `seed`.
+    `hold_on_to`. target_kl: the actor rests for the remainder of an update once it has moved so far. All random
+    numbers come from generators of its own, seeded with `seed`.
     """
 
     policy: LiquidPolicy  # type: ignore[assignment]  # the base class wants what it calls of it, which is replaced
