@@ -36,8 +36,8 @@ ENGINES: Final = ("batched", "pybullet")
 PYBULLET: Final[dict[str, Any]] = {
     "steps": 1_000_000, "drones": 16, "events": 256, "groups": 4, "learning_rate": 2e-3, "validate_every": 20,
 }  # fmt: skip
-# A good policy is near an optimum: what a critic gets wrong there points away from it. So the critic comes first, learns
-# more and looks less far, and the actor moves little.
+# A good policy is near an optimum: what a critic gets wrong there points away from it. So the critic comes first,
+# learns more and looks less far, and the actor moves little.
 FINE_TUNING: Final[dict[str, Any]] = {
     "steps": 500_000, "drones": 64, "events": 128, "groups": 4, "learning_rate": 3e-4, "critic_rate": 10.0,
     "critic_units": 128, "critic_first": 15, "critic_epochs": 20, "gamma": 0.99, "gae_lambda": 0.98, "log_std": -2.0,
