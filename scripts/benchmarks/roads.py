@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -72,7 +73,12 @@ def _road(config: dict[str, Any]) -> str:
     method = str(config.get("method", "ppo" if "engine" in config else "analytic"))
     start, cell = config.get("init"), str(config.get("cell", "decay"))
     engine = f", {config['engine']}" if "engine" in config else ""
-    return method + engine + (f", from {Path(str(start)).stem}" if start else "") + (f", {cell}" * (cell != "decay"))
+    return method + engine + (f", from {_start(Path(str(start)))}" if start else "") + (f", {cell}" * (cell != "decay"))
+
+
+def _start(policy: Path) -> str:
+    """Name of the policy that a run began with: of its run, without the seed's number, or of the file."""
+    return re.sub(r"-\d+$", "", policy.parent.name) if policy.name == "policy.safetensors" else policy.stem
 
 
 def _events(rows: Sequence[dict[str, Any]], config: dict[str, Any]) -> dict[int, float]:

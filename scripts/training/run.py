@@ -181,7 +181,7 @@ def follow(
     """
     if options.verbose:
         console.print(f"compiled code is kept in {native.cache_dir()}")
-    write_json(folder.path / "config.json", config | {"budget_s": options.budget_s})
+    write_json(folder.path / "config.json", config | {"init": options.init, "budget_s": options.budget_s})
     log: RunLog[R] = RunLog(folder, columns, trainer.done)
 
     def keep_all() -> None:

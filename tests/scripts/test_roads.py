@@ -66,3 +66,14 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
         assert benchmark.main(["roads", str(folder), "--out", str(tmp_path / "out")]) == 2
         assert words in text_of(capsys.readouterr().err)
     assert benchmark.main(["roads", "--out", str(tmp_path / "out")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("start", "road"),
+    [("runs/dagger-2/policy.safetensors", "analytic, from dagger"), ("hover", "analytic, from hover")],
+)
+def test_a_run_from_a_policy_is_a_road_of_its_own(tmp_path: Path, start: str, road: str) -> None:
+    folder = analytic(tmp_path / "a")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"init": start}))
+    assert read_run(folder).road == road
