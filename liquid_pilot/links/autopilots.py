@@ -22,7 +22,15 @@ ARMED_FLAG: Final = 128
 RESULTS: Final = ("accepted", "not now", "denied", "not supported", "failed", "in progress", "cancelled")
 _PX4_MODES: Final = {1: "MANUAL", 2: "ALTCTL", 3: "POSCTL", 4: "AUTO", 5: "ACRO", 6: "OFFBOARD", 7: "STABILIZED"}
 _PX4_AUTO: Final = {2: "TAKEOFF", 3: "LOITER", 4: "MISSION", 5: "RTL", 6: "LAND"}
-_COPTER_MODES: Final = {0: "STABILIZE", 2: "ALT_HOLD", 4: "GUIDED", 5: "LOITER", 6: "RTL", 9: "LAND", 20: "GUIDED_NOGPS"}
+_COPTER_MODES: Final = {
+    0: "STABILIZE",
+    2: "ALT_HOLD",
+    4: "GUIDED",
+    5: "LOITER",
+    6: "RTL",
+    9: "LAND",
+    20: "GUIDED_NOGPS",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,9 @@ class Mode:
 
     name: str
     offboard: bool
+
+
+NO_MODE: Final = Mode("", False)
 
 
 def autopilot_name(kind: int) -> str:

@@ -46,7 +46,7 @@ class _Vehicle:
     kind: int
     heard_s: float
     armed: bool = False
-    mode: autopilots.Mode = autopilots.Mode("", False)
+    mode: autopilots.Mode = autopilots.NO_MODE
 
     @property
     def name(self) -> str:
