@@ -13,7 +13,7 @@ from typing import Final
 
 WINDOW_S: Final = 8.0  # round trips that are compared; two crystals part by 0.4 ms in it at 50 ppm
 FAST_PERIOD_S: Final = 0.1  # between requests until `SETTLED` were answered
-SLOW_PERIOD_S: Final = 1.0
+SLOW_PERIOD_S: Final = 0.25
 SETTLED: Final = 10
 SLEW: Final = 0.01  # the map moves by at most this share of the elapsed time
 JUMP_S: Final = 0.1  # an estimate this far off is another clock, not drift

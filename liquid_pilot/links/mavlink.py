@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from liquid_pilot.errors import LiquidPilotError
@@ -174,11 +174,11 @@ class MavlinkLink:
         vehicle, (share, volts) = self._vehicle, self._battery
         counters = {**self._framer.counters, **self._counters, "clock_jumps": self.clock.jumps}
         problem = self._problem if now_s - self._problem_s < PROBLEM_S else ""
-        common = {"address": self.transport.name, "problem": problem, "counters": counters, "said": self._said}
+        known = LinkStatus(self.transport.name, problem=problem, counters=counters, said=self._said)
         if vehicle is None:
-            return LinkStatus(**common)
-        return LinkStatus(
-            **common,
+            return known
+        return replace(
+            known,
             alive=now_s - vehicle.heard_s < ALIVE_S,
             heard_s=vehicle.heard_s,
             autopilot=f"{autopilots.autopilot_name(vehicle.kind)}, {vehicle.name}",

@@ -7,6 +7,7 @@ import errno
 import importlib
 import ipaddress
 import os
+import select
 import socket
 from collections import deque
 from typing import Any, Final, Protocol, TypeAlias
@@ -91,7 +92,8 @@ class Udp:
 
     def read(self) -> list[Chunk]:
         """All datagrams that wait."""
-        own, chunks = self._open_socket, []
+        own = self._open_socket
+        chunks: list[Chunk] = []
         while len(chunks) < MOST_CHUNKS:
             try:
                 data, source = own.recvfrom(LARGEST)
@@ -141,6 +143,7 @@ class Serial:
         self._device, self._baud = device, baud
         self._port: Any = None
         self._rest = b""  # of a frame that the port took only a part of
+        self._poll = select.poll()
 
     def open(self) -> None:
         """Open and lock the device."""
@@ -158,6 +161,7 @@ class Serial:
                 "plugged in, that you may use it (group dialout), and that no other program has it"
             ) from error
         os.set_blocking(self._port.fileno(), False)
+        self._poll.register(self._port.fileno(), select.POLLIN)
 
     def fileno(self) -> int:
         """Of the device."""
@@ -168,8 +172,11 @@ class Serial:
     def read(self) -> list[Chunk]:
         """The bytes that wait."""
         self._flush()
+        number = self.fileno()
+        if not self._poll.poll(0):  # a read of nothing is then no sign of an end
+            return []
         try:
-            data = os.read(self.fileno(), LARGEST)
+            data = os.read(number, LARGEST)
         except BlockingIOError:
             return []
         except OSError as error:

@@ -78,8 +78,8 @@ class Flight:
 
     def __init__(self, loop: ControlLoop, pilot: FlightPilot, plan: Plan, facts: Facts, now_s: float) -> None:
         self.loop, self.pilot, self.plan = loop, pilot, plan
-        self.stage, self.outcome, self.reason = Stage.CONNECTING, None, ""
-        self.outcome: Outcome | None
+        self.stage, self.reason = Stage.CONNECTING, ""
+        self.outcome: Outcome | None = None
         self.checks: list[Check] = []
         self.link: LinkStatus = loop.link.status(now_s)
         self._facts = facts

@@ -35,5 +35,5 @@ class Histogram:
         for place, count in enumerate(self._bins):
             seen += count
             if seen >= wanted and count:
-                return min(LOWEST_S * 2.0 ** ((place + 0.5) / PER_OCTAVE), self.largest_s)
+                return min(LOWEST_S * math.pow(2.0, (place + 0.5) / PER_OCTAVE), self.largest_s)
         return self.largest_s

@@ -78,9 +78,11 @@ class Takeoff:
             self.phase = Phase.CLEAR
             return None
         if self._leveller.tilt_rad > STEEPEST_RAD:
-            return self._abort(f"it tilts by {math.degrees(self._leveller.tilt_rad):.0f} degrees")
+            self._abort(f"it tilts by {math.degrees(self._leveller.tilt_rad):.0f} degrees")
+            return None
         if since_s > LONGEST_S:
-            return self._abort(f"the range did not reach {CLEAR_M:g} m within {LONGEST_S:g} s")
+            self._abort(f"the range did not reach {CLEAR_M:g} m within {LONGEST_S:g} s")
+            return None
         if self.phase is Phase.RAMP:
             share = min(RAMP_TO, RAMP_FROM + RAMP_PER_S * since_s)
             self._leveller.climb_m_s = 0.0  # what the accelerometer's bias adds up to on the floor
