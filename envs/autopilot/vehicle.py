@@ -23,6 +23,8 @@ DESCENT_M_S: Final = 0.5  # of its own landing
 HELD_S: Final = 1e9  # until its motors carry it
 LEVEL_GAIN_PER_S: Final = 5.0
 CLIMB_GAIN_PER_S: Final = 3.0
+TRIM_PER_S2: Final = 2.0
+MOST_TRIM_M_S2: Final = 4.0
 GRAVITY_M_S2: Final = 9.81
 
 
@@ -55,6 +57,7 @@ class Vehicle:
         self.launch = HandLaunch(self.quad, drawn.flights, drawn.conditions, np.random.default_rng([seed, 1]))
         self.touchdown_m_s = 0.0
         self._aloft = False
+        self._trim_m_s2 = 0.0
         self._rest_m = drawn.airframe.rest_height_m
         self.launch.first_messages()
 
@@ -113,7 +116,10 @@ class Vehicle:
         """Level and slowly down, by the true state: what an autopilot makes of its own estimate."""
         body = self.launch.body
         ux, uy, uz = to_body(self.quad.matrix, (0.0, 0.0, 1.0))
-        wanted = GRAVITY_M_S2 + CLIMB_GAIN_PER_S * (-DESCENT_M_S - body.velocity_m_s[2])
+        error = -DESCENT_M_S - body.velocity_m_s[2]
+        trim = self._trim_m_s2 + TRIM_PER_S2 * error * self.launch.dt_s
+        self._trim_m_s2 = max(-MOST_TRIM_M_S2, min(MOST_TRIM_M_S2, trim))  # ground effect carries, or weight pulls
+        wanted = GRAVITY_M_S2 + CLIMB_GAIN_PER_S * error + self._trim_m_s2
         thrust = 0.0 if self.landed else max(0.0, wanted / max(0.5, uz))
         self._command(thrust, (-uy * LEVEL_GAIN_PER_S, ux * LEVEL_GAIN_PER_S, 0.0))
 

@@ -28,6 +28,7 @@ from liquid_pilot.runtime.preflight import Check, Facts, preflight
 from liquid_pilot.runtime.takeoff import Phase
 from liquid_pilot.supervisor import Condition, State
 
+SETTLE_S: Final = 1.0  # the checks look for at least so long
 PROOF_S: Final = 1.2  # set-points stream for so long before offboard mode is asked for
 ASK_S: Final = 0.5  # between requests
 ENGAGE_S: Final = 8.0
@@ -178,6 +179,8 @@ class Flight:
         )
         self.checks = preflight(facts)
         failed = [check for check in self.checks if not check.passed]
+        if self.since_s(now_s) < SETTLE_S:
+            return
         rehearsed = self.plan.dry and self.since_s(now_s) > REHEARSE_S
         if not failed or rehearsed:
             if self.link.armed and self.plan.arms and not self.plan.dry:

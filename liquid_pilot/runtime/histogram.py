@@ -24,8 +24,8 @@ class Histogram:
         self.count += 1
         if duration_s > self.largest_s:
             self.largest_s = duration_s
-        place = 0 if duration_s <= LOWEST_S else int(PER_OCTAVE * math.log2(duration_s / LOWEST_S))
-        self._bins[min(place, _BINS - 1)] += 1
+        octaves = 0.0 if duration_s <= LOWEST_S else math.log2(duration_s / LOWEST_S)
+        self._bins[int(PER_OCTAVE * min(octaves, OCTAVES - 0.5 / PER_OCTAVE))] += 1
 
     def quantile_s(self, share: float) -> float:
         """Duration that this share of all stays below, to 5 %; NaN without any."""

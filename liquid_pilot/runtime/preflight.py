@@ -120,7 +120,7 @@ def _accelerometer(facts: Facts) -> Check:
     found = f"{force:.2f} m/s^2"
     if rest.samples < FEWEST_IMU or force == 0.0:
         return Check("accelerometer", False, "not heard for long enough", "wait, or connect the IMU")
-    if abs(force - GRAVITY_M_S2) > ACCEL_TOLERANCE_M_S2:
+    if not abs(force - GRAVITY_M_S2) <= ACCEL_TOLERANCE_M_S2:  # NaN too
         hint = "it looks like g, not m/s^2" if 0.8 < force < 1.2 else "calibrate it, and do not move the drone"
         return Check("accelerometer", False, found, f"at rest it must read {GRAVITY_M_S2} m/s^2: {hint}")
     upright = rest.accel_m_s2[2] / force
