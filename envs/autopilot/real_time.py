@@ -133,8 +133,8 @@ class RealTime:
             self._in.send(data, time.monotonic())
 
     def _time(self, data: bytes, control: list[tuple[int, int, bytes]]) -> None:
-        """Latency of a command: its time field holds the boot time of the sample that it answers."""
-        if len(data) < 16 or data[0] != 0xFD or data[7] != 82 or data[8] != 0:
+        """Latency of a command in flight: its time field holds the boot time of the sample that it answers."""
+        if not self.autopilot.vehicle.aloft or len(data) < 16 or data[0] != 0xFD or data[7] != 82 or data[8] != 0:
             return
         boot_ms = int.from_bytes(data[10:14], "little")
         arrived_s = time.time()

@@ -17,6 +17,7 @@ from liquid_pilot.links import autopilots, mavlink_decode
 from liquid_pilot.links.clock import ClockMap
 from liquid_pilot.links.link import Attitude, LinkStatus, Received, Request
 from liquid_pilot.links.mavlink_decode import Refusal
+from liquid_pilot.links.mavlink_fields import reader_of
 from liquid_pilot.links.mavlink_frames import Frame, Framer, dialect
 from liquid_pilot.links.throttle import Throttle
 from liquid_pilot.links.transport import Transport
@@ -99,6 +100,7 @@ class MavlinkLink:
             number["COMMAND_ACK"]: self._command_ack,
             number["STATUSTEXT"]: self._statustext,
         }
+        self._readers = {message_id: reader_of(message_id) for message_id in (0, *self._handlers)}
 
     def open(self, now_s: float) -> None:
         """Take the port. Raises `LinkError`."""
@@ -233,8 +235,7 @@ class MavlinkLink:
         handler = self._handlers.get(frame.message_id)
         if handler is None:
             return None
-        message = self._decoded(frame)
-        found = None if message is None else handler(message, now_s)
+        found = handler(self._readers[frame.message_id](frame), now_s)
         if isinstance(found, Refusal):
             self._counters[f"refused_{found.reason}"] += 1
             if found.reason != "not_down":
@@ -242,16 +243,9 @@ class MavlinkLink:
             return None
         return found
 
-    def _decoded(self, frame: Frame) -> Any:
-        try:
-            return self._mav.decode(bytearray(frame.data))
-        except (self._definitions.MAVError, ValueError, TypeError):  # right checksum, but not that message
-            self._counters["undecodable"] += 1
-            return None
-
     def _heartbeat(self, frame: Frame, peer: str, now_s: float) -> None:
-        m = self._decoded(frame)
-        if m is None or m.autopilot == autopilots.NO_AUTOPILOT:
+        m = self._readers[0](frame)
+        if m.autopilot == autopilots.NO_AUTOPILOT:
             self._counters["other_heartbeat"] += 1
             return
         if self._wanted is not None and frame.system != self._wanted:
@@ -337,7 +331,7 @@ class MavlinkLink:
             self._said = f"{what.get(m.command, f'command {m.command}')}: {result}"
 
     def _statustext(self, m: Any, now_s: float) -> None:
-        text = m.text.decode("utf-8", "replace") if isinstance(m.text, bytes) else str(m.text)
+        text = m.text.rstrip(b"\0").decode("utf-8", "replace")
         self._said = "".join(c if c.isprintable() else "?" for c in text)
 
 

@@ -16,8 +16,11 @@ from typing import Any, Final
 
 from liquid_pilot.errors import MissingExtraError
 
-_V1: Final = 0xFE
-_V2: Final = 0xFD
+MARKER_V1: Final = 0xFE
+MARKER_V2: Final = 0xFD
+HEADER_V1: Final = 6
+HEADER_V2: Final = 10
+_MARKERS: Final = frozenset((MARKER_V1, MARKER_V2))
 _SIGNED: Final = 0x01
 _SIGNATURE: Final = 13
 LONGEST: Final = 10 + 255 + 2 + _SIGNATURE
@@ -49,7 +52,7 @@ class Framer:
 
     def __init__(self) -> None:
         definitions = dialect()
-        self._extra = {number: kind.crc_extra for number, kind in definitions.mavlink_map.items()}
+        self._extra = {number: bytes((kind.crc_extra,)) for number, kind in definitions.mavlink_map.items()}
         self._crc = definitions.x25crc
         self._buffer = bytearray()
         self.counters: Counter[str] = Counter()
@@ -60,9 +63,10 @@ class Framer:
         buffer += data
         at = 0
         while True:
-            start = _next_marker(buffer, at)
-            self.counters["bytes_skipped"] += start - at
-            at = start
+            if at < len(buffer) and buffer[at] not in _MARKERS:
+                start = _next_marker(buffer, at)
+                self.counters["bytes_skipped"] += start - at
+                at = start
             length = _length(buffer, at)
             if length is None or len(buffer) - at < length:  # not complete, or the end
                 if not whole or at >= len(buffer):
@@ -83,7 +87,7 @@ class Framer:
         del buffer[:at]
 
     def _frame(self, data: bytes) -> Frame | None:
-        if data[0] == _V2:
+        if data[0] == MARKER_V2:
             signature = _SIGNATURE if data[2] & _SIGNED else 0
             system, component = data[5], data[6]
             number = data[7] | data[8] << 8 | data[9] << 16
@@ -93,7 +97,7 @@ class Framer:
         extra = self._extra.get(number)
         if extra is not None:
             end = len(data) - 2 - signature
-            crc = self._crc(bytearray(data[1:end]) + bytes((extra,))).crc
+            crc = self._crc(data[1:end] + extra).crc
             if crc != data[end] | data[end + 1] << 8:
                 self.counters["bad_checksum"] += 1
                 return None
@@ -102,7 +106,7 @@ class Framer:
 
 def _next_marker(buffer: bytearray, at: int) -> int:
     """Place of the next byte that may begin a frame, or the end."""
-    found = [place for place in (buffer.find(_V1, at), buffer.find(_V2, at)) if place >= 0]
+    found = [place for place in (buffer.find(MARKER_V1, at), buffer.find(MARKER_V2, at)) if place >= 0]
     return min(found, default=len(buffer))
 
 
@@ -111,7 +115,7 @@ def _length(buffer: bytearray, at: int) -> int | None:
     if len(buffer) - at < 3:
         return None
     payload = buffer[at + 1]
-    if buffer[at] == _V1:
+    if buffer[at] == MARKER_V1:
         return 6 + payload + 2
     flags = buffer[at + 2]
     if flags & ~_SIGNED:

@@ -50,6 +50,11 @@ def stage_of(one: Companion) -> Stage:
     return one.flight.stage
 
 
+def state_of(one: Companion) -> State:
+    """As `stage_of`."""
+    return one.controller.state
+
+
 @pytest.mark.parametrize(
     ("airframe", "seed", "channel"),
     [
@@ -146,12 +151,12 @@ def test_a_silent_sensor_is_answered_in_time_and_forgiven(fault: str, seconds: f
         release_s = one.run(20.0, lambda: one.world.autopilot.vehicle.aloft)
         assert release_s < 20.0
         one.run(3.9, lambda: False)
-        assert one.controller.state is State.ACTIVE
+        assert state_of(one) is State.ACTIVE
         took_s = one.run(5.0, lambda: one.controller.state is not State.ACTIVE)
         assert took_s < 0.1 + seconds + 0.01
-        assert one.controller.state is State.DEGRADED
+        assert state_of(one) is State.DEGRADED
         one.run(4.0, lambda: one.controller.state is State.ACTIVE)
-        assert one.controller.state is State.ACTIVE
+        assert state_of(one) is State.ACTIVE
         one.run(20.0)
         assert one.flight.outcome is Outcome.LANDED and summary(one)["landed_softly"]
 
