@@ -10,6 +10,7 @@ Examples:
   python -m scripts.benchmark world                              # known answers of the world, in every engine
   python -m scripts.benchmark demonstrations                     # how many demonstrations a clone needs
   python -m scripts.benchmark roads runs/hover runs/hover-dagger runs/hover-ppo     # how long each way takes
+  python -m scripts.benchmark onboard-latency                    # IMU sample to command over MAVLink
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
 """
 
@@ -319,6 +320,27 @@ class Roads:
         OUT.print(f"wrote {roads.compare(self.runs, self.out)}")
 
 
+@dataclass(frozen=True)
+class OnboardLatency:
+    """From an IMU sample to the command that answers it, over MAVLink on loopback; beside the Kalman filter and PID."""
+
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")] = "hover"
+    """Shipped name or path of the policy that flies."""
+    seconds: float = 30.0
+    """Of flight, for each pilot."""
+    imu_hz: float = 400.0
+    """Rate of the IMU."""
+    fifo: bool = False
+    """Real-time priority and locked memory, where permitted."""
+
+    def run(self) -> None:
+        """Fly both, print."""
+        from scripts.benchmarks import onboard_latency
+
+        rows = onboard_latency.compare(self.policy, self.seconds, self.imu_hz, self.fifo)
+        OUT.print(rich_table("onboard latency", ("what", self.policy, onboard_latency.RIVAL, "goal"), rows))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m scripts.benchmark`. Returns the exit code."""
     kinds = Union[  # noqa: UP007  # an annotated union, which `|` cannot write
@@ -331,6 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Annotated[DemonstrationTable, tyro.conf.subcommand("demonstrations")],
         Annotated[Roads, tyro.conf.subcommand("roads")],
         Annotated[World, tyro.conf.subcommand("world")],
+        Annotated[OnboardLatency, tyro.conf.subcommand("onboard-latency")],
     ]
     command: Any = tyro.cli(kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__)
     run: Callable[[], None] = command.run

@@ -17,7 +17,7 @@ from liquid_pilot.links import autopilots, mavlink_decode
 from liquid_pilot.links.clock import ClockMap
 from liquid_pilot.links.link import Attitude, LinkStatus, Received, Request
 from liquid_pilot.links.mavlink_decode import Refusal
-from liquid_pilot.links.mavlink_fields import reader_of
+from liquid_pilot.links.mavlink_fields import TargetWriter, reader_of
 from liquid_pilot.links.mavlink_frames import Frame, Framer, dialect
 from liquid_pilot.links.throttle import Throttle
 from liquid_pilot.links.transport import Transport
@@ -72,7 +72,7 @@ class MavlinkLink:
         self.transport, self.throttle = transport, throttle
         self.clock = ClockMap()
         self._definitions = dialect()
-        self._framer = Framer()
+        self._framer, self._target = Framer(), TargetWriter(RATES_AND_THRUST)
         self._mav = self._definitions.MAVLink(None, srcSystem=system_id or 1, srcComponent=OWN_COMPONENT)
         self._wanted = system_id
         self._rates_hz = {**DEFAULT_RATES_HZ, **rates_hz}
@@ -132,16 +132,16 @@ class MavlinkLink:
         if self._vehicle is None or not math.isfinite(command.thrust_m_s2 + x + y + z):
             self._counters["not_sent"] += 1
             return False
-        message = self._definitions.MAVLink_set_attitude_target_message(
-            round(max(0.0, self.clock.boot_s(command.t_s)) * 1e3) & 0xFFFFFFFF,
-            self._vehicle.system,
-            self._vehicle.component,
-            RATES_AND_THRUST,
-            (1.0, 0.0, 0.0, 0.0),
-            *mavlink_decode.flu(x, y, z),
-            self.throttle.throttle(command.thrust_m_s2),
+        mav, vehicle = self._mav, self._vehicle
+        return self._write_bytes(
+            self._target.pack(
+                (mav.seq, mav.srcSystem, OWN_COMPONENT),
+                (vehicle.system, vehicle.component),
+                round(max(0.0, self.clock.boot_s(command.t_s)) * 1e3) & 0xFFFFFFFF,
+                mavlink_decode.flu(x, y, z),
+                self.throttle.throttle(command.thrust_m_s2),
+            )
         )
-        return self._write(message)
 
     def beat(self, now_s: float) -> None:
         """HEARTBEAT at 1 Hz and TIMESYNC when one is due."""
@@ -203,9 +203,11 @@ class MavlinkLink:
         return {**streams, **_SLOW_HZ}
 
     def _write(self, message: Any) -> bool:
-        data = message.pack(self._mav)
+        return self._write_bytes(bytes(message.pack(self._mav)))
+
+    def _write_bytes(self, data: bytes) -> bool:
         self._mav.seq = (self._mav.seq + 1) & 0xFF
-        sent = self.transport.write(bytes(data), "" if self._vehicle is None else self._vehicle.peer)
+        sent = self.transport.write(data, "" if self._vehicle is None else self._vehicle.peer)
         self._counters["sent" if sent else "not_sent"] += 1
         return sent
 
@@ -331,7 +333,7 @@ class MavlinkLink:
             self._said = f"{what.get(m.command, f'command {m.command}')}: {result}"
 
     def _statustext(self, m: Any, now_s: float) -> None:
-        text = m.text.rstrip(b"\0").decode("utf-8", "replace")
+        text = m.text.split(b"\0", 1)[0].decode("utf-8", "replace")
         self._said = "".join(c if c.isprintable() else "?" for c in text)
 
 

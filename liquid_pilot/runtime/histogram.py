@@ -15,6 +15,10 @@ class Histogram:
     """Durations in bins of equal ratio; the largest is kept exactly."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """As new."""
         self._bins = [0] * _BINS
         self.count = 0
         self.largest_s = 0.0

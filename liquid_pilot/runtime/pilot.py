@@ -33,6 +33,8 @@ class FlightPilot:
     def feed(self, message: Message) -> Command | None:
         """Take a message; an IMU sample gives a command."""
         command = self.controller.feed(message)
+        if self.takeoff.over:
+            return command
         if isinstance(message, Range):
             self.takeoff.range(message)
         elif isinstance(message, Imu):

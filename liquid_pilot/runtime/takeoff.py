@@ -53,6 +53,11 @@ class Takeoff:
         self._floor_m = NEAREST_M
         self._lifted = 0
 
+    @property
+    def over(self) -> bool:
+        """Whether it has done its work, or was given up."""
+        return self.phase is Phase.CLEAR or self.phase is Phase.ABORTED
+
     def begin(self) -> None:
         """Armed: up."""
         self.phase, self._began_s = Phase.RAMP, self._t_s or 0.0

@@ -7,8 +7,10 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from liquid_pilot.links.mavlink_fields import reader_of
+from liquid_pilot.links.mavlink_fields import TargetWriter, reader_of
 from liquid_pilot.links.mavlink_frames import Framer, dialect
 
 D = dialect()
@@ -17,7 +19,7 @@ WANTED = (0, 1, 26, 31, 32, 77, 100, 105, 106, 111, 132, 147, 253)
 
 def same(a: Any, b: Any) -> bool:
     if isinstance(a, bytes):
-        return a.rstrip(b"\0").decode("utf-8", "replace") == b
+        return a.split(b"\0", 1)[0].decode("ascii", "replace") == b
     return bool(a == b or (math.isnan(a) and math.isnan(b)))
 
 
@@ -48,3 +50,24 @@ def frame_bytes(message_id: int, payload: bytes, crc_extra: int) -> bytes:
     head = bytes((len(payload), 0, 0, 0, 3, 4)) + message_id.to_bytes(3, "little")
     crc = D.x25crc(head + payload + bytes((crc_extra,))).crc
     return b"\xfd" + head + payload + crc.to_bytes(2, "little")
+
+
+@given(
+    st.tuples(*[st.integers(0, 255)] * 3),
+    st.tuples(*[st.integers(0, 255)] * 2),
+    st.integers(0, 2**32 - 1),
+    st.tuples(*[st.floats(-100.0, 100.0, width=32)] * 3),
+    st.floats(0.0, 1.0, width=32),
+)
+def test_the_set_point_that_is_packed_here_is_pymavlinks(
+    sender: tuple[int, int, int],
+    target: tuple[int, int],
+    boot_ms: int,
+    rates: tuple[float, float, float],
+    throttle: float,
+) -> None:
+    data = TargetWriter(128).pack(sender, target, boot_ms, rates, throttle)
+    known = D.MAVLink_set_attitude_target_message(boot_ms, *target, 128, (1.0, 0.0, 0.0, 0.0), *rates, throttle)
+    there = D.MAVLink(None, srcSystem=sender[1], srcComponent=sender[2])
+    there.seq = sender[0]
+    assert data == bytes(known.pack(there))
