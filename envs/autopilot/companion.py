@@ -70,6 +70,10 @@ class Companion:
         self.flight: Flight
         self.start(plan or Plan(Setpoint(0.0, (0.0, 0.0), 1.0, 0.0), imu_hz=imu_hz))
 
+    def calibrate(self, autopilot: Autopilot) -> None:
+        """The hover throttle of this drone."""
+        self.throttle = self.link.throttle = Throttle(1.0 / autopilot.vehicle.airframe.thrust_to_weight)
+
     def start(self, plan: Plan) -> None:
         """A new flight on the same link."""
         self.controller.reset()
