@@ -135,13 +135,12 @@ class _Stream:
 def rows(found: Fuzzed) -> list[tuple[str, str, str]]:
     """(what, found, goal)."""
     kinds = ("bad_checksum", "bytes_skipped", "unknown_system", "two_autopilots", "refused_clock", "refused_gyro")
-    counted = ", ".join(f"{kind} {found.counters[kind]:,}" for kind in kinds)
     return [
         ("bytes", f"{found.bytes:,}", ""),
         ("exceptions", "; ".join(sorted(set(found.exceptions))) or "none", "none"),
         ("messages that were taken", f"{found.messages:,}", ""),
         ("commands that followed", f"{found.commands:,}", ""),
         ("commands not finite", str(found.not_finite), "0"),
-        ("counted", counted, ""),
-        ("states at the end", ", ".join(f"{state} {count}" for state, count in found.states.items()), ""),
+        *[(f"counted: {kind}", f"{found.counters[kind]:,}", "") for kind in kinds],
+        *[(f"streams that ended {state}", str(count), "") for state, count in found.states.items()],
     ]
