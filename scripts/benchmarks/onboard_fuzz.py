@@ -91,7 +91,7 @@ class _Stream:
         """About `CHUNK` bytes, mutated."""
         data = bytearray()
         while len(data) < CHUNK:
-            data += self._mad() if self._wild and self._rng.random() < 0.5 else self._sane(boot_s)
+            data += self._mad(boot_s) if self._wild and self._rng.random() < 0.5 else self._sane(boot_s)
         if self._rng.random() < 0.8:
             self._mutate(data)
         return bytes(data)
@@ -108,10 +108,14 @@ class _Stream:
         )
         return bytes(message.pack(self._mav))
 
-    def _mad(self) -> bytes:
-        """Any payload under a right checksum."""
+    def _mad(self, boot_s: float) -> bytes:
+        """Any payload under a right checksum; half of them with a time that fits, so that their values are looked at."""
         kind = self._d.mavlink_map[self._rng.choice(MESSAGES)]
         payload = self._rng.randbytes(self._rng.randrange(1, kind.unpacker.size + 1))
+        if self._rng.random() < 0.5:
+            us = kind.ordered_fieldnames[0] == "time_usec"
+            stamp = round(boot_s * 1e6).to_bytes(8, "little") if us else round(boot_s * 1e3).to_bytes(4, "little")
+            payload = stamp + payload[len(stamp) :]
         system = self._rng.choice((1, 1, 1, 2, 255))
         head = bytes((len(payload), 0, 0, 0, system, 1)) + kind.id.to_bytes(3, "little")
         crc = self._d.x25crc(head + payload + bytes((kind.crc_extra,))).crc
@@ -134,7 +138,8 @@ class _Stream:
 
 def rows(found: Fuzzed) -> list[tuple[str, str, str]]:
     """(what, found, goal)."""
-    kinds = ("bad_checksum", "bytes_skipped", "unknown_system", "two_autopilots", "refused_clock", "refused_gyro")
+    refused = sorted(name for name in found.counters if name.startswith("refused_"))
+    kinds = ("bad_checksum", "bytes_skipped", "unknown_system", "two_autopilots", *refused)
     return [
         ("bytes", f"{found.bytes:,}", ""),
         ("exceptions", "; ".join(sorted(set(found.exceptions))) or "none", "none"),

@@ -34,7 +34,7 @@ from liquid_pilot.runtime.loop import ControlLoop
 from liquid_pilot.runtime.pilot import FlightPilot
 from liquid_pilot.runtime.preflight import Facts
 from liquid_pilot.runtime.realtime import punctual
-from liquid_pilot.supervisor import NONE, Condition, State
+from liquid_pilot.supervisor import Condition, State
 from policies.experts.pid_ekf import PidEkfPilot
 from scripts.console import ERR
 
@@ -64,7 +64,7 @@ class RivalController:
 
     def __init__(self, airframe: Airframe) -> None:
         self.bundle = SimpleNamespace(limits=DEFAULT_LIMITS)
-        self.conditions: Condition = NONE
+        self.conditions = Condition(0)
         self.state = State.STANDBY
         self._pilot = PidEkfPilot(airframe)
         self._heard: set[type] = set()
