@@ -19,7 +19,7 @@ WANTED = (0, 1, 26, 31, 32, 77, 100, 105, 106, 111, 132, 147, 253)
 
 def same(a: Any, b: Any) -> bool:
     if isinstance(a, bytes):
-        return a.split(b"\0", 1)[0].decode("ascii", "replace") == b
+        return bool(a.split(b"\0", 1)[0].decode("ascii", "replace") == b)
     return bool(a == b or (math.isnan(a) and math.isnan(b)))
 
 
@@ -49,7 +49,7 @@ def frame_bytes(message_id: int, payload: bytes, crc_extra: int) -> bytes:
     """A MAVLink 2 frame from its parts."""
     head = bytes((len(payload), 0, 0, 0, 3, 4)) + message_id.to_bytes(3, "little")
     crc = D.x25crc(head + payload + bytes((crc_extra,))).crc
-    return b"\xfd" + head + payload + crc.to_bytes(2, "little")
+    return bytes(b"\xfd" + head + payload + crc.to_bytes(2, "little"))
 
 
 @given(

@@ -47,9 +47,10 @@ def test_timesync_is_asked_for_and_answers_move_the_clock() -> None:
     link.beat(NOW + 0.1)
     [request] = [m for m in far.sent() if m.get_type() == "TIMESYNC"]
     far.send(NOW + 0.102, "timesync", round(1.101e9), request.ts1)
+    imu = None
     for i in range(1, 700):
         [imu] = far.imu(NOW + 0.102 + 0.01 * i, boot_s=1.052 + 0.01 * i)
-    assert imu.t_s == pytest.approx(NOW + 0.052 + 6.99, abs=1e-6)
+    assert imu is not None and imu.t_s == pytest.approx(NOW + 0.052 + 6.99, abs=1e-6)
     assert link.status(NOW).clock_delay_s == pytest.approx(0.001)
 
 

@@ -103,8 +103,6 @@ class Terminal(io.StringIO):
 def shown(live: bool, statuses: dict[Stage, Status]) -> str:
     terminal: Any = Terminal(live)
     screen = Screen(terminal)
-    kept = []
-    close, terminal.close = terminal.close, lambda: None
     for i, status in enumerate(statuses.values()):
         screen.show(lambda one=status: one, 100.0 * i)  # type: ignore[misc]
         while screen._status is not None:
@@ -112,9 +110,7 @@ def shown(live: bool, statuses: dict[Stage, Status]) -> str:
         screen.show(lambda: pytest.fail("too early"), 100.0 * i + 0.1)
     screen.note("landing")
     screen.close()
-    kept.append(terminal.getvalue())
-    close()
-    return kept[0]
+    return str(terminal.getvalue())
 
 
 def test_a_terminal_is_redrawn_in_place_and_notes_stay(statuses: dict[Stage, Status]) -> None:

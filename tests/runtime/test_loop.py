@@ -213,7 +213,7 @@ def test_rest_is_the_mean_of_what_came() -> None:
     watch = Watch()
     for i in range(300):
         watch.saw(Imu(0.01 * i, (0.1 * (-1) ** i, 0.02, 0.0), (0.0, 0.1, 9.8)), 0.01 * i)
-    watch.saw(Imu(4.0, (0.0, 0.02, 0.0), (math.nan,) * 3), 4.0)
+    watch.saw(Imu(4.0, (0.0, 0.02, 0.0), (math.nan, math.nan, math.nan)), 4.0)
     rest = watch.rest()
     assert math.isclose(rest.accel_m_s2[2], 9.8) and math.isclose(rest.gyro_rad_s[1], 0.02)
     assert rest.largest_gyro_rad_s == 0.1 and math.isnan(rest.range_m)
