@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from liquid_pilot.errors import LiquidPilotError
@@ -19,15 +19,14 @@ from liquid_pilot.links.link import Attitude, LinkStatus, Received, Request
 from liquid_pilot.links.mavlink_decode import Refusal
 from liquid_pilot.links.mavlink_fields import TargetWriter, reader_of
 from liquid_pilot.links.mavlink_frames import Frame, Framer, dialect
+from liquid_pilot.links.mavlink_vehicle import Vehicle, VehicleWatch
 from liquid_pilot.links.throttle import Throttle
 from liquid_pilot.links.transport import Transport
 from liquid_pilot.messages import Command
 
 OWN_COMPONENT: Final = 191  # MAV_COMP_ID_ONBOARD_COMPUTER
 ALIVE_S: Final = 1.0  # an autopilot that is silent for so long is not there
-GONE_S: Final = 3.0  # after which the same autopilot may come back from another port
 HEARTBEAT_S: Final = 1.0
-PROBLEM_S: Final = 5.0  # a problem is told for so long after it was last seen
 PREFER_S: Final = 1.0  # SCALED_IMU is not used while HIGHRES_IMU comes
 FLOW_GAP_S: Final = 0.1  # longest window of an OPTICAL_FLOW, which does not tell its own
 RATES_AND_THRUST: Final = 128  # type_mask: the attitude is ignored
@@ -35,23 +34,6 @@ DEFAULT_RATES_HZ: Final[Mapping[str, float]] = {"imu": 200.0, "flow": 50.0, "ran
 _SLOW_HZ: Final = {"ATTITUDE_QUATERNION": 10.0, "LOCAL_POSITION_NED": 20.0, "SYS_STATUS": 1.0, "BATTERY_STATUS": 1.0}
 
 Decoded: TypeAlias = Received | Refusal | None
-
-
-@dataclass(slots=True)
-class _Vehicle:
-    """Who we listen to, and what its heartbeat told last."""
-
-    system: int
-    component: int
-    peer: str
-    kind: int
-    heard_s: float
-    armed: bool = False
-    mode: autopilots.Mode = autopilots.NO_MODE
-
-    @property
-    def name(self) -> str:
-        return f"system {self.system} component {self.component} at {self.peer}"
 
 
 class MavlinkLink:
@@ -74,11 +56,9 @@ class MavlinkLink:
         self._definitions = dialect()
         self._framer, self._target = Framer(), TargetWriter(RATES_AND_THRUST)
         self._mav = self._definitions.MAVLink(None, srcSystem=system_id or 1, srcComponent=OWN_COMPONENT)
-        self._wanted = system_id
+        self._heard = VehicleWatch(system_id)
         self._rates_hz = {**DEFAULT_RATES_HZ, **rates_hz}
-        self._vehicle: _Vehicle | None = None
         self._counters: Counter[str] = Counter()
-        self._problem, self._problem_s = "", -math.inf
         self._said = ""
         self._battery: tuple[float | None, float | None] = (None, None)  # share, volts
         self._attitude: Attitude | None = None
@@ -125,14 +105,12 @@ class MavlinkLink:
         return received
 
     def send(self, command: Command, now_s: float) -> bool:
-        """SET_ATTITUDE_TARGET with the rates in FRD and the throttle. Its time is the autopilot's own, of the sample
-        that the command answers.
-        """  # noqa: D205  # two sentences belong together
+        """SET_ATTITUDE_TARGET: rates in FRD, throttle, and the autopilot's own time of the sample that it answers."""
         x, y, z = command.rates_rad_s
-        if self._vehicle is None or not math.isfinite(command.thrust_m_s2 + x + y + z):
+        if self._heard.vehicle is None or not math.isfinite(command.thrust_m_s2 + x + y + z):
             self._counters["not_sent"] += 1
             return False
-        mav, vehicle = self._mav, self._vehicle
+        mav, vehicle = self._mav, self._heard.vehicle
         return self._write_bytes(
             self._target.pack(
                 (mav.seq, mav.srcSystem, OWN_COMPONENT),
@@ -148,14 +126,14 @@ class MavlinkLink:
         if not 0.0 <= now_s - self._beat_s < HEARTBEAT_S:
             self._beat_s = now_s
             self._write(self._definitions.MAVLink_heartbeat_message(18, autopilots.NO_AUTOPILOT, 0, 0, 4, 3))
-        if self._vehicle is not None:
+        if self._heard.vehicle is not None:
             ts1 = self.clock.request(now_s)
             if ts1 is not None:
                 self._write(self._definitions.MAVLink_timesync_message(0, ts1))
 
     def request(self, what: Request, now_s: float) -> None:
         """A COMMAND_LONG, or one for every sensor. Raises `LiquidPilotError` for what this autopilot cannot do."""
-        vehicle = self._vehicle
+        vehicle = self._heard.vehicle
         if vehicle is None:
             return
         if what is Request.SENSORS:
@@ -173,9 +151,9 @@ class MavlinkLink:
 
     def status(self, now_s: float) -> LinkStatus:
         """A snapshot."""
-        vehicle, (share, volts) = self._vehicle, self._battery
-        counters = {**self._framer.counters, **self._counters, "clock_jumps": self.clock.jumps}
-        problem = self._problem if now_s - self._problem_s < PROBLEM_S else ""
+        vehicle, (share, volts) = self._heard.vehicle, self._battery
+        counters = {**self._framer.counters, **self._heard.counters, **self._counters, "clock_jumps": self.clock.jumps}
+        problem = self._heard.problem(now_s)
         known = LinkStatus(self.transport.name, problem=problem, counters=counters, said=self._said)
         if vehicle is None:
             return known
@@ -198,7 +176,7 @@ class MavlinkLink:
         """Rates that are asked for, by message."""
         rates = self._rates_hz
         streams = {"HIGHRES_IMU": rates["imu"], "OPTICAL_FLOW_RAD": rates["flow"], "DISTANCE_SENSOR": rates["range"]}
-        if self._vehicle is not None and self._vehicle.kind != autopilots.PX4:
+        if self._heard.vehicle is not None and self._heard.vehicle.kind != autopilots.PX4:
             streams |= {"SCALED_IMU": rates["imu"], "OPTICAL_FLOW": rates["flow"]}
         return {**streams, **_SLOW_HZ}
 
@@ -207,11 +185,11 @@ class MavlinkLink:
 
     def _write_bytes(self, data: bytes) -> bool:
         self._mav.seq = (self._mav.seq + 1) & 0xFF
-        sent = self.transport.write(data, "" if self._vehicle is None else self._vehicle.peer)
+        sent = self.transport.write(data, "" if self._heard.vehicle is None else self._heard.vehicle.peer)
         self._counters["sent" if sent else "not_sent"] += 1
         return sent
 
-    def _command_long(self, vehicle: _Vehicle, number: int, parameters: tuple[float, float, float]) -> None:
+    def _command_long(self, vehicle: Vehicle, number: int, parameters: tuple[float, float, float]) -> None:
         self._write(
             self._definitions.MAVLink_command_long_message(
                 vehicle.system, vehicle.component, number, 0, *parameters, 0.0, 0.0, 0.0, 0.0
@@ -221,19 +199,12 @@ class MavlinkLink:
     def _take(self, frame: Frame, peer: str, now_s: float) -> Received | None:
         """One frame: what it says, if it is from our autopilot and a possible value."""
         if frame.message_id == 0:
-            self._heartbeat(frame, peer, now_s)
+            self._heard.heartbeat(frame, self._readers[0](frame), peer, now_s)
+            if self._heard.vehicle is not None:
+                self._mav.srcSystem = self._heard.vehicle.system  # a part of the same vehicle
             return None
-        vehicle = self._vehicle
-        if vehicle is None:
-            self._counters["before_heartbeat"] += 1
+        if not self._heard.accepts(frame, peer, now_s):
             return None
-        if frame.system != vehicle.system:
-            self._counters["unknown_system"] += 1
-            return None
-        if frame.component != vehicle.component or peer != vehicle.peer:
-            self._counters["other_sender"] += 1
-            return None
-        vehicle.heard_s = now_s
         handler = self._handlers.get(frame.message_id)
         if handler is None:
             return None
@@ -241,38 +212,9 @@ class MavlinkLink:
         if isinstance(found, Refusal):
             self._counters[f"refused_{found.reason}"] += 1
             if found.reason != "not_down":
-                self._warn(found.text, now_s)
+                self._heard.warn(found.text, now_s)
             return None
         return found
-
-    def _heartbeat(self, frame: Frame, peer: str, now_s: float) -> None:
-        m = self._readers[0](frame)
-        if m.autopilot == autopilots.NO_AUTOPILOT:
-            self._counters["other_heartbeat"] += 1
-            return
-        if self._wanted is not None and frame.system != self._wanted:
-            self._counters["unknown_system"] += 1
-            return
-        vehicle = self._vehicle
-        who = (frame.system, frame.component, peer)
-        moved = vehicle is not None and vehicle.system == frame.system and now_s - vehicle.heard_s > GONE_S
-        if vehicle is None or moved:
-            vehicle = self._vehicle = _Vehicle(*who, m.autopilot, now_s)
-            self._mav.srcSystem = frame.system
-        elif who != (vehicle.system, vehicle.component, vehicle.peer):
-            other = _Vehicle(*who, m.autopilot, now_s)
-            self._counters["two_autopilots"] += 1
-            self._warn(
-                f"two autopilots on one link: {vehicle.name}, and {other.name}; unplug one, or choose with --system-id",
-                now_s,
-            )
-            return
-        vehicle.heard_s = now_s
-        vehicle.armed = bool(m.base_mode & autopilots.ARMED_FLAG)
-        vehicle.mode = autopilots.mode_of(m.autopilot, m.custom_mode)
-
-    def _warn(self, text: str, now_s: float) -> None:
-        self._problem, self._problem_s = text, now_s
 
     def _stamp(self, boot_s: float, now_s: float) -> float | Refusal:
         t_s = self.clock.stamp(boot_s, now_s)

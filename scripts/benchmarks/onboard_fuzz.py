@@ -109,7 +109,7 @@ class _Stream:
         return bytes(message.pack(self._mav))
 
     def _mad(self, boot_s: float) -> bytes:
-        """Any payload under a right checksum; half of them with a time that fits, so that their values are looked at."""
+        """Any payload under a right checksum; half with a time that fits, so that their values are looked at."""
         kind = self._d.mavlink_map[self._rng.choice(MESSAGES)]
         payload = self._rng.randbytes(self._rng.randrange(1, kind.unpacker.size + 1))
         if self._rng.random() < 0.5:
