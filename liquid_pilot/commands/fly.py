@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from liquid_pilot.commands.text import write
-from liquid_pilot.errors import ConfigError, LinkError
+from liquid_pilot.errors import ConfigError, LinkError, LiquidPilotError
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import Bundle
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
         with punctual(fifo=arguments.fifo) as notes, _signals(flight, screen):
             for note in notes:
                 screen.note(note)
-            _run_loop(loop, flight, screen)
+            _run_loop(loop, flight, _Diary(screen, log))
         screen.close()
     finally:
         link.close()
@@ -228,11 +228,35 @@ def _meter(loop: ControlLoop, flight: Flight, throttle: Throttle) -> Any:
     return meter
 
 
-def _run_loop(loop: ControlLoop, flight: Flight, screen: Screen) -> None:
+class _Diary:
+    """What the operator is told in a line of its own, and finds in the log."""
+
+    def __init__(self, screen: Screen, log: FlightLog | None) -> None:
+        self.screen = screen
+        self._log = log
+        self._newest: dict[str, str] = {}
+
+    def note(self, t_s: float, kind: str, text: str) -> None:
+        """Tell it once; a log that cannot be written any more is let go."""
+        from liquid_pilot.flight_log import Event
+
+        if self._newest.get(kind, "") == text:
+            return
+        self._newest[kind] = text
+        if not text:
+            return
+        self.screen.note(text)
+        try:
+            if self._log is not None:
+                self._log.write(Event(t_s, kind, text))
+        except (OSError, LiquidPilotError):  # the controller's journal says so
+            self._log = None
+
+
+def _run_loop(loop: ControlLoop, flight: Flight, diary: _Diary) -> None:
     """Until it is over."""
     from liquid_pilot.runtime.status import snapshot
 
-    stage = flight.stage
     while not flight.done:
         try:
             loop.run_once()
@@ -240,10 +264,10 @@ def _run_loop(loop: ControlLoop, flight: Flight, screen: Screen) -> None:
             flight.lose(str(error))
         now_s = time.monotonic()
         flight.update(now_s)
-        if flight.stage is not stage:
-            stage = flight.stage
-            screen.note(f"{stage.value}{': ' + flight.reason if flight.reason else ''}")
-        screen.show(lambda: snapshot(flight, now_s), now_s)  # noqa: B023  # called at once
+        diary.note(now_s, "stage", f"{flight.stage.value}{': ' + flight.reason if flight.reason else ''}")
+        diary.note(now_s, "link", flight.link.problem)
+        diary.note(now_s, "autopilot", flight.link.said)
+        diary.screen.show(lambda: snapshot(flight, now_s), now_s)  # noqa: B023  # called at once
 
 
 @contextmanager

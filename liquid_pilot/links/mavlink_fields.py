@@ -49,7 +49,8 @@ def reader_of(message_id: int) -> Callable[[Frame], Any]:
     names: list[str] = []
     for name, length in zip(kind.ordered_fieldnames, kind.lengths, strict=True):
         names += [name] if length == 1 else [f"{name}_{i}" for i in range(length)]
-    fields: Any = namedtuple(kind.msgname.title().replace("_", ""), names)
+    make_type: Any = namedtuple  # its names are known only here
+    fields = make_type(kind.msgname.title().replace("_", ""), names)
     make: Callable[[tuple[Any, ...]], Any] = fields._make
     wire: struct.Struct = kind.unpacker
     size, unpack = wire.size, wire.unpack_from

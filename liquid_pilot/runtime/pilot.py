@@ -38,6 +38,7 @@ class FlightPilot:
         if isinstance(message, Range):
             self.takeoff.range(message)
         elif isinstance(message, Imu):
+            self.takeoff.ready = self.state is State.READY
             climbing = self.takeoff.imu(message)
             return climbing if command is None else command
         return command

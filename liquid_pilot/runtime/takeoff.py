@@ -17,6 +17,7 @@ from liquid_pilot.messages import Command, Imu, Range
 from liquid_pilot.observation import GRAVITY_M_S2
 
 CLEAR_M: Final = 0.45  # from here on the policy may fly
+HIGHEST_M: Final = 1.2  # where it is given up if the policy may not
 LONGEST_S: Final = 6.0
 STEEPEST_RAD: Final = math.radians(35.0)
 CLIMB_M_S: Final = 0.4
@@ -45,6 +46,7 @@ class Takeoff:
         self.limits = limits
         self.phase = Phase.WAITING
         self.reason = ""  # why it was given up
+        self.ready = False  # whether the policy could take over: all its sensors are heard
         self._leveller = Fallback(FallbackLimits(descent_m_s=-CLIMB_M_S))
         self._leveller.reset()
         self._t_s: float | None = None
@@ -79,8 +81,11 @@ class Takeoff:
         if self.phase not in (Phase.RAMP, Phase.CLIMBING):
             return None
         since_s = message.t_s - self._began_s
-        if height is not None and height > CLEAR_M:
+        if height is not None and height > CLEAR_M and self.ready:
             self.phase = Phase.CLEAR
+            return None
+        if height is not None and height > HIGHEST_M:
+            self._abort(f"at {HIGHEST_M:g} m the flow is not heard; is the floor dark, or without texture?")
             return None
         if self._leveller.tilt_rad > STEEPEST_RAD:
             self._abort(f"it tilts by {math.degrees(self._leveller.tilt_rad):.0f} degrees")

@@ -188,6 +188,29 @@ def test_a_battery_that_is_low_is_refused_with_the_fix() -> None:
         assert "charge" in one.flight.reason and summary(one)["setpoints"] == 0
 
 
+def test_two_autopilots_are_refused_by_name() -> None:
+    with companion() as one:
+        stranger = dialect().MAVLink(None, srcSystem=2, srcComponent=1)
+        hello = bytes(dialect().MAVLink_heartbeat_message(2, 12, 0, 0, 4, 3).pack(stranger))
+
+        def act() -> None:
+            one.world.transport.put(hello, "elsewhere")
+            one.act()
+
+        while not one.flight.done:
+            one.world.step(act)
+        assert one.flight.outcome is Outcome.REFUSED and summary(one)["setpoints"] == 0
+        assert "system 1 component 1" in one.flight.reason and "system 2 component 1" in one.flight.reason
+
+
+def test_a_take_off_without_flow_is_given_up_and_the_autopilot_lands() -> None:
+    with companion(faults="flow:off@0s") as one:
+        one.run(40.0)
+        found = summary(one)
+        assert one.flight.outcome is Outcome.LOST and "flow is not heard" in one.flight.reason
+        assert found["landed_softly"] and not found["armed"] and found["highest_m"] < 1.8
+
+
 def test_nobody_there_is_refused_with_the_fix() -> None:
     with companion(channel=ChannelFaults(loss=1.0)) as one:
         one.run(20.0)

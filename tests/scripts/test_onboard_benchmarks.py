@@ -11,9 +11,8 @@ from scripts.benchmarks.onboard_soak import FAULTS, Soaked
 def test_a_short_soak_answers_its_faults_and_lands_every_sortie() -> None:
     soaked = onboard_soak.soak(seconds=30.0, imu_hz=100.0, sortie_s=22.0)
     assert soaked.sorties >= 2 and soaked.commands > 2000 and soaked.not_finite == 0
-    assert (
-        soaked.late == [] and sum(soaked.answered.values()) == soaked.sorties <= 3
-    )  # the first three must be answered
+    assert soaked.sorties <= 3  # each of which has a fault that must be answered
+    assert soaked.late == [] and sum(soaked.answered.values()) == soaked.sorties
     assert dict(soaked.outcomes) == {"landed": soaked.sorties}
     assert soaked.refused["clock_jumps"] == soaked.sorties - 1  # every new drone is a reboot on the same link
     table = {row[0]: row[1] for row in onboard_soak.rows(soaked)}
