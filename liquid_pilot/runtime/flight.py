@@ -216,7 +216,8 @@ class Flight:
         takeoff = self.pilot.takeoff
         if takeoff.phase is Phase.ABORTED or self._stop:
             self.loop.sends = False
-            self.reason = f"the take-off was given up: {takeoff.reason or 'told to land'}"
+            if takeoff.phase is Phase.ABORTED:
+                self.reason = f"the take-off was given up: {takeoff.reason}"
             self._enter(Stage.LANDING, now_s)
         elif self.pilot.may_take_over:
             self._hand_over(now_s)

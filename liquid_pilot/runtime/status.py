@@ -113,7 +113,7 @@ def _heard(status: Status) -> bool:
 
 
 def _sensor(name: str, state: SensorState) -> str:
-    age = "" if state.age_s is None else f" ({1e3 * state.age_s:.0f} ms old)"
+    age = "" if state.age_s is None else f" ({1e3 * max(0.0, state.age_s):.0f} ms old)"
     return f"{name} {state.rate_hz:.0f} Hz{age}" if state.count else f"{name} silent"
 
 

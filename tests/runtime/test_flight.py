@@ -92,6 +92,17 @@ def test_ctrl_c_before_the_take_off_turns_nothing() -> None:
         assert summary(one)["flown_s"] == 0.0
 
 
+def test_ctrl_c_in_the_take_off_lands_too() -> None:
+    with companion() as one:
+        one.run(20.0, lambda: one.world.autopilot.vehicle.height_m > 0.25)
+        assert stage_of(one) is Stage.TAKEOFF
+        one.flight.land()
+        one.run(20.0)
+        found = summary(one)
+        assert one.flight.outcome is Outcome.LANDED and found["mode"] == "LAND" and not found["armed"]
+        assert found["landed_softly"]
+
+
 def test_killing_stops_the_motors_in_the_air() -> None:
     with companion() as one:
         one.run(20.0, lambda: stage_of(one) is Stage.FLYING)
