@@ -206,6 +206,9 @@ class Flight:
             self.pilot.takeoff.begin()
             self._enter(Stage.TAKEOFF, now_s)
         elif self.since_s(now_s) > ENGAGE_S:
+            if link.armed and self.since_s(now_s) < 2.0 * ENGAGE_S:
+                self._ask(Request.DISARM, now_s)
+                return
             self._end(Outcome.REFUSED, f"the autopilot does not arm in offboard mode: {link.said or 'it does not say'}")
         elif self.since_s(now_s) > PROOF_S:
             self._ask(Request.ARM if link.offboard else Request.OFFBOARD, now_s)
@@ -240,9 +243,14 @@ class Flight:
                 self._enter(Stage.ENGAGING, now_s)
         elif self._taken_away(now_s):
             return
-        elif self._stop or self.since_s(now_s) > self.plan.duration_s or self.pilot.state is State.LAND:
+        elif self._stop or self.since_s(now_s) > self.plan.duration_s or self._is_coming_down():
             self.pilot.controller.stop()
             self._enter(Stage.LANDING, now_s)
+
+    def _is_coming_down(self) -> bool:
+        """The supervisor lands, or its leveller has sunk to the floor."""
+        grounded = Condition.LANDED in self.pilot.controller.conditions
+        return self.pilot.state is State.LAND or (self.pilot.state is State.DEGRADED and grounded)
 
     def _landing(self, now_s: float) -> None:
         link = self.link
@@ -297,6 +305,8 @@ class Flight:
     def _kill_now(self, now_s: float) -> None:
         self._kill = True
         self.pilot.controller.kill()
+        if self._lost(now_s):
+            return
         if self.link.armed and not self.plan.dry and self.since_s(now_s) < LAND_S:
             if self.stage is not Stage.LANDING:
                 self._enter(Stage.LANDING, now_s)

@@ -199,6 +199,22 @@ def test_a_battery_that_is_low_is_refused_with_the_fix() -> None:
         assert "charge" in one.flight.reason and summary(one)["setpoints"] == 0
 
 
+def test_an_autopilot_that_does_not_go_offboard_is_told_with_its_own_words() -> None:
+    with companion() as one:
+        one.world.autopilot._attitude_target = lambda m, t_s: None  # type: ignore[method-assign]
+        one.run(30.0)
+        assert one.flight.outcome is Outcome.REFUSED and not summary(one)["armed"]
+        assert "does not arm in offboard mode" in one.flight.reason and "no set-points" in one.flight.reason
+
+
+def test_a_drone_that_sinks_to_the_floor_for_want_of_a_sensor_is_disarmed() -> None:
+    with companion(replace(HOVER, duration_s=60.0), faults="flow:off@4s") as one:
+        took_s = one.run(40.0)
+        found = summary(one)
+        assert one.flight.outcome is Outcome.LANDED and took_s < 25.0
+        assert found["landed_softly"] and not found["armed"]
+
+
 def test_two_autopilots_are_refused_by_name() -> None:
     with companion() as one:
         stranger = dialect().MAVLink(None, srcSystem=2, srcComponent=1)
