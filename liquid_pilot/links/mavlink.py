@@ -27,6 +27,7 @@ from liquid_pilot.messages import Command
 OWN_COMPONENT: Final = 191  # MAV_COMP_ID_ONBOARD_COMPUTER
 ALIVE_S: Final = 1.0  # an autopilot that is silent for so long is not there
 HEARTBEAT_S: Final = 1.0
+WORDS_S: Final = 10.0  # what the autopilot says in words is told for at least so long
 PREFER_S: Final = 1.0  # SCALED_IMU is not used while HIGHRES_IMU comes
 FLOW_GAP_S: Final = 0.1  # longest window of an OPTICAL_FLOW, which does not tell its own
 RATES_AND_THRUST: Final = 128  # type_mask: the attitude is ignored
@@ -62,7 +63,7 @@ class MavlinkLink:
         self._said = ""
         self._battery: tuple[float | None, float | None] = (None, None)  # share, volts
         self._attitude: Attitude | None = None
-        self._beat_s = self._highres_s = self._flow_s = -math.inf
+        self._text_s = self._beat_s = self._highres_s = self._flow_s = -math.inf
         self._imu_id: int | None = None
         number = {kind.msgname: kind.id for kind in self._definitions.mavlink_map.values()}
         self._numbers = number
@@ -269,12 +270,14 @@ class MavlinkLink:
 
     def _command_ack(self, m: Any, now_s: float) -> None:
         self._counters["acks"] += 1
-        if m.result and m.command != autopilots.SET_INTERVAL:
+        wordy = now_s - self._text_s < WORDS_S  # its own words say more than a number
+        if m.result and m.command != autopilots.SET_INTERVAL and not wordy:
             what = {autopilots.SET_MODE: "the mode", autopilots.ARM_DISARM: "arming or disarming"}
             result = autopilots.RESULTS[m.result] if m.result < len(autopilots.RESULTS) else str(m.result)
             self._said = f"{what.get(m.command, f'command {m.command}')}: {result}"
 
     def _statustext(self, m: Any, now_s: float) -> None:
+        self._text_s = now_s
         text = m.text.split(b"\0", 1)[0].decode("utf-8", "replace")
         self._said = "".join(c if c.isprintable() else "?" for c in text)
 

@@ -176,8 +176,10 @@ def test_status_tells_mode_arming_battery_and_words() -> None:
     assert (status.battery, status.battery_v) == (0.55, 11.1)
     assert status.said == "Low?[31m battery"
     assert not link.status(NOW + 2.0).alive
-    far.send(NOW, "command_ack", 400, 2)
-    assert "denied" in link.status(NOW).said
+    far.send(NOW + 1.0, "command_ack", 400, 2)
+    assert "battery" in link.status(NOW + 1.0).said  # its own words first
+    far.send(NOW + 20.0, "command_ack", 400, 2)
+    assert "denied" in link.status(NOW + 20.0).said
 
 
 def test_scaled_imu_serves_only_while_there_is_no_better_one() -> None:
