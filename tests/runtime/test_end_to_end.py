@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -100,3 +101,15 @@ def test_without_a_network_permission_only_loopback_is_served() -> None:
     with process("liquid_pilot", "fly", "hover", "--link", "mavlink:udpin:0.0.0.0:14540") as pilot:
         _, said = pilot.communicate(timeout=SECONDS)
     assert pilot.returncode == 2 and "--allow-network" in said
+
+
+def test_a_serial_device_that_vanishes_ends_in_one_clear_line() -> None:
+    far, near = pty.openpty()
+    device = os.ttyname(near)
+    with process("liquid_pilot", "fly", "hover", "--link", f"mavlink:{device}@115200", "--patience", "600") as pilot:
+        os.close(near)
+        assert pilot.stdout is not None and pilot.stdout.readline().startswith("connecting")
+        os.close(far)
+        said, errors = pilot.communicate(timeout=SECONDS)
+    assert pilot.returncode == 1 and errors == ""
+    assert f"serial device {device} has vanished" in said
