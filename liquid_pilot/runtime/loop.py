@@ -40,8 +40,8 @@ class Pilot(Protocol):
 class ControlLoop:
     """One pilot on one link.
 
-    sends: whether commands go out (a dry run does not send). idle: a command to send in place of none, for every IMU
-    sample, while the pilot commands nothing: before the start, when an autopilot wants to see that somebody is there.
+    sends: whether commands go out (a dry run does not send). idles: whether a command of no thrust goes out for every
+    IMU sample at which the pilot has none: before the start an autopilot wants to see that somebody is there.
     clock: monotonic seconds; the stamps of the link are on it.
     """
 
