@@ -20,6 +20,7 @@ JUMP_S: Final = 0.1  # an estimate this far off is another clock, not drift
 BACKWARDS_S: Final = 0.5  # a stamp this much older than the newest is of a clock that started anew
 DISAGREE_S: Final = 1.0  # TIMESYNC of another clock than the stamps is not used
 AGREEING: Final = 3  # samples in a row that must agree on another clock
+SLACK_S: Final = 0.001  # two round trips contradict each other when they are further apart than both allow, and this
 LONGEST_TRIP_S: Final = 2.0
 BUCKET_S: Final = 1.0
 BUCKETS: Final = 4  # the smallest difference is that of the last 3 to 4 s
@@ -58,6 +59,7 @@ class ClockMap:
         self._asked: dict[int, float] = {}  # requests under way
         self._asked_s: float | None = None
         self._arrivals = _SmallestOf()
+        self._apart = 0  # round trips in a row that contradict the quickest
         self._moved_s = 0.0
         self._newest_boot_s: float | None = None
         self._other: tuple[int, float] = (0, 0.0)  # samples in a row, and their offset
@@ -87,8 +89,20 @@ class ClockMap:
         if asked_s is None or not 0.0 <= now_s - asked_s <= LONGEST_TRIP_S:
             return False
         self.answers += 1
-        self._trips.append((now_s, 0.5 * (asked_s + now_s) - tc1_ns * 1e-9, now_s - asked_s))
+        self._take_trip(now_s, 0.5 * (asked_s + now_s) - tc1_ns * 1e-9, now_s - asked_s)
         return True
+
+    def _take_trip(self, now_s: float, offset_s: float, trip_s: float) -> None:
+        """One more; what is older is forgotten when several in a row say that the other clock has stepped."""
+        best = min(self._trips, key=lambda one: one[2], default=None)
+        apart = best is not None and abs(offset_s - best[1]) > 0.5 * (trip_s + best[2]) + SLACK_S
+        self._apart = self._apart + 1 if apart else 0
+        self._trips.append((now_s, offset_s, trip_s))
+        if self._apart >= AGREEING:
+            self._apart = 0
+            while len(self._trips) > AGREEING:
+                self._trips.popleft()
+            self._arrivals.clear()
 
     def stamp(self, boot_s: float, now_s: float) -> float | None:
         """Our time of what was stamped boot_s and arrived at now_s; None if the stamp is of no known clock."""
@@ -122,6 +136,7 @@ class ClockMap:
 
     def _restart(self) -> None:
         self._trips.clear()
+        self._apart = 0
         self._asked.clear()
         self._arrivals.clear()
         self._newest_boot_s = self.offset_s = self.delay_s = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,6 +89,15 @@ def test_a_reboot_starts_the_map_anew_after_three_stamps() -> None:
     late = errors(found[3:])
     assert clock.jumps == 1 and clock.refused == 2
     assert np.abs(late[300:]).max() < 0.012
+
+
+@pytest.mark.parametrize("step_s", [0.05, 0.3, 2.0])
+def test_a_clock_that_stood_still_for_a_while_is_followed_within_a_second(step_s: float) -> None:
+    clock = ClockMap()
+    run(clock, 6.0)
+    late = errors(run(clock, 8.0, offset_s=START_S + step_s, boot_s=6.0, seed=1))
+    assert abs(late[0]) > 0.5 * step_s  # it does not know yet
+    assert np.abs(late[120 if step_s > JUMP_S else 700 :]).max() < 0.012
 
 
 def test_a_single_stamp_of_another_clock_is_refused_and_changes_nothing() -> None:
