@@ -53,8 +53,8 @@ def fly(port: int, *arguments: str) -> tuple[str, ...]:
 def test_a_flight_over_loopback_is_landed_by_ctrl_c(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "flight.csv"
     with (
-        process("scripts.autopilot", "--port", str(port), "--imu-hz", "200") as autopilot,
-        process("liquid_pilot", *fly(port, "--hover-throttle", "0.417", "--log", str(log))) as pilot,
+        process("scripts.autopilot", "--port", str(port), "--imu-hz", "100") as autopilot,
+        process("liquid_pilot", *fly(port, "--hover-throttle", "0.417", "--imu-hz", "100", "--log", str(log))) as pilot,
     ):
         assert pilot.stdout is not None
         seen = []
