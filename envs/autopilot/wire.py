@@ -64,7 +64,7 @@ class Wire:
             )
         if isinstance(message, Range):
             lost = math.isnan(message.distance_m) or message.distance_m * 100.0 > FARTHEST_CM
-            cm = FARTHEST_CM + 1 if lost else round(message.distance_m * 100.0)
+            cm = FARTHEST_CM + 1 if lost else max(0, round(message.distance_m * 100.0))  # noise may be below 0
             ms = round(boot_s * 1e3)
             return self.pack(d.MAVLink_distance_sensor_message(ms, NEAREST_CM, FARTHEST_CM, cm, 0, 0, 25, 255))
         return self._position(message, boot_s)
