@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from liquid_pilot import __version__
-from liquid_pilot.commands import inspect, zoo
+from liquid_pilot.commands import fly, inspect, zoo
 from liquid_pilot.errors import LiquidPilotError
 
-COMMANDS: Final = (zoo, inspect)  # a module each, light to import, with `add_parser(commands)`
+COMMANDS: Final = (zoo, inspect, fly)  # a module each, light to import, with `add_parser(commands)`
 EXIT_BAD_INPUT: Final = 2
 
 _DESCRIPTION: Final = "Looks into Liquid Pilot policies: very small liquid networks that fly a quadrotor."

@@ -1,0 +1,1 @@
+"""Flies a policy over a link in real time, on one thread."""

@@ -1,0 +1,144 @@
+"""The command line of `fly`: what it refuses, and what its screen shows."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from typing import Any
+
+import pytest
+
+from envs.autopilot.companion import Companion, autopilot_conditions, simulated_autopilot
+from liquid_pilot.bundle import load_bundle
+from liquid_pilot.cli import main
+from liquid_pilot.commands.screen import Screen
+from liquid_pilot.runtime.flight import Stage
+from liquid_pilot.runtime.status import Status, one_line, render, snapshot
+
+LINK = ("--link", "mavlink:udpin:127.0.0.1:14540")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((*LINK, "--height", "-1"), "--height"),
+        ((*LINK, "--height", "nan"), "--height"),
+        ((*LINK, "--duration", "-3"), "--duration"),
+        ((*LINK, "--imu-hz", "5"), "--imu-hz"),
+        ((*LINK, "--patience", "0"), "--patience"),
+        ((*LINK, "--velocity", "inf,0"), "--velocity"),
+        ((*LINK, "--system-id", "0"), "--system-id"),
+        ((*LINK, "--hover-throttle", "1.5"), "hover_throttle"),
+        ((*LINK, "--thrust-curve", "2"), "curve"),
+        (("--link", "mavlink:udpin:0.0.0.0:14540"), "--allow-network"),
+        (("--link", "/dev/ttyAMA0"), "mavlink:/dev/ttyAMA0@921600"),
+        (("--link", "mavlink:/dev/no-such-device@921600"), "cannot be opened"),
+        ((*LINK, "--log", "flight.txt"), ".mcap or .csv"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fly", "hover", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and words in said
+
+
+def test_a_policy_that_is_none_is_refused_before_anything_is_opened(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fly", "no-such-policy", "--link", "mavlink:/dev/no-such-device@921600"]) == 2
+    assert "no-such-policy" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fly", "--help"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    for word in ("Ctrl-C", "mavlink:udpin:127.0.0.1:14540", "--dry-run", "SET_MESSAGE_INTERVAL", "exit codes"):
+        assert word in said
+
+
+@pytest.fixture(scope="module")
+def statuses() -> dict[Stage, Status]:
+    """One snapshot of each stage of a flight."""
+    autopilot = simulated_autopilot("companion", autopilot_conditions(200.0), 0)
+    companion, found = Companion(load_bundle("hover"), autopilot, imu_hz=200.0), {}
+    try:
+        for stage in (Stage.PREFLIGHT, Stage.ENGAGING, Stage.TAKEOFF, Stage.FLYING):
+            companion.run(20.0, lambda wanted=stage: companion.flight.stage is wanted)  # type: ignore[misc]
+            companion.run(0.5, lambda: False)
+            found[stage] = snapshot(companion.flight, companion.world.now_s)
+    finally:
+        autopilot.vehicle.close()
+    return found
+
+
+def test_the_status_says_what_an_operator_asks(statuses: dict[Stage, Status]) -> None:
+    flying = statuses[Stage.FLYING]
+    said = "\n".join(render(flying, 200))
+    for word in ("FLYING", "ACTIVE", "imu 20", "flow 5", "range", "OFFBOARD, armed", "battery 90%", "PX4", "timesync"):
+        assert word in said, said
+    assert flying.sensors["imu"].rate_hz == pytest.approx(200.0, rel=0.05) and flying.height_m > 0.3
+    assert math.isfinite(flying.age.median_s) and flying.step.count > 100
+
+
+def test_lines_are_as_many_at_every_stage_and_never_wider_than_the_screen(statuses: dict[Stage, Status]) -> None:
+    counts = {stage: len(render(status, 80)) for stage, status in statuses.items() if stage is not Stage.PREFLIGHT}
+    assert set(counts.values()) == {6}
+    for status in statuses.values():
+        assert all(len(line) <= 60 for line in render(status, 60))
+        assert "\n" not in one_line(status) and status.stage.value in one_line(status)
+
+
+class Terminal(io.StringIO):
+    def __init__(self, live: bool) -> None:
+        super().__init__()
+        self.live = live
+
+    def isatty(self) -> bool:
+        return self.live
+
+
+def shown(live: bool, statuses: dict[Stage, Status]) -> str:
+    terminal: Any = Terminal(live)
+    screen = Screen(terminal)
+    for i, status in enumerate(statuses.values()):
+        screen.show(lambda one=status: one, 100.0 * i)  # type: ignore[misc]
+        while screen._status is not None:
+            pass
+        screen.show(lambda: pytest.fail("too early"), 100.0 * i + 0.1)
+    screen.note("landing")
+    screen.close()
+    return str(terminal.getvalue())
+
+
+def test_a_terminal_is_redrawn_in_place_and_notes_stay(statuses: dict[Stage, Status]) -> None:
+    said = shown(True, statuses)
+    assert len(re.findall(r"\x1b\[6F\x1b\[J", said)) >= 2
+    assert said.endswith("landing\n")
+
+
+def test_a_pipe_gets_plain_lines(statuses: dict[Stage, Status]) -> None:
+    said = shown(False, statuses)
+    assert "\x1b" not in said and said.count("\n") == len(statuses) + 1
+
+
+def test_a_terminal_that_hangs_keeps_nobody_waiting(statuses: dict[Stage, Status]) -> None:
+    import threading
+
+    gate = threading.Event()
+
+    class Stuck(Terminal):
+        def write(self, text: str) -> int:
+            gate.wait(20.0)
+            return len(text)
+
+    stuck: Any = Stuck(True)
+    screen = Screen(stuck)
+    for i in range(200):
+        screen.show(lambda: statuses[Stage.FLYING], float(i))
+        screen.note("note")
+    assert len(screen._notes) <= 100 and not gate.is_set()
+    gate.set()
+    screen.close()
