@@ -5,6 +5,7 @@
     ENGAGING    set-points stream (thrust zero), then offboard mode and arming are asked for
     TAKEOFF     the leveller climbs to where flow and range see
     FLYING      the policy flies (or the supervisor's leveller)
+    SINKING     told to land: the policy, which holds its place, goes to the lowest height that it was trained for
     LANDING     the supervisor lands; the last centimetres may be the autopilot's
     DONE        with `outcome` and `reason`
 
@@ -33,6 +34,8 @@ PROOF_S: Final = 1.2  # set-points stream for so long before offboard mode is as
 ASK_S: Final = 0.5  # between requests
 ENGAGE_S: Final = 8.0
 LAND_S: Final = 60.0
+SINK_S: Final = 5.0  # longest
+SUNK_M: Final = 0.1  # above the lowest height
 BLIND_M: Final = 0.25  # a last return below this, and then none: the floor is too near for the range
 BLIND_S: Final = 1.0
 LOST_S: Final = 3.0  # a link that is silent for so long ends the flight here; the autopilot has acted long before
@@ -49,6 +52,7 @@ class Stage(Enum):
     ENGAGING = "engaging"
     TAKEOFF = "take-off"
     FLYING = "flying"
+    SINKING = "sinking"
     LANDING = "landing"
     DONE = "done"
 
@@ -115,7 +119,7 @@ class Flight:
         if self._kill:
             self._kill_now(now_s)
             return
-        if self._stop and self.stage not in (Stage.FLYING, Stage.LANDING, Stage.TAKEOFF):
+        if self._stop and self.stage not in (Stage.FLYING, Stage.SINKING, Stage.LANDING, Stage.TAKEOFF):
             self._cancel(now_s)
             return
         self._keep_streams(now_s)
@@ -125,6 +129,7 @@ class Flight:
             Stage.ENGAGING: self._engaging,
             Stage.TAKEOFF: self._taking_off,
             Stage.FLYING: self._flying,
+            Stage.SINKING: self._sinking,
             Stage.LANDING: self._landing,
         }[self.stage](now_s)
 
@@ -243,9 +248,30 @@ class Flight:
                 self._enter(Stage.ENGAGING, now_s)
         elif self._taken_away(now_s):
             return
-        elif self._stop or self.since_s(now_s) > self.plan.duration_s or self._is_coming_down():
-            self.pilot.controller.stop()
-            self._enter(Stage.LANDING, now_s)
+        elif self._is_coming_down():
+            self._let_down(now_s)
+        elif self._stop or self.since_s(now_s) > self.plan.duration_s:
+            self.loop.set(Setpoint(now_s, (0.0, 0.0), self._lowest_m, 0.0))
+            self._enter(Stage.SINKING, now_s)
+
+    def _sinking(self, now_s: float) -> None:
+        if self._lost(now_s) or self._killed(now_s) or self._taken_away(now_s):
+            return
+        distance, age_s = self.loop.watch.last_return(now_s)
+        sunk = distance < self._lowest_m + SUNK_M and age_s < BLIND_S
+        if sunk or self.pilot.state is not State.ACTIVE or self.since_s(now_s) > SINK_S:
+            self._let_down(now_s)
+
+    def _let_down(self, now_s: float) -> None:
+        """The rest is the leveller's."""
+        self.pilot.controller.stop()
+        self._enter(Stage.LANDING, now_s)
+
+    @property
+    def _lowest_m(self) -> float:
+        """Lowest height of the policy, and no higher than it was told to fly."""
+        low, _ = self._facts.setpoint_limits.get("height_m", (self.plan.setpoint.height_m, 0.0))
+        return min(float(low), self.plan.setpoint.height_m)
 
     def _is_coming_down(self) -> bool:
         """The supervisor lands, or its leveller has sunk to the floor."""
