@@ -53,7 +53,7 @@ class Controller:
     limits: of the supervisor; by default what the policy's bundle says about silent sensors.
     setpoint_timeout_s: a set-point older than this is replaced by hovering; None = it holds.
     log: gets every message, command and event. core: what steps the network, "numpy", "c", or "auto" for C where a
-    compiler is there and the C proves itself against numpy (`liquid_pilot.native_step`).
+    compiler is there and the C proves itself against numpy (`liquid_pilot.native_step`); or a `Stepper` of one's own.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Controller:
         limits: SupervisorLimits | None = None,
         setpoint_timeout_s: float | None = None,
         log: FlightLog | None = None,
-        core: str = "numpy",
+        core: str | Stepper = "numpy",
     ) -> None:
         if (bundle.spec.inputs, bundle.spec.outputs) != (OBS_DIM, _ACTIONS):
             raise BundleError(
@@ -90,7 +90,7 @@ class Controller:
         limits: SupervisorLimits | None = None,
         setpoint_timeout_s: float | None = None,
         log: FlightLog | None = None,
-        core: str = "numpy",
+        core: str | Stepper = "numpy",
     ) -> Controller:
         """A controller for a shipped policy (by name) or a bundle (by path). Raises `BundleError`."""
         from liquid_pilot.bundle import load_bundle  # a policy in memory needs no reader of files
@@ -115,8 +115,8 @@ class Controller:
 
     @property
     def core(self) -> str:
-        """What steps the network: "c" or "numpy"."""
-        return "numpy" if isinstance(self._network, Network) else "c"
+        """What steps the network: "numpy", "c", or "own"."""
+        return self._network.core
 
     @property
     def state(self) -> State:
@@ -319,8 +319,10 @@ class Controller:
         self._journal.count(f"rejected_{kind}", t_s, "rejected", str(error))
 
 
-def _core(bundle: Bundle, core: str) -> tuple[Stepper, str]:
+def _core(bundle: Bundle, core: str | Stepper) -> tuple[Stepper, str]:
     """See `liquid_pilot.native_step.choose_core`, which numpy alone does not need."""
+    if not isinstance(core, str):
+        return core, ""
     if core == "numpy":
         return Network(bundle.spec, bundle.weights), ""
     from liquid_pilot.native_step import choose_core

@@ -8,6 +8,7 @@ about 1e-6, each of them the same bits at every replay.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -61,6 +62,16 @@ class CompiledNetwork:
     def spec(self) -> CellSpec:
         """Form and sizes."""
         return self._numpy.spec
+
+    @property
+    def core(self) -> str:
+        """What computes."""
+        return "c"
+
+    def caller(self) -> Callable[[float], int]:
+        """The bare call, for timing: one more step of the last x, from the state it left, by its dt_s."""
+        step, state, x, action = self._step, self._state_at, self._x_at, self._action_at
+        return lambda dt_s: int(step(state, x, dt_s, action))
 
     def initial_state(self) -> F32:
         """Zeros, (state_width,)."""

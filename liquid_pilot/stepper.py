@@ -16,6 +16,11 @@ class Stepper(Protocol):
         """Form and sizes."""
         ...
 
+    @property
+    def core(self) -> str:
+        """What computes: "numpy", "c" or "own"."""
+        ...
+
     def initial_state(self) -> F32:
         """State at the start of a flight, (state_width,)."""
         ...

@@ -82,6 +82,14 @@ def torchscript_step(data: bytes) -> Step:
     return step
 
 
+def make_onnx(bundle: Bundle) -> bytes:
+    """`policies.export_formats.onnx_bytes`, without torch's remarks on packages that no policy needs."""
+    from policies.export_formats import onnx_bytes
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    return onnx_bytes(bundle)
+
+
 def selftest_difference(bundle: Bundle, step: Step) -> float:
     """Largest difference of any action or state from the bundle's recorded steps; NaN if one is NaN."""
     test, h, largest = bundle.selftest, np.zeros((1, bundle.spec.state_width), np.float32), 0.0
@@ -101,11 +109,10 @@ def run(options: Options) -> None:
     if options.torchscript is not None:
         check_file("--torchscript", options.torchscript, ".pt")
     bundle = load_bundle(options.policy)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that no policy needs
     from policies import export_formats as formats  # torch takes a second; errors above do not wait for it
 
     for path, make, load in (
-        (options.onnx, formats.onnx_bytes, onnx_step),
+        (options.onnx, make_onnx, onnx_step),
         (options.torchscript, formats.torchscript_bytes, torchscript_step),
     ):
         if path is None:

@@ -77,6 +77,11 @@ class RoundedState:
         """Form and sizes."""
         return self.network.spec
 
+    @property
+    def core(self) -> str:
+        """What computes."""
+        return "own"
+
     def initial_state(self) -> F32:
         """Zeros, (state_width,)."""
         return self.network.initial_state()

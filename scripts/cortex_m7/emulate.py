@@ -39,6 +39,7 @@ FLAGS: Final = (
     "-ffunction-sections", "-fdata-sections",
 )  # fmt: skip
 STEPS: Final = 1000  # as in main.c
+WATCHED_BYTES: Final = 4 * 4096  # of the stack, as in main.c
 INSTRUCTIONS_PER_TICK: Final = 40
 CYCLES_PER_INSTRUCTION: Final = (1.0, 1.5)  # assumed: code and weights in tightly coupled memory or cache
 CLOCKS_MHZ: Final = (216, 480)
@@ -100,7 +101,8 @@ def drawn_events(inputs: int) -> tuple[F32, F32]:
     def drawn() -> np.float32:
         nonlocal number
         number = (number * 1664525 + 1013904223) % 2**32
-        return np.float32(number >> 8)
+        value: np.float32 = np.float32(number >> 8)
+        return value
 
     for k in range(STEPS):
         for i in range(inputs):
@@ -119,6 +121,8 @@ def measure(bundle: Bundle, storage: Storage = FLOAT, flags: Sequence[str] = FLA
         _build(folder, flags)
         sections = _run([SIZE, "-A", "policy.o"], folder).splitlines()
         said = _said(_fly(folder))
+    if said["stack"][0][0] >= WATCHED_BYTES:
+        raise EmulationError(f"the step uses all {WATCHED_BYTES} bytes of stack that are watched; watch more in main.c")
     network = quantised_network(bundle, storage)
     wanted, _ = replay(network, *drawn_events(bundle.spec.inputs))
     found = np.array(said["step"], np.uint32).view(np.float32)

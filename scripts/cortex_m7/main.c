@@ -11,7 +11,7 @@
 #include "policy.h"
 
 #define STEPS 1000
-#define PAINTED 512 /* words below the stack pointer that are watched */
+#define PAINTED 4096 /* words below the stack pointer that are watched */
 #define PAINT 0xA5C3F00Du
 
 /* SysTick of the Armv7-M manual, on the processor's clock. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +33,14 @@ INT8, Q15, BOTH = Storage(int8=True), Storage(q15=True), Storage(int8=True, q15=
 def c_step(bundle: Bundle, storage: Storage) -> Callable[[F32, float], tuple[F32, F32]]:
     """Steps in C from the initial state: x, dt_s -> action, state as numbers."""
     lib = build(core_source(bundle.spec, bundle.weights, "p", storage), "small", FLAGS)
-    state = np.zeros(max(1, bundle.spec.state_width), np.int16 if storage.q15 else np.float32)
+    width = max(1, bundle.spec.state_width)
+    state: npt.NDArray[Any] = np.zeros(width, np.int16 if storage.q15 else np.float32)
     action = np.zeros(bundle.spec.outputs, np.float32)
 
     def step(x: F32, dt_s: float) -> tuple[F32, F32]:
         at = [ctypes.c_void_p(array.ctypes.data) for array in (state, x, action)]
         assert lib.p_step_scaled(at[0], at[1], ctypes.c_float(dt_s), at[2]) == 0
-        told = state.astype(np.float32) / np.float32(32768.0) if storage.q15 else state.copy()
+        told: F32 = (state / (32768.0 if storage.q15 else 1.0)).astype(np.float32)
         return action.copy(), told[: bundle.spec.state_width]
 
     return step
@@ -142,7 +144,7 @@ def test_synapses_that_are_not_there_stay_away() -> None:
 
 
 def test_int8_costs_something_and_not_much() -> None:
-    """The shipped policy, a thousand recurrent steps on inputs of the size of its own: a few hundredths of the range."""
+    """The shipped policy over a thousand recurrent steps, on inputs of the size of its own."""
     bundle = load_bundle("hover")
     network, small = Network(bundle.spec, bundle.weights), quantised_network(bundle, INT8)
     h = k = network.initial_state()

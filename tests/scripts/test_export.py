@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from scripts import export
 from scripts.export import Step, onnx_step, selftest_difference, torchscript_step
 from tests.onboard.bundles import make, wired_spec
 
-BUNDLES = {
+BUNDLES: dict[str, Callable[[], Bundle]] = {
     "decay": make,
     "default": lambda: make("default"),
     "pure": lambda: make("pure"),
@@ -43,7 +44,7 @@ SLOW = "onnx"  # a few seconds each to export
     [(name, "torchscript") for name in BUNDLES] + [(name, SLOW) for name in ("hover", "lstm", "wired")],
 )
 def test_a_thousand_recurrent_steps_are_numpys(name: str, kind: str) -> None:
-    bundle: Bundle = BUNDLES[name]()
+    bundle = BUNDLES[name]()
     step, network, rng = step_of(kind, bundle), Network(bundle.spec, bundle.weights), np.random.default_rng(0)
     h, k = network.initial_state(), network.initial_state()[None]
     for event in range(1000):
@@ -101,7 +102,7 @@ def test_bad_requests_end_with_one_line_and_write_nothing(tmp_path: Path) -> Non
 def test_a_state_that_is_not_a_number_is_the_largest_difference() -> None:
     bundle = make()
 
-    def broken(x: np.ndarray, h: np.ndarray, dt_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    def broken(x: np.ndarray, h: np.ndarray, dt_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((1, 4), np.float32), np.full((1, 19), np.nan, np.float32)
 
     assert np.isnan(selftest_difference(bundle, broken))
