@@ -75,3 +75,8 @@ def _array(kind: str, name: str, words: Sequence[str]) -> Iterator[str]:
         line += f" {word},"
     yield line
     yield "};"
+
+
+def whole_numbers(kind: str, name: str, values: Sequence[int]) -> Iterator[str]:
+    """A constant array of a kind of whole numbers."""
+    yield from _array(kind, name, [str(value) for value in values])
