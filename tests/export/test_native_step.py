@@ -66,7 +66,9 @@ def test_the_shipped_policy_over_a_thousand_steps() -> None:
 )
 @settings(max_examples=150, deadline=None)
 def test_any_input_gives_the_finite_or_the_visible(x: list[float], dt_s: float, form: str) -> None:
-    core = _CORES.setdefault(form, compiled(make(form)))
+    if form not in _CORES:
+        _CORES[form] = compiled(make(form))
+    core = _CORES[form]
     before = core.initial_state()
     action, h = core.step(np.array(x, np.float32), before, dt_s)
     if np.isnan(x).any():
