@@ -15,7 +15,7 @@ commands within which limits.
 _EXAMPLES: Final = """\
 examples:
   liquid-pilot export hover --c firmware/policy
-  liquid-pilot export hover --c firmware/policy --int8 --q15     # a third of the flash; see docs for what it costs
+  liquid-pilot export hover --c firmware/policy --int8 --q15     # a third less flash, more instructions
   liquid-pilot export runs/hover/policy.safetensors --c out --name my_pilot
 
 in the firmware:
