@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check clean
+.PHONY: help setup demo test lint check cortex-m7 clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -19,8 +19,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.ready-$(shell { cat pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /\1\t/' \
-		| while IFS=$$'\t' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
+	@grep -E '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' \
+		| while IFS=$$'\t' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## make .venv and install everything (other targets do it by themselves)
 
@@ -38,6 +38,11 @@ lint: $(STAMP) ## style, types and import rules
 	$(PY) -c 'from importlinter.cli import lint_imports_command as run; run()'
 
 check: lint test ## lint and test
+
+# POLICY: shipped name or path. M7: more arguments, such as --int8.
+POLICY ?= hover
+cortex-m7: $(STAMP) ## build POLICY=hover for a Cortex-M7, run it in QEMU: parity, instructions, flash, RAM
+	@$(PY) -m scripts.cortex_m7 $(POLICY) $(M7)
 
 clean: ## remove .venv, caches and builds; runs/ and trained policies stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -163,6 +163,11 @@ class Network:
         else:
             self._stages, self._readout = _wired(spec, weights, spec.wiring)
 
+    @property
+    def core(self) -> str:
+        """What computes: see `liquid_pilot.stepper`."""
+        return "numpy"
+
     def initial_state(self) -> F32:
         """State at the start of a flight: zeros, (state_width,)."""
         return np.zeros(self._h_shape, dtype=np.float32)

@@ -40,6 +40,7 @@ from liquid_pilot.supervisor import (
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import Bundle
+    from liquid_pilot.stepper import Stepper
 
 Float32: TypeAlias = npt.NDArray[np.float32]
 
@@ -51,7 +52,8 @@ class Controller:
 
     limits: of the supervisor; by default what the policy's bundle says about silent sensors.
     setpoint_timeout_s: a set-point older than this is replaced by hovering; None = it holds.
-    log: gets every message, command and event.
+    log: gets every message, command and event. core: what steps the network, "numpy", "c", or "auto" for C where a
+    compiler is there and the C proves itself against numpy (`liquid_pilot.native_step`); or a `Stepper` of one's own.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Controller:
         limits: SupervisorLimits | None = None,
         setpoint_timeout_s: float | None = None,
         log: FlightLog | None = None,
+        core: str | Stepper = "numpy",
     ) -> None:
         if (bundle.spec.inputs, bundle.spec.outputs) != (OBS_DIM, _ACTIONS):
             raise BundleError(
@@ -70,7 +73,7 @@ class Controller:
         if limits is not None and not isinstance(limits, SupervisorLimits):
             raise ConfigError(f"limits is {limits!r}; give a liquid_pilot.supervisor.SupervisorLimits, or None")
         self.bundle = bundle
-        self._network = Network(bundle.spec, bundle.weights)
+        self._network, self._core_note = _core(bundle, core)
         self._command_limits = bundle.limits
         self._memory = SensorMemory()
         self._fallback = Fallback()
@@ -87,11 +90,13 @@ class Controller:
         limits: SupervisorLimits | None = None,
         setpoint_timeout_s: float | None = None,
         log: FlightLog | None = None,
+        core: str | Stepper = "numpy",
     ) -> Controller:
         """A controller for a shipped policy (by name) or a bundle (by path). Raises `BundleError`."""
         from liquid_pilot.bundle import load_bundle  # a policy in memory needs no reader of files
 
-        return cls(load_bundle(name_or_path), limits=limits, setpoint_timeout_s=setpoint_timeout_s, log=log)
+        bundle = load_bundle(name_or_path)
+        return cls(bundle, limits=limits, setpoint_timeout_s=setpoint_timeout_s, log=log, core=core)
 
     def reset(self) -> None:
         """Start a new flight: sensors, network, supervisor, counters and events are as new."""
@@ -107,6 +112,11 @@ class Controller:
         self._tick_s: float | None = None  # first tick since the newest IMU
         self._blind_s: float | None = None  # first command without an IMU
         self._journal.reset()
+
+    @property
+    def core(self) -> str:
+        """What steps the network: "numpy", "c", or "own"."""
+        return self._network.core
 
     @property
     def state(self) -> State:
@@ -296,6 +306,8 @@ class Controller:
     def _start_clock(self, now_s: float, *, jumped: bool) -> None:
         self._setpoints.restart_clock(now_s)
         if not jumped:
+            if self._core_note:
+                self._journal.note(now_s, "core", self._core_note)
             return
         self._clock_jumped = True
         self._fallback.restart_clock()
@@ -305,3 +317,14 @@ class Controller:
     def _reject(self, kind: str, t_s: float, error: LiquidPilotError) -> None:
         self._rejected_in_a_row += 1
         self._journal.count(f"rejected_{kind}", t_s, "rejected", str(error))
+
+
+def _core(bundle: Bundle, core: str | Stepper) -> tuple[Stepper, str]:
+    """See `liquid_pilot.native_step.choose_core`, which numpy alone does not need."""
+    if not isinstance(core, str):
+        return core, ""
+    if core == "numpy":
+        return Network(bundle.spec, bundle.weights), ""
+    from liquid_pilot.native_step import choose_core
+
+    return choose_core(bundle, core)

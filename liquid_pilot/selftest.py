@@ -10,6 +10,7 @@ import numpy as np
 
 from liquid_pilot.cells import F32, CellSpec, Network
 from liquid_pilot.errors import BundleError
+from liquid_pilot.stepper import Stepper
 
 FEWEST_STEPS: Final = 64
 MOST_STEPS: Final = 4096
@@ -39,7 +40,7 @@ def make_selftest(spec: CellSpec, weights: Mapping[str, F32], rng: np.random.Gen
     return SelfTest(x, dt_s, action, hidden)
 
 
-def replay(network: Network, x: F32, dt_s: F32) -> tuple[F32, F32]:
+def replay(network: Stepper, x: F32, dt_s: F32) -> tuple[F32, F32]:
     """Actions (K, outputs) and states (K, state_width) of a recurrent run from the initial state."""
     h = network.initial_state()
     action = np.zeros((len(x), network.spec.outputs), np.float32)

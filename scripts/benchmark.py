@@ -8,6 +8,7 @@ Examples:
   python -m scripts.benchmark cells                              # what a cell costs, beside torch's LSTM
   python -m scripts.benchmark tracking                           # figure-eights of the conventional controllers
   python -m scripts.benchmark world                              # known answers of the world, in every engine
+  python -m scripts.benchmark onboard steps parity               # what flies onboard: C, numpy, ONNX, Cortex-M7
   python -m scripts.benchmark demonstrations                     # how many demonstrations a clone needs
   python -m scripts.benchmark roads runs/hover runs/hover-dagger runs/hover-ppo     # how long each way takes
   python -m scripts.benchmark onboard-latency                    # IMU sample to command over MAVLink
@@ -261,6 +262,39 @@ class RateTable:
 
 
 @dataclass(frozen=True)
+class Onboard:
+    """What flies onboard: time of a step in every runtime, parity, small numbers in flight, a Cortex-M7 in QEMU.
+
+    Writes onboard.json; the figures of sections that are not run stay in it.
+    """
+
+    sections: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[SECTION ...]")] = ()
+    """steps: microseconds of a step. parity: every runtime beside numpy. small: int8 weights and Q15 state, in flight.
+    m7: instructions, flash and RAM on a Cortex-M7. All of them if none is named."""
+    policy: str = "hover"
+    """Shipped name or path of the policy."""
+    flights: int = 100
+    """Flights of each closed-loop score."""
+    workers: int | None = None
+    """Parallel processes of the flights; as many as processors if not given."""
+    quick: bool = False
+    """Measure for a moment only, fly few; the figures then are rough."""
+    out: Path = Path("runs/onboard")
+    """Folder of onboard.json."""
+
+    def run(self) -> None:
+        """Measure, print, write."""
+        from scripts.benchmarks import onboard
+
+        check_folder("--out", self.out)
+        onboard.chosen(self.sections)
+        if self.flights < 1:
+            raise ConfigError(f"flights is {self.flights}; fly at least one")
+        plan = onboard.Plan(self.policy, self.out, self.flights, self.workers, self.quick)
+        OUT.print(f"wrote {onboard.run(plan, self.sections)}")
+
+
+@dataclass(frozen=True)
 class DemonstrationTable:
     """Success and speed error against the number of demonstration flights, for decay, GRU, LSTM and MLP.
 
@@ -404,6 +438,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Annotated[DemonstrationTable, tyro.conf.subcommand("demonstrations")],
         Annotated[Roads, tyro.conf.subcommand("roads")],
         Annotated[World, tyro.conf.subcommand("world")],
+        Annotated[Onboard, tyro.conf.subcommand("onboard")],
         Annotated[OnboardLatency, tyro.conf.subcommand("onboard-latency")],
         Annotated[OnboardSoak, tyro.conf.subcommand("onboard-soak")],
         Annotated[OnboardFuzz, tyro.conf.subcommand("onboard-fuzz")],

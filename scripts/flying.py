@@ -146,8 +146,8 @@ def _fly_task(job: Job, index: int) -> FlightTrace:
         return fly_task(controller, *given)
 
 
-def fly_one(job: Job, index: int) -> FlightTrace:
-    """Flight `index` of the job, in this process."""
+def fly_one(job: Job, index: int, controller: Controller | None = None) -> FlightTrace:
+    """Flight `index` of the job, in this process. controller: of a hovering policy, in place of `Controller.load`."""
     import_pybullet()
     if job.task != "hover":
         return _fly_task(job, index)
@@ -161,7 +161,7 @@ def fly_one(job: Job, index: int) -> FlightTrace:
             return fly_privileged(_expert(job, airframe), *flight, quad, bounded)
         if job.policy in PILOTS:
             return fly(PILOTS[job.policy](airframe, job.conditions), *flight, quad, bounded)
-        controller = _controller(job.policy)
+        controller = controller or _controller(job.policy)
         controller.reset()
         return fly(controller, *flight, quad, bounded)
 

@@ -69,4 +69,4 @@ class MotorReadout(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """h: (..., units), or of the motor neurons alone -> (..., outputs)."""
-        return h[..., h.shape[-1] - len(self.weight) :] * self.weight + self.bias
+        return h[..., h.shape[-1] - self.weight.shape[0] :] * self.weight + self.bias

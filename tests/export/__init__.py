@@ -1,0 +1,1 @@
+"""Tests of liquid_pilot.export: C text, its arithmetic, quantisation."""

@@ -1,0 +1,78 @@
+"""The onboard benchmark: its figures are those of the code it measures, and what cannot be is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from liquid_pilot.bundle import load_bundle
+from scripts import benchmark
+from scripts.benchmarks import onboard, onboard_small, onboard_steps
+from scripts.benchmarks.onboard_models import count, random_bundle, raptor, transformer
+from scripts.benchmarks.onboard_parity import differences
+from scripts.cortex_m7 import emulate
+from tests.export.compiling import needs_compiler
+
+
+def test_counts_are_those_of_hand() -> None:
+    hover = load_bundle("hover")
+    found = count(hover)
+    assert found.products == 40 * 32 + 32 * 38 + 19 * 4
+    assert (found.parameters, found.state) == (2646, 19)
+    gru = count(random_bundle("gru", 64, hover))
+    assert gru.products == 3 * 64 * (21 + 64) + 64 * 4
+    assert count(random_bundle("lstm", 64, hover)).state == 128
+    assert raptor().parameters == 2084  # as published
+    name, small = transformer(hover.parameters)
+    assert "events" in name and abs(small.parameters / hover.parameters - 1.0) < 0.15
+    assert small.products > 3 * found.products
+
+
+@needs_compiler
+def test_every_runtime_gives_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = differences(load_bundle("hover"))
+    assert len(found) >= 6
+    assert all(value is None or 0.0 < value <= 1e-5 for value in found.values())
+    assert (found["C on a Cortex-M7 (actions)"] is None) == bool(emulate.missing_tools())
+
+
+@needs_compiler
+def test_works_are_timed_in_turn_beside_the_first() -> None:
+    bundle, called = load_bundle("hover"), list[str]()
+    works = {"first": onboard_steps.inside_c(bundle), "second": lambda steps: called.append(str(steps))}
+    found = onboard_steps.timed(works, rounds=3, round_s=1e-4)
+    assert found["first"].ratio == 1.0 and found["first"].least_us > 0.0
+    assert len(called) == 2 + 3
+    assert onboard_steps.works(bundle).keys() >= {"C", "C through ctypes", "numpy", "torch eager", "ONNX runtime"}
+
+
+def test_small_numbers_cost_what_they_are() -> None:
+    bundle = load_bundle("hover")
+    off = {name: onboard_small.open_loop(bundle, storage) for name, storage in onboard_small.STORAGES.items()}
+    assert off["float"]["action_largest"] == 0.0
+    assert 1e-4 < off["int8"]["action_rms"] < 0.05
+
+
+def test_sections_are_chosen_by_name_and_figures_of_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert onboard.chosen(()) == list(onboard.SECTIONS)
+    assert onboard.chosen(("parity", "steps")) == ["steps", "parity"]
+    monkeypatch.setattr(onboard_small, "run", lambda plan: {"figures": plan.flights})
+    monkeypatch.setattr(onboard_steps, "run", lambda plan: {"figures": 7})
+    plan = onboard.Plan("hover", tmp_path, flights=3)
+    onboard.run(plan, ["steps"])
+    path = onboard.run(plan, ["small"])
+    found = json.loads(path.read_text())
+    assert found["steps"]["figures"] == 7 and found["small"] == {"policy": "hover", "figures": 3}
+    assert set(found["machine"]) == {"processor", "cores", "python"}
+    path.write_text("[damaged")
+    assert set(json.loads(onboard.run(plan, ["steps"]).read_text())) == {"machine", "steps"}
+
+
+@pytest.mark.parametrize("options", [["everything"], ["steps", "--flights", "0"], ["parity", "--policy", "nobody"]])
+def test_what_cannot_be_measured_is_refused(options: list[str], tmp_path: Path) -> None:
+    assert benchmark.main(["onboard", *options, "--out", str(tmp_path)]) == 2
+    assert list(tmp_path.iterdir()) == []
