@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from liquid_pilot import __version__
-from liquid_pilot.commands import inspect, zoo
+from liquid_pilot.commands import inspect, mask, replay, report, zoo
 from liquid_pilot.errors import LiquidPilotError
 
-COMMANDS: Final = (zoo, inspect)  # a module each, light to import, with `add_parser(commands)`
+COMMANDS: Final = (zoo, inspect, replay, report, mask)  # a module each, light to import, with `add_parser(commands)`
 EXIT_BAD_INPUT: Final = 2
 
 _DESCRIPTION: Final = "Looks into Liquid Pilot policies: very small liquid networks that fly a quadrotor."
@@ -22,6 +22,8 @@ examples:
   liquid-pilot inspect hover                    a shipped policy, by name
   liquid-pilot inspect runs/hover/policy.safetensors
   liquid-pilot inspect hover --json | python -m json.tool
+  liquid-pilot replay hover flight.mcap         the same commands again from a recorded flight
+  liquid-pilot report flight.mcap               a flight log as one HTML page
 """
 
 
