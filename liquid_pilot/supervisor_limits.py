@@ -52,8 +52,8 @@ class SupervisorLimits:
                     raise ConfigError(f"supervisor limit battery is {value!r}; it must be 0 (never) to below 1 (full)")
             elif not number or not value > 0.0:
                 raise ConfigError(f"supervisor limit {name} is {value!r}; it must be a number above 0")
-        if not isinstance(self.deadlines, int):
-            raise ConfigError(f"supervisor limit deadlines is {self.deadlines!r}; it must be a whole number")
+        if not isinstance(self.deadlines, int) or self.deadlines > 10_000:
+            raise ConfigError(f"supervisor limit deadlines is {self.deadlines!r}; it must be a whole number to 10000")
 
 
 def limits_of_sensors(sensor_limits_s: Mapping[str, Any]) -> SupervisorLimits:
