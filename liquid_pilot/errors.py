@@ -31,6 +31,10 @@ class MissingExtraError(LiquidPilotError, ImportError):
     """An optional dependency is not installed; the message holds the install line."""
 
 
+class LinkError(LiquidPilotError, OSError):
+    """A link to an autopilot cannot be opened, was lost, or is not what it should be."""
+
+
 def unknown_name(kind: str, found: object, allowed: list[str]) -> str:
     """Sentence for a name that does not exist: what was found and what there is."""
     return f"unknown {kind} {found!r}; choose one of: {', '.join(sorted(allowed))}"

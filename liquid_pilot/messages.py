@@ -15,6 +15,7 @@ from liquid_pilot.errors import MessageError
 
 Floats2: TypeAlias = tuple[float, float]
 Floats3: TypeAlias = tuple[float, float, float]
+Floats4: TypeAlias = tuple[float, float, float, float]
 
 
 def _number(message: str, field: str, value: object) -> float:
