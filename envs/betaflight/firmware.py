@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Final
 
 from liquid_pilot.errors import LinkError, MissingExtraError, SimulationError
+from liquid_pilot.links import msp
 from liquid_pilot.native import find_compiler
 
 HOST: Final = "127.0.0.1"
@@ -25,6 +26,8 @@ MOTOR_PORT: Final = 9002
 STATE_PORT: Final = 9003
 RC_PORT: Final = 9004
 SERIAL_PORT: Final = 5761  # command line and MSP
+SETTLE_S: Final = 1.0
+STARTS: Final = 12
 START_S: Final = 20.0  # it must answer by then
 _SHIM: Final = Path(__file__).with_name("loopback.c")
 
@@ -91,8 +94,7 @@ class Firmware:
         try:
             self._start()
             self._set_up()
-            self._start()
-            self._connect().close()
+            self._start_ticking()
         except BaseException:
             self._end()
             raise
@@ -107,6 +109,33 @@ class Firmware:
     def running(self) -> bool:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
+
+    def _start_ticking(self) -> None:
+        """Start until the gyro loop runs: about every other start it never does.
+
+        Its scheduler waits for the moment at which a gyro cycle is due. Where starting took longer than a cycle, on
+        which flight controllers with interrupts can rely, that moment is always in the future.
+        """
+        for _ in range(STARTS):
+            self._start()
+            if self._ticks():
+                return
+            self._end()
+        raise SimulationError(f"Betaflight's gyro loop did not run in {STARTS} starts; see {self._folder}/firmware.log")
+
+    def _ticks(self) -> bool:
+        """Whether the gyro loop runs: its cycle time in a STATUS_EX reply is not 0."""
+        parser = msp.MspParser()
+        with contextlib.closing(self._connect()) as serial:
+            serial.settimeout(2.0)
+            try:
+                serial.sendall(msp.encode(msp.STATUS_EX))
+                while not (replies := parser.feed(serial.recv(65536))):
+                    pass
+            except OSError:
+                return False
+        time.sleep(0.3)  # until it has noticed that this connection is closed: it takes one at a time
+        return any(replies[0].payload[:2])
 
     def _start(self) -> None:
         shim = self._folder / "loopback.so"
@@ -138,6 +167,7 @@ class Firmware:
 
     def _connect(self) -> socket.socket:
         """Its serial port, once it listens."""
+        time.sleep(SETTLE_S)
         end_s = time.monotonic() + START_S
         while time.monotonic() < end_s and self.running:
             try:

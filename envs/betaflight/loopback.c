@@ -1,11 +1,14 @@
 /* Preloaded into a program whose sockets would listen to the whole network: whatever it binds to every address is bound
- * to loopback instead. LIQUID_PILOT_PORT_SHIFT is added to all ports, so that several can run side by side. */
+ * to loopback instead. LIQUID_PILOT_PORT_SHIFT is added to all ports, so that several can run side by side.
+ * Sleeps are made exact as well: the firmware's loop sleeps 50 us and must come round within 125 us, which the kernel's
+ * usual slack of 50 us does not allow; its gyro loop then stands still. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 union any_address {
@@ -13,6 +16,11 @@ union any_address {
     struct sockaddr_in four;
     struct sockaddr_in6 six;
 };
+
+__attribute__((constructor)) static void exact_sleeps(void)
+{
+    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+}
 
 static int shift(void)
 {
