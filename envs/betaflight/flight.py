@@ -1,4 +1,4 @@
-"""One of our airframes in PyBullet, its rate loop replaced by the real Betaflight firmware, in real time on loopback.
+"""One of our airframes in PyBullet, its rate loop replaced by the real Betaflight firmware, in step with it.
 
 Sensor messages of our models go to a controller, its commands as a remote control's channels to the firmware, the
 firmware's motors to our physics, and the true rates (with the flight's gyro bias) back to the firmware's gyro.
@@ -10,7 +10,6 @@ import contextlib
 import math
 import socket
 import struct
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from envs.sensors import specific_force
 from liquid_pilot.controller import Controller
 from liquid_pilot.errors import LinkError, SimulationError
 from liquid_pilot.links.betaflight import BetaflightLink
-from liquid_pilot.links.betaflight_rc import RcMap, SitlRc, setup_lines
+from liquid_pilot.links.betaflight_rc import Channels, RcMap, SitlRc, setup_lines
 from liquid_pilot.links.link import Request
 from liquid_pilot.links.transport import Chunk, Udp
 from liquid_pilot.messages import Setpoint
@@ -42,7 +41,7 @@ HELD_S: Final = 1e6  # until it says otherwise
 HELD_ARMED_S: Final = 0.3  # in the hand, with the controller's sticks, before it is let go
 RATE_DEG_S: Final = 500
 TICK_S: Final = 0.01
-LATE_S: Final = 0.05  # the physics may lag the clock on the wall by this before the lag is given up
+START_S: Final = 1.0  # of the firmware's clock, before the first packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,6 @@ class Sitl:
     """What a flight was like. up: airborne, upright and near its height at the end, never out of bounds.
 
     speed_error_m_s: mean horizontal difference to the set-point over the last half of each set-point's time.
-    lag_s: of physics behind the clock on the wall, the sum of what was given up.
     """
 
     up: bool
@@ -61,8 +59,26 @@ class Sitl:
     tilt_deg: float
     armed_after_s: float
     motor_packets_hz: float
-    lag_s: float
     state: str
+
+
+class _CountedRc:
+    """An RC output that tells the firmware's keeper of every datagram."""
+
+    def __init__(self, rc: SitlRc, firmware: Firmware) -> None:
+        self.name, self._rc, self._firmware = rc.name, rc, firmware
+
+    def open(self) -> None:
+        self._rc.open()
+
+    def send(self, channels: Channels, now_s: float) -> bool:
+        sent = self._rc.send(channels, now_s)
+        if sent:
+            self._firmware.sent()
+        return sent
+
+    def close(self) -> None:
+        self._rc.close()
 
 
 class ThrustCurve:
@@ -156,18 +172,16 @@ def tuning(airframe: Airframe) -> list[str]:
 
 
 class _World:
-    """Physics under the firmware's motors, in step with the clock on the wall."""
+    """Physics under the firmware's motors."""
 
     def __init__(self, launch: HandLaunch, firmware: Firmware) -> None:
         self.launch, self.firmware = launch, firmware
         self.packets = 0
-        self.lag_s = 0.0
         self._motors = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._motors.bind((HOST, firmware.port(MOTOR_PORT)))
         self._motors.setblocking(False)
         self._state = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._state.connect((HOST, firmware.port(STATE_PORT)))
-        self._start_s = time.perf_counter()
 
     def close(self) -> None:
         """Close the sockets."""
@@ -175,7 +189,7 @@ class _World:
         self._state.close()
 
     def substep(self, t_s: float) -> None:
-        """What is between two substeps: gyro out, motors in, and waiting for the time to come."""
+        """What is between two substeps: gyro out, the firmware's own loops up to now, motors in."""
         quad = self.launch.quad
         if self.launch.released:
             wx, wy, wz = (a + b for a, b in zip(quad.body.rates_rad_s, quad.params.gyro_bias_rad_s, strict=True))
@@ -183,20 +197,12 @@ class _World:
         else:
             (wx, wy, wz), (ax, ay, az) = (0.0, 0.0, 0.0), (0.0, 0.0, GRAVITY_M_S2)
         values = (STAMP_S, wx, -wy, -wz, ax, -ay, -az, *quad.body.attitude_wxyz, *[0.0] * 6, PRESSURE_PA)
-        with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
-            self._state.send(struct.pack("<18d", *values))
-        self._wait(t_s)
+        self._state.send(struct.pack("<18d", *values))
+        self.firmware.sent()
+        self.firmware.run_until(START_S + t_s)
         speeds = self._newest()
         if speeds is not None:
             self.launch.issue_speeds(speeds, t_s)
-
-    def _wait(self, t_s: float) -> None:
-        ahead = self._start_s + t_s - time.perf_counter()
-        if ahead > 0.0:
-            time.sleep(ahead)
-        elif ahead < -LATE_S:
-            self.lag_s -= ahead
-            self._start_s -= ahead
 
     def _newest(self) -> Vec4[float] | None:
         """Motor speeds of the newest packet, in our order: it sends front-right, rear-right, ... as 0, 3, 1, 2."""
@@ -231,11 +237,12 @@ def fly(
     still = replace(conditions, hold_s=HELD_S, command_latency_s=(0.0, 0.0))
     lines = [*setup_lines(RATE_DEG_S), *tuning(airframe), "feature -GPS", "set failsafe_procedure = DROP"]
     with Firmware(folder, lines) as firmware, PyBulletQuad(airframe) as quad, contextlib.ExitStack() as stack:
+        firmware.run_until(START_S)
         launch = HandLaunch(quad, flights, still, rng)
         world = _World(launch, firmware)
         stack.callback(world.close)
         link = BetaflightLink(
-            SitlRc(Udp(HOST, firmware.port(RC_PORT), listen=False)),
+            _CountedRc(SitlRc(Udp(HOST, firmware.port(RC_PORT), listen=False)), firmware),
             Tcp(HOST, firmware.port(SERIAL_PORT)),
             RcMap(ThrustCurve(airframe), RATE_DEG_S),
         )
@@ -357,6 +364,5 @@ class _Flight:
             tilt_deg=tilt,
             armed_after_s=math.nan if self._armed_s is None else self._armed_s,
             motor_packets_hz=self._world.packets / max(1e-6, launch.t_s),
-            lag_s=self._world.lag_s,
             state=state,
         )
