@@ -1,7 +1,7 @@
 """Flies a policy through the real Betaflight firmware: our sensors and physics, its rate loop and mixer.
 
 The firmware (GPLv3) runs as a process of its own on loopback. It is built by: pip install 'liquid-pilot[sitl]'.
-A flight is a hover with steps of the commanded velocity, in real time.
+A flight is a hover with steps of the commanded velocity. The firmware's clock is simulated.
 
 Examples:
   python -m scripts.betaflight_sitl                      # the shipped policy, five flights of 30 s
@@ -57,10 +57,7 @@ class Run:
 
     def run(self) -> int:
         """All flights."""
-        if self.flights < 1 or not self.seconds >= 4.0:
-            raise ConfigError(f"{self.flights} flights of {self.seconds} s; give 1 or more, of 4 s or more")
-        airframe = load_airframe(self.airframe)
-        flown = [self._fly(airframe, k) for k in range(self.flights)]
+        flown = self.fly()
         up = sum(one.up for one in flown)
         if self.json:
             OUT.print_json(json.dumps({"up": up, "flights": [asdict(one) for one in flown]}))
@@ -68,6 +65,13 @@ class Run:
             header = ("flight", "up", "lowest, m", "highest, m", "height error, m", "speed error, m/s", "tilt, deg")
             OUT.print(rich_table(f"{up} of {len(flown)} up after {self.seconds:g} s", header, _rows(flown)))
         return 0 if up == len(flown) else EXIT_FAILED
+
+    def fly(self) -> list[Sitl]:
+        """All flights, without a word about the whole."""
+        if self.flights < 1 or not self.seconds >= 4.0:
+            raise ConfigError(f"{self.flights} flights of {self.seconds} s; give 1 or more, of 4 s or more")
+        airframe = load_airframe(self.airframe)
+        return [self._fly(airframe, k) for k in range(self.flights)]
 
     def _fly(self, airframe: Airframe, k: int) -> Sitl:
         rng = np.random.default_rng([self.seed, k])

@@ -169,5 +169,13 @@ int bind(int file, const struct sockaddr *address, socklen_t size)
 ssize_t sendto(int file, const void *data, size_t bytes, int flags, const struct sockaddr *address, socklen_t size)
 {
     union any_address own;
+    struct sockaddr_in here;
+    socklen_t length = sizeof here;
+    /* one that is not bound yet would be bound to every address by sending */
+    if (address != NULL && address->sa_family == AF_INET && getsockname(file, (struct sockaddr *)&here, &length) == 0
+        && here.sin_family == AF_INET && here.sin_port == 0) {
+        here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        real_bind(file, (struct sockaddr *)&here, sizeof here);
+    }
     return real_sendto(file, data, bytes, flags, moved(&own, address, size, 0) ? &own.plain : address, size);
 }

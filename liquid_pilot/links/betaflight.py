@@ -53,6 +53,7 @@ class BetaflightLink:
             self._peer = peer
             for reply in self._parser.feed(data):
                 self._heard_s = now_s
+                self.counters["msp_frames"] += 1
                 self._take(reply)
         self.counters["msp_skipped_bytes"] = self._parser.skipped
         return []

@@ -1,7 +1,7 @@
-"""Mutated flight logs and policy files: nothing but a `LiquidPilotError` may come of them, and no wild command.
+"""Mutated flight logs, policy files and MSP: only a `LiquidPilotError` may come of them, and no wild command.
 
 Examples:
-  python -m scripts.benchmarks.onboard_fuzz_files                      # 10,000 logs and 10,000 bundles, some minutes
+  python -m scripts.benchmarks.onboard_fuzz_files                      # 10,000 logs, 10,000 bundles, 1,000,000 bytes
   python -m scripts.benchmarks.onboard_fuzz_files --count 500 --seed 7
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,10 @@ from liquid_pilot.controller import Controller
 from liquid_pilot.errors import BundleError, LiquidPilotError
 from liquid_pilot.flight_log import McapLog, Record, open_log, read_log
 from liquid_pilot.flight_setup import setup_of
+from liquid_pilot.links import msp
+from liquid_pilot.links.betaflight import BetaflightLink
+from liquid_pilot.links.betaflight_rc import Channels, RcMap
+from liquid_pilot.links.transport import Memory
 from liquid_pilot.log_page import page
 from liquid_pilot.log_summary import series, summarise
 from liquid_pilot.masked_log import masked
@@ -256,7 +261,54 @@ def fuzz_bundles(count: int, seed: int, step: Callable[[], None] = lambda: None)
     return tally
 
 
-FUZZERS: Final = (fuzz_logs, fuzz_bundles)
+class _NoSticks:
+    """An RC output that goes nowhere."""
+
+    name = "nowhere"
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def send(self, channels: Channels, now_s: float) -> bool:
+        """Taken."""
+        return True
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def fuzz_msp(count: int, seed: int, step: Callable[[], None] = lambda: None) -> Tally:
+    """A hundred times `count` mutated bytes of MSP into a Betaflight link; accepted are frames, refused bytes."""
+    tally, rng = Tally("bytes of MSP"), np.random.default_rng([seed, 3])
+    near, far = Memory.pair()
+    link = BetaflightLink(_NoSticks(), near, RcMap(Throttle()))
+    status = struct.pack("<HHHIBHBBBBI", 125, 0, 33, 1, 0, 12, 4, 0, 0, 29, 0)
+    stream = msp.encode(msp.STATUS_EX, status, b">") + msp.encode(msp.BATTERY_STATE, bytes(range(11)), b">")
+    while tally.tried < 100 * count:
+        data = mutated(stream * 4, rng)
+        far.write(data, "")
+        tally.tried += len(data)
+        step()
+        try:
+            assert link.receive(0.001 * tally.tried) == []
+            counters = link.status(0.001 * tally.tried).counters
+        except Exception as error:  # that is what is looked for
+            tally.crashes.append(f"byte {tally.tried}: {type(error).__name__}: {error}")
+            return tally
+        tally.refused["skipped bytes"] = counters["msp_skipped_bytes"]
+        tally.accepted = counters["msp_frames"]
+    return tally
+
+
+class Throttle:
+    """Full at 20 m/s^2."""
+
+    def throttle(self, thrust_m_s2: float) -> float:
+        """In proportion."""
+        return thrust_m_s2 / 20.0
+
+
+FUZZERS: Final = (fuzz_logs, fuzz_bundles, fuzz_msp)
 
 
 def table(tallies: Sequence[Tally]) -> list[tuple[str, ...]]:
@@ -279,7 +331,7 @@ class Fuzz:
     """Mutate, feed, count. Exits with 1 where anything but a `LiquidPilotError`, or a wild command, came out."""
 
     count: Annotated[int, tyro.conf.arg(metavar="N")] = 10_000
-    """Mutations of each kind."""
+    """Mutations of each kind; of MSP a hundred times as many bytes."""
     seed: int = 0
     """Of the mutations; crashes are told by their number under it."""
 

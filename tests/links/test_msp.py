@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import struct
 
 import pytest
@@ -56,30 +55,6 @@ def test_any_bytes_are_read_without_harm(data: bytes) -> None:
     read_status(data)
     read_battery(data)
     assert len(parser._buffer) <= 261  # what may still become a frame
-
-
-def mutate_stream(count: int, seed: int) -> tuple[int, int]:
-    """Feed `count` mutated bytes of a plausible stream. (frames found, longest buffer)"""
-    rng = random.Random(seed)
-    frame = encode(msp.STATUS_EX, status_payload(True, 0), b">") + encode(msp.BATTERY_STATE, bytes(11), b">")
-    parser, found, longest, fed = MspParser(), 0, 0, 0
-    while fed < count:
-        data = bytearray(frame * 3)
-        for _ in range(rng.randrange(0, 6)):
-            data[rng.randrange(len(data))] = rng.randrange(256)
-        del data[rng.randrange(len(data)) :]
-        for reply in parser.feed(bytes(data)):
-            read_status(reply.payload)
-            read_battery(reply.payload)
-            found += 1
-        fed += len(data)
-        longest = max(longest, len(parser._buffer))
-    return found, longest
-
-
-def test_mutated_bytes() -> None:
-    found, longest = mutate_stream(50_000, 0)
-    assert found > 500 and longest <= 261
 
 
 def test_status_and_battery() -> None:

@@ -8,7 +8,7 @@ import pytest
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.messages import Command
 from scripts.benchmarks import onboard_fuzz_files
-from scripts.benchmarks.onboard_fuzz_files import fuzz_bundles, fuzz_logs, mutated, mutated_json
+from scripts.benchmarks.onboard_fuzz_files import fuzz_bundles, fuzz_logs, fuzz_msp, mutated, mutated_json
 
 
 def test_mutated_logs() -> None:
@@ -21,6 +21,11 @@ def test_mutated_bundles() -> None:
     tally = fuzz_bundles(120, seed=0)
     assert not tally.crashes and tally.tried == 120 == tally.accepted + sum(tally.refused.values())
     assert sum(tally.refused.values()) > 80 and tally.commands == 20 * tally.accepted > 0
+
+
+def test_mutated_msp() -> None:
+    tally = fuzz_msp(300, seed=0)
+    assert not tally.crashes and tally.tried >= 30_000 and tally.accepted > 500 < tally.refused["skipped bytes"]
 
 
 def test_the_fuzzer_sees_what_it_looks_for(monkeypatch: pytest.MonkeyPatch) -> None:
