@@ -92,10 +92,11 @@ def _parse_row(cells: list[str], width: int) -> Record:
 
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        return data.rstrip(b"\0").decode("utf-8")  # a file system that lost power may leave zeros at the end
+        data = path.read_bytes().rstrip(b"\0")  # a file system that lost power may leave zeros at the end
     except OSError as error:
         raise LiquidPilotError(f"flight log {path} cannot be read ({error.strerror}); check the path") from error
+    try:
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.start >= len(data) - 4 and error.reason == "unexpected end of data":  # cut inside a character
             return data[: error.start].decode("utf-8")

@@ -161,3 +161,32 @@ def test_set_ups_come_back_and_may_be_missing() -> None:
     Controller(small_bundle(), log=recorder)
     told = setup_of(recorder.records)
     assert told is not None and told.limits.flow_s == METADATA["sensor_limits_s"]["flow"]
+
+
+def test_what_the_runtime_reports_is_acted_on() -> None:
+    def flown(report: Any, seconds: float) -> Controller:
+        controller = Controller(small_bundle(), limits=SupervisorLimits(radius_m=50.0))
+        fly(controller, stream(1.0))
+        report(controller)
+        fly(controller, after(1.0, seconds))
+        return controller
+
+    assert flown(lambda c: c.report_link(True, 1.0), 1.0).state is State.ACTIVE
+    assert flown(lambda c: c.report_link(False, 1.0), 1.0).state is State.DEGRADED
+    assert flown(lambda c: c.report_link(False, 1.0), 5.5).state is State.LAND
+    assert flown(lambda c: c.report_battery(0.9, 1.0), 3.0).state is State.ACTIVE
+    assert flown(lambda c: c.report_battery(0.1, 1.0), 3.0).state is State.LAND
+    for nonsense in (-1.0, math.nan, math.inf, None, "full", True):
+        controller = flown(lambda c, value=nonsense: c.report_battery(value, 1.0), 3.0)
+        assert controller.state is State.ACTIVE and controller.counters["rejected_battery"] == 1
+
+    def leave(controller: Controller) -> None:
+        for k in range(40):
+            controller.feed(Position(0.5 + 0.01 * k, (0.0, 0.0, 1.0), (0.0, 0.0, 0.0)))
+            controller.feed(Imu(1.0 + 0.01 * k, (0.0, 0.0, 0.0), (0.0, 0.0, 9.81)))
+        for k in range(80):
+            controller.feed(Position(1.41 + 0.01 * k, (60.0, 0.0, 1.0), (0.0, 0.0, 0.0)))
+            controller.feed(Imu(1.41 + 0.01 * k, (0.0, 0.0, 0.0), (0.0, 0.0, 9.81)))
+
+    controller = flown(leave, 0.0)
+    assert controller.state is State.LAND and any("GEOFENCE" in event.text for event in controller.events)

@@ -13,7 +13,7 @@ import pytest
 from envs.airframe import load_airframe
 from envs.betaflight import firmware as firmware_module
 from envs.betaflight.firmware import MOTOR_PORT, RC_PORT, SERIAL_PORT, STATE_PORT, Firmware, find_firmware, free_shift
-from envs.betaflight.flight import ThrustCurve, tuning
+from envs.betaflight.tuning import ThrustCurve, tuning
 from liquid_pilot.errors import MissingExtraError, SimulationError
 from liquid_pilot.links.betaflight_rc import setup_lines
 from liquid_pilot.observation import GRAVITY_M_S2
