@@ -9,19 +9,22 @@ from collections.abc import Sequence
 from typing import Final
 
 from liquid_pilot import __version__
-from liquid_pilot.commands import export, fly, inspect, zoo
+from liquid_pilot.commands import export, fly, inspect, mask, replay, report, zoo
 from liquid_pilot.errors import LiquidPilotError
 
-COMMANDS: Final = (zoo, inspect, fly, export)  # a module each, light to import, with `add_parser(commands)`
+COMMANDS: Final = (zoo, inspect, fly, replay, report, mask, export)  # a module each, light to import
 EXIT_BAD_INPUT: Final = 2
 
-_DESCRIPTION: Final = "Looks into Liquid Pilot policies: very small liquid networks that fly a quadrotor."
+_DESCRIPTION: Final = "Flies and looks into Liquid Pilot policies: very small liquid networks that fly a quadrotor."
 _EXAMPLES: Final = """\
 examples:
   liquid-pilot zoo                              which policies are shipped
   liquid-pilot inspect hover                    a shipped policy, by name
   liquid-pilot inspect runs/hover/policy.safetensors
   liquid-pilot inspect hover --json | python -m json.tool
+  liquid-pilot fly hover --link mavlink:udpin:127.0.0.1:14540 --hover-throttle 0.4 --log flight.mcap
+  liquid-pilot replay hover flight.mcap         the same commands again from a recorded flight
+  liquid-pilot report flight.mcap               a flight log as one HTML page
   liquid-pilot export hover --c firmware/policy      as C99, for a microcontroller
 """
 

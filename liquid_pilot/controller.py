@@ -21,9 +21,10 @@ from liquid_pilot.cells import Network
 from liquid_pilot.command import from_action
 from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError, MessageError
 from liquid_pilot.fallback import Fallback, clamped
-from liquid_pilot.flight_log import Event, FlightLog
+from liquid_pilot.flight_setup import FlightSetup
 from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.journal import Journal
+from liquid_pilot.log_rows import Event, FlightLog, Report
 from liquid_pilot.messages import Command, Flow, Imu, Message, Position, Range, Setpoint
 from liquid_pilot.observation import OBS_DIM, Held, assemble
 from liquid_pilot.ops import Vec4
@@ -37,6 +38,7 @@ from liquid_pilot.supervisor import (
     SupervisorLimits,
     limits_of_sensors,
 )
+from liquid_pilot.tick_watch import TickWatch
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import Bundle
@@ -80,7 +82,10 @@ class Controller:
         self._setpoints = SetpointHolder(bundle.metadata.get("setpoint_limits", {}), setpoint_timeout_s)
         self._supervisor = Supervisor(limits or limits_of_sensors(bundle.metadata.get("sensor_limits_s", {})))
         self._journal = Journal(log)
-        self.reset()
+        self._start()
+        sha256 = bundle.metadata.get("sha256", "")
+        setup = FlightSetup(bundle.name, sha256, setpoint_timeout_s, self._supervisor.limits, self.core)
+        self._journal.write(setup.event())
 
     @classmethod
     def load(
@@ -100,6 +105,10 @@ class Controller:
 
     def reset(self) -> None:
         """Start a new flight: sensors, network, supervisor, counters and events are as new."""
+        self._journal.write(Report(self._memory.imu_t_s or 0.0, "reset"))
+        self._start()
+
+    def _start(self) -> None:
         self._memory.reset()
         self._fallback.reset()
         self._setpoints.reset()
@@ -108,9 +117,9 @@ class Controller:
         self._observation: Float32 = np.zeros(OBS_DIM, dtype=np.float32)
         self._thrust_m_s2: float | None = None
         self._clock_jumped = False
+        self._link_alive, self._battery = True, math.nan
         self._rejected_in_a_row = 0
-        self._tick_s: float | None = None  # first tick since the newest IMU
-        self._blind_s: float | None = None  # first command without an IMU
+        self._ticks = TickWatch()
         self._journal.reset()
 
     @property
@@ -188,33 +197,58 @@ class Controller:
             raise MessageError(f"tick got a {type(now_s).__name__}; give the time in seconds as a number") from error
         if imu_t_s is None or not finite:
             return None
-        if self._tick_s is None or now_s < self._tick_s:
-            self._tick_s = now_s
-        # the second term works where the two clocks have come apart
-        age_s = max(now_s - imu_t_s, now_s - self._tick_s)
+        age_s = self._ticks.age_s(now_s, imu_t_s)
         if age_s <= self._supervisor.imu_limit_s:
             return None
+        for t_s in self._ticks.to_log(now_s):
+            self._journal.write(Report(t_s, "tick"))
         self._supervise(now_s, age_s, None)
         if self.state not in COMMANDING:
             return None
-        if self._blind_s is None:
-            self._blind_s = now_s
-        if now_s - self._blind_s > self._fallback.limits.blind_s:
+        if self._ticks.blind_for_s(now_s) > self._fallback.limits.blind_s:
             return None  # silence is what makes the autopilot's own failsafe act
         return self._issue(self._fallback.blind(now_s, self._command_limits))
 
     def stop(self) -> None:
         """The operator wants it down: LAND at the next event. On the ground it stays there."""
+        self._journal.write(Report(self._memory.imu_t_s or 0.0, "stop"))
         self._supervisor.stop()
 
     def kill(self) -> None:
         """The operator wants the motors off: KILLED at the next event, until `reset`."""
+        self._journal.write(Report(self._memory.imu_t_s or 0.0, "kill"))
         self._supervisor.kill()
 
     def report_missed_deadline(self, t_s: float) -> None:
         """The runtime tells that the step due at t_s came too late."""
+        self._journal.write(Report(t_s, "missed_deadline"))
         self._journal.counters["missed_deadlines"] += 1
         self._supervisor.saw_missed_deadline(t_s)
+
+    def report_link(self, alive: bool, t_s: float) -> None:
+        """The runtime tells whether the autopilot is heard at t_s; takes effect at the next event.
+
+        Unheard, the leveller flies; for longer than `SupervisorLimits.link_s`, the drone lands. Before the first word
+        the link is taken to be alive.
+        """
+        alive = bool(alive)
+        if alive != self._link_alive:
+            self._link_alive = alive
+            self._journal.write(Report(t_s, "link", float(alive)))
+            self._supervisor.saw_link(alive)
+
+    def report_battery(self, fraction: float, t_s: float) -> None:
+        """The runtime tells what is left of the battery at t_s, 0 to 1; other values are counted and ignored."""
+        number = isinstance(fraction, (int, float)) and not isinstance(fraction, bool)
+        share = float(fraction) if number else math.nan
+        if share == self._battery:
+            return
+        self._journal.write(Report(t_s, "battery", share))
+        if not 0.0 <= share <= 1.0:
+            self._journal.count("rejected_battery", t_s, "rejected", f"battery ignored: {share}; give 0 to 1")
+            return
+        self._battery = share
+        self._supervisor.saw_battery(share)
 
     def _feed_imu(self, imu: Imu) -> Command | None:
         memory = self._memory
@@ -228,7 +262,7 @@ class Controller:
         if memory.accel_fault:
             self._journal.count("invalid_accel", imu.t_s, "sensor", f"accelerometer ignored: {imu.accel_m_s2} m/s^2")
         self._rejected_in_a_row = 0
-        self._tick_s = self._blind_s = None
+        self._ticks.restart()
         self._journal.counters["steps"] += 1
         held = memory.take(self._setpoints.in_force(imu.t_s))
         self._supervisor.saw_imu(held.dt_s)
@@ -275,6 +309,8 @@ class Controller:
             height_m=self._fallback.height_m(memory.range_m) if held is not None else 0.0,
             rejected_in_a_row=self._rejected_in_a_row,
             clock_jumped=self._clock_jumped,
+            position=memory.position,
+            position_age_s=None if memory.position_t_s is None else now_s - memory.position_t_s,
         )
         before = self.state
         for state, cause in self._supervisor.update(readings):

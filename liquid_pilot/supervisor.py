@@ -1,170 +1,52 @@
 """The state machine that decides who flies: the network, the leveller or nobody.
 
-`RULES` is the whole of it: a table over states and conditions, severest outcome first, so that the most
-severe wins. `Supervisor` turns readings into conditions and applies the table; it reads no clock of its own.
-
-    INIT      no IMU is heard                     no command
-    STANDBY   IMU heard, flow or range not yet    no command
-    READY     all sensors heard, no set-point     no command
-    ACTIVE    the network flies
-    DEGRADED  the leveller flies, slowly down, until the data are good again
-    LAND      the leveller flies down to the ground; latched until `reset`
-    KILLED    thrust zero; latched until `reset`
+`Supervisor` turns readings into conditions and applies the table of `supervisor_table` to them; it reads no clock of
+its own. States, conditions, limits and the table are shown in docs/supervisor.md.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum, IntFlag, auto
-from typing import Any, Final
+from typing import Final
 
-from liquid_pilot.errors import ConfigError, unknown_name
-
-
-class State(str, Enum):
-    """Who flies; see the module's table."""
-
-    INIT = "INIT"
-    STANDBY = "STANDBY"
-    READY = "READY"
-    ACTIVE = "ACTIVE"
-    DEGRADED = "DEGRADED"
-    LAND = "LAND"
-    KILLED = "KILLED"
-
-
-class Condition(IntFlag):
-    """What is true at one event. The first block are faults that the leveller can bridge."""
-
-    IMU_SILENT = auto()
-    FLOW_SILENT = auto()
-    RANGE_SILENT = auto()
-    REJECTING = auto()  # many messages in a row were dropped
-    CLOCK_JUMPED = auto()  # and flow or range have not been heard on the new clock yet
-    TILTED = auto()
-    BAD_OUTPUT = auto()  # the network gave a number that is not finite
-    DEADLINES_MISSED = auto()
-    SETPOINT_LOST = auto()
-    TUMBLED = auto()
-    FENCE = auto()  # above the height limit
-    LANDED = auto()
-    STOP = auto()
-    KILL = auto()
-    SENSORS_HEARD = auto()
-    SETPOINT_GIVEN = auto()
-
-
-NONE: Final = Condition(0)
-FAULTS: Final = (
-    Condition.IMU_SILENT
-    | Condition.FLOW_SILENT
-    | Condition.RANGE_SILENT
-    | Condition.REJECTING
-    | Condition.CLOCK_JUMPED
-    | Condition.TILTED
-    | Condition.BAD_OUTPUT
-    | Condition.DEADLINES_MISSED
-    | Condition.SETPOINT_LOST
+from liquid_pilot.messages import Position
+from liquid_pilot.supervisor_limits import SupervisorLimits, limits_of_sensors
+from liquid_pilot.supervisor_table import (
+    COMMANDING,
+    ENDINGS,
+    FAULTS,
+    GROUNDED,
+    NONE,
+    RULES,
+    Condition,
+    Rule,
+    State,
+    next_state,
+    transitions,
 )
-GROUNDED: Final = frozenset({State.INIT, State.STANDBY, State.READY})
-COMMANDING: Final = frozenset({State.ACTIVE, State.DEGRADED, State.LAND})
 
+__all__ = [
+    "COMMANDING",
+    "ENDINGS",
+    "FAULTS",
+    "GROUNDED",
+    "NONE",
+    "RULES",
+    "Condition",
+    "Readings",
+    "Rule",
+    "State",
+    "Supervisor",
+    "SupervisorLimits",
+    "limits_of_sensors",
+    "next_state",
+    "transitions",
+]
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """From a state in `sources` to `target` if any of `when` holds (NONE = always) and none of `unless`."""
-
-    sources: frozenset[State]
-    when: Condition
-    unless: Condition
-    target: State
-
-
-RULES: Final[tuple[Rule, ...]] = (
-    Rule(GROUNDED | COMMANDING, Condition.KILL, NONE, State.KILLED),
-    Rule(GROUNDED, Condition.STOP, NONE, State.KILLED),  # it has not flown: motors stay off
-    Rule(COMMANDING, Condition.TUMBLED, NONE, State.KILLED),
-    Rule(frozenset({State.LAND}), Condition.LANDED, NONE, State.KILLED),
-    Rule(frozenset({State.ACTIVE, State.DEGRADED}), Condition.STOP | Condition.FENCE, NONE, State.LAND),
-    Rule(frozenset({State.ACTIVE}), FAULTS, NONE, State.DEGRADED),
-    Rule(frozenset({State.DEGRADED}), NONE, FAULTS, State.ACTIVE),
-    Rule(frozenset({State.STANDBY, State.READY}), Condition.IMU_SILENT, NONE, State.INIT),
-    Rule(frozenset({State.INIT}), NONE, Condition.IMU_SILENT, State.STANDBY),
-    Rule(frozenset({State.STANDBY, State.READY}), Condition.SETPOINT_GIVEN, FAULTS, State.ACTIVE),
-    Rule(frozenset({State.STANDBY}), Condition.SENSORS_HEARD, NONE, State.READY),
-    Rule(frozenset({State.READY}), NONE, Condition.SENSORS_HEARD, State.STANDBY),
-)
-_RULES_OF: Final = {  # plain integers: this is searched at every IMU sample
-    state: tuple((int(rule.when), int(rule.unless), rule.target) for rule in RULES if state in rule.sources)
-    for state in State
-}
-
-
-def next_state(state: State, conditions: Condition) -> tuple[State, Condition]:
-    """(state after one transition, the conditions that caused it); the same state where no rule applies."""
-    held = int(conditions)
-    for when, unless, target in _RULES_OF[state]:
-        if (not when or held & when) and not held & unless:
-            return target, Condition(held & when)
-    return state, NONE
-
-
-def transitions(state: State, conditions: Condition) -> Iterator[tuple[State, Condition]]:
-    """All transitions of one event, until no rule applies; the table has no loop under fixed conditions."""
-    while True:
-        after, cause = next_state(state, conditions)
-        if after is state:
-            return
-        yield after, cause
-        state = after
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisorLimits:
-    """When to act. A sensor that has not spoken at all is silent this long after the first IMU.
-
-    imu_s, imu_periods: an IMU is silent after the longer of the two. tumble_s: tilt lasts this long = lost.
-    height_m: no flight above, for fence_s. setpoint_lost_s: after the set-point timeout the drone first holds
-    its place, and after this much more it comes down. recover_s: how long a bad output or missed deadlines count.
-    """
-
-    imu_s: float = 0.1
-    imu_periods: float = 4.0
-    flow_s: float = 2.0
-    range_s: float = 2.0
-    rejected_in_a_row: int = 20
-    tilt_rad: float = math.radians(75.0)
-    tilt_s: float = 0.3
-    tumble_s: float = 1.5
-    height_m: float = 8.0
-    fence_s: float = 0.5
-    landed_m: float = 0.10
-    landed_s: float = 0.5
-    setpoint_lost_s: float = 2.0
-    deadlines: int = 5
-    recover_s: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0.0:
-                raise ConfigError(f"supervisor limit {name} is {value!r}; it must be a number above 0")
-
-
-def limits_of_sensors(sensor_limits_s: Mapping[str, Any]) -> SupervisorLimits:
-    """Limits with the silences that a policy's bundle names ("imu", "flow", "range", in seconds)."""
-    known = {"imu": "imu_s", "flow": "flow_s", "range": "range_s"}
-    chosen: dict[str, Any] = {}
-    for sensor, limit_s in sensor_limits_s.items():
-        if sensor not in known:
-            raise ConfigError(unknown_name("sensor in sensor_limits_s", sensor, list(known)))
-        if isinstance(limit_s, bool) or not isinstance(limit_s, (int, float)):
-            raise ConfigError(f"sensor_limits_s of {sensor} is {limit_s!r}; give seconds above 0")
-        chosen[known[sensor]] = float(limit_s)
-    return SupervisorLimits(**chosen)
+RECENT_S: Final = 0.5  # an older range says nothing about the height now
+POSITION_RECENT_S: Final = 1.0  # GPS comes at 1 to 10 Hz
 
 
 @dataclass(slots=True)
@@ -182,6 +64,8 @@ class Readings:
     height_m: float = 0.0
     rejected_in_a_row: int = 0
     clock_jumped: bool = False
+    position: Position | None = None
+    position_age_s: float | None = None
 
 
 class _Lasting:
@@ -211,6 +95,8 @@ class Supervisor:
         self.state = State.INIT
         self.conditions = NONE
         self._stop = self._kill = False
+        self._link_alive, self._battery = True, math.inf
+        self._home_m: tuple[float, float] | None = None  # where it became ACTIVE, or was first seen after
         self._period_s = 0.0
         self._bad_output_s = -math.inf
         self._deadlines: deque[float] = deque(maxlen=self.limits.deadlines)
@@ -219,6 +105,7 @@ class Supervisor:
     def restart_clock(self) -> None:
         """Stamps come from another clock now: what lasts, lasts from here on."""
         self._tilted, self._tumbled, self._fence, self._landed = (_Lasting() for _ in range(4))
+        self._far, self._fast, self._low, self._unheard = (_Lasting() for _ in range(4))
         self._deadlines.clear()
         self._bad_output_s = -math.inf
 
@@ -243,6 +130,14 @@ class Supervisor:
         """The runtime came too late with a step."""
         self._deadlines.append(t_s)
 
+    def saw_link(self, alive: bool) -> None:
+        """The autopilot is heard, or not; until the first word about it, it is taken to be."""
+        self._link_alive = alive
+
+    def saw_battery(self, share: float) -> None:
+        """What is left of the battery, 0 to 1."""
+        self._battery = share
+
     @property
     def imu_limit_s(self) -> float:
         """Silence of the IMU that is tolerated now."""
@@ -254,6 +149,10 @@ class Supervisor:
         made = list(transitions(self.state, self.conditions))
         if made:
             self.state = made[-1][0]
+        if self.state not in COMMANDING:
+            self._home_m = None
+        elif self._home_m is None and readings.position is not None and _recent(readings):
+            self._home_m = readings.position.position_m[:2]
         return made
 
     def _judge(self, r: Readings) -> Condition:
@@ -282,6 +181,14 @@ class Supervisor:
                 found |= Condition.SETPOINT_LOST
         if not imu_silent:
             found |= self._judge_motion(r)
+        if r.position is not None:
+            found |= self._judge_place(r)
+        if not self._link_alive:
+            found |= Condition.LINK_LOST
+        if self._unheard.after(not self._link_alive, t, own.link_s):
+            found |= Condition.LINK_GONE
+        if self._low.after(self._battery < own.battery, t, own.battery_s):
+            found |= Condition.BATTERY_LOW
         if t - self._bad_output_s < own.recover_s:
             found |= Condition.BAD_OUTPUT
         if len(self._deadlines) == own.deadlines and t - self._deadlines[0] < own.recover_s:
@@ -292,6 +199,20 @@ class Supervisor:
             found |= Condition.KILL
         return Condition(found)
 
+    def _judge_place(self, r: Readings) -> int:
+        """Horizontal fence and speed. A position that is too old to be believed counts as neither far nor fast."""
+        own, found = self.limits, 0
+        far = fast = False
+        if r.position is not None and _recent(r):
+            (x, y, _), (vx, vy, _) = r.position.position_m, r.position.velocity_m_s
+            fast = math.hypot(vx, vy) > own.speed_m_s
+            far = self._home_m is not None and math.hypot(x - self._home_m[0], y - self._home_m[1]) > own.radius_m
+        if self._far.after(far, r.t_s, own.fence_s):
+            found |= Condition.GEOFENCE
+        if self._fast.after(fast, r.t_s, own.fence_s):
+            found |= Condition.SPEED
+        return found
+
     def _judge_motion(self, r: Readings) -> int:
         own, t, found = self.limits, r.t_s, 0
         steep = r.tilt_rad > own.tilt_rad
@@ -300,12 +221,16 @@ class Supervisor:
             found |= Condition.TILTED
         if self._tumbled.after(steep and self.state in COMMANDING, t, own.tumble_s):
             found |= Condition.TUMBLED
-        ranging = r.range_age_s is not None and r.range_age_s < 0.5
+        ranging = r.range_age_s is not None and r.range_age_s < RECENT_S
         if self._fence.after(ranging and r.height_m > own.height_m, t, own.fence_s):
             found |= Condition.FENCE
         if self._landed.after(ranging and r.height_m < own.landed_m, t, own.landed_s):
             found |= Condition.LANDED
         return found
+
+
+def _recent(r: Readings) -> bool:
+    return r.position_age_s is not None and r.position_age_s < POSITION_RECENT_S
 
 
 _IMU_SILENT: Final = int(Condition.IMU_SILENT)

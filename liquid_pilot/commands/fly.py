@@ -77,6 +77,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--duration", type=float, default=math.inf, metavar="S", help="land after so many seconds")
     parser.add_argument("--log", type=Path, metavar="FILE", help="flight log, .mcap or .csv")
     parser.add_argument(
+        "--mask-position", action="store_true", help="keep the place out of the log, see liquid-pilot mask"
+    )
+    parser.add_argument(
+        "--core",
+        choices=("auto", "c", "numpy"),
+        default="auto",
+        help="what steps the network: auto = C where a compiler is found and the C agrees with numpy (default)",
+    )
+    parser.add_argument(
         "--hover-throttle", type=float, metavar="U", help="throttle that hovers, 0 to 1: PX4 MPC_THR_HOVER"
     )
     parser.add_argument(
@@ -119,8 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     link.open(time.monotonic())
     log = None
     try:
-        log = _open_log(arguments.log)
-        pilot = FlightPilot(Controller(bundle, log=log))
+        log = _open_log(arguments.log, arguments.mask_position)
+        pilot = FlightPilot(Controller(bundle, log=log, core=arguments.core))
         loop = ControlLoop(link, pilot)
         flight = Flight(loop, pilot, _plan(arguments), _facts(bundle, given, loop), time.monotonic())
         meter = _meter(loop, flight, throttle)
@@ -164,15 +173,16 @@ def _check_numbers(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--system-id is {arguments.system_id}; MAVLink systems are 1 to 255")
 
 
-def _open_log(path: Path | None) -> FlightLog | None:
+def _open_log(path: Path | None, mask_position: bool) -> FlightLog | None:
     """The log behind a thread of its own. Raises `LiquidPilotError` where it cannot be written."""
     if path is None:
         return None
-    from liquid_pilot.flight_log import CsvLog, McapLog
+    from liquid_pilot.background_log import BackgroundLog
+    from liquid_pilot.flight_log import open_log
+    from liquid_pilot.masked_log import MaskedLog
 
-    if path.suffix not in (".csv", ".mcap"):
-        raise ConfigError(f"--log {path} ends in {path.suffix or 'nothing'}; choose .mcap or .csv")
-    return CsvLog(path) if path.suffix == ".csv" else McapLog(path)
+    log = open_log(path)
+    return BackgroundLog(MaskedLog(log) if mask_position else log)
 
 
 def _plan(arguments: argparse.Namespace) -> Any:

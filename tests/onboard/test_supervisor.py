@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from liquid_pilot.errors import ConfigError
+from liquid_pilot.messages import Position
 from liquid_pilot.supervisor import (
     COMMANDING,
+    ENDINGS,
     FAULTS,
     NONE,
     RULES,
@@ -26,79 +31,122 @@ from liquid_pilot.supervisor import (
 
 C = Condition
 SINGLE_FAULTS = [c for c in Condition if c & FAULTS]
-OTHERS = [c for c in Condition if not c & FAULTS]
 FLYING = (State.ACTIVE, State.DEGRADED)
 WAITING = (State.INIT, State.STANDBY, State.READY)
 
-# every subset of the conditions that are no faults, with no fault, each single fault, and all of them
-MASKS = [
-    sum(subset, NONE) | faults
-    for n in range(len(OTHERS) + 1)
-    for subset in itertools.combinations(OTHERS, n)
-    for faults in (NONE, *SINGLE_FAULTS, FAULTS)
-]
+# The whole table over all 2^21 sets of conditions at once: numpy integers in the place of conditions.
+Bits: TypeAlias = npt.NDArray[np.uint32]
+Names: TypeAlias = npt.NDArray[np.uint8]
+EVERY: Bits = np.arange(2 ** len(Condition), dtype=np.uint32)
+INDEX = {state: np.uint8(k) for k, state in enumerate(State)}
 
 
-def settled(state: State, conditions: Condition) -> State:
-    path = [after for after, _ in transitions(state, conditions)]
-    return path[-1] if path else state
+def holds(held: Bits, mask: Condition) -> npt.NDArray[np.bool_]:
+    return np.asarray((held & np.uint32(mask)) != 0, dtype=np.bool_)
 
 
-def expected(state: State, held: Condition) -> State:
+def after_one(state: Names, held: Bits) -> Names:
+    """`next_state` of every set of conditions, straight from `RULES`."""
+    result: Names = state.copy()
+    open_ = np.ones(len(held), dtype=np.bool_)
+    for rule in RULES:
+        fits = np.isin(state, [INDEX[s] for s in rule.sources]) & ~holds(held, rule.unless) & open_
+        if rule.when:
+            fits &= holds(held, rule.when)
+        result[fits], open_ = INDEX[rule.target], open_ & ~fits
+    return result
+
+
+def settle(state: State, held: Bits = EVERY) -> tuple[Names, int]:
+    """Where it comes to rest, and after how many passes nothing moves any more."""
+    now = np.full(len(held), INDEX[state])
+    for steps in range(len(State) + 1):
+        then = after_one(now, held)
+        if (then == now).all():
+            return now, steps
+        now = then
+    raise AssertionError("the table has a loop")
+
+
+def expected(state: State, held: Bits) -> Names:
     """The same machine, written as prose would say it."""
-    if state is State.KILLED or held & C.KILL:
-        return State.KILLED
-    if state in WAITING:
-        if held & C.STOP:
-            return State.KILLED
-        if held & C.IMU_SILENT:
-            return State.INIT
-        if not (held & C.SETPOINT_GIVEN) or held & FAULTS:
-            return State.READY if held & C.SENSORS_HEARD else State.STANDBY
-        state = State.ACTIVE
-    if held & C.TUMBLED:
-        return State.KILLED
-    if state is State.LAND or held & (C.STOP | C.FENCE):
-        return State.KILLED if held & C.LANDED else State.LAND
-    return State.DEGRADED if held & FAULTS else State.ACTIVE
+
+    def choose(condition: Any, yes: Names | State, no: Names | State) -> Names:
+        a, b = (INDEX[x] if isinstance(x, State) else x for x in (yes, no))
+        return np.asarray(np.where(condition, a, b), dtype=np.uint8)
+
+    def has(mask: Condition) -> npt.NDArray[np.bool_]:
+        return holds(held, mask)
+
+    ended = choose(has(C.LANDED), State.KILLED, State.LAND)
+    flown = choose(has(ENDINGS), ended, choose(has(FAULTS), State.DEGRADED, State.ACTIVE))
+    flown = choose(has(C.TUMBLED), State.KILLED, flown)
+    waits = choose(has(C.IMU_SILENT), State.INIT, choose(has(C.SENSORS_HEARD), State.READY, State.STANDBY))
+    starts = has(C.SETPOINT_GIVEN) & ~has(FAULTS) & ~has(ENDINGS)
+    result = {
+        **dict.fromkeys(FLYING, flown),
+        **dict.fromkeys(WAITING, choose(has(C.STOP), State.KILLED, choose(starts, flown, waits))),
+        State.LAND: choose(has(C.TUMBLED), State.KILLED, ended),
+        State.KILLED: np.full(len(held), INDEX[State.KILLED]),
+    }[state]
+    return choose(has(C.KILL), State.KILLED, result)
 
 
 @pytest.mark.parametrize("state", State)
-def test_every_state_under_every_condition(state: State) -> None:
-    wrong = [
-        (held, settled(state, held), expected(state, held))
-        for held in MASKS
-        if settled(state, held) is not expected(state, held)
-    ]
-    assert len(MASKS) == 2 ** len(OTHERS) * (len(SINGLE_FAULTS) + 2)
-    assert not wrong, wrong[:3]
+def test_every_state_under_every_set_of_conditions(state: State) -> None:
+    assert len(EVERY) == 2 ** len(list(Condition)) and max(Condition) == 2 ** (len(Condition) - 1)
+    found, steps = settle(state)
+    wrong = np.flatnonzero(found != expected(state, EVERY))
+    assert not len(wrong), (Condition(int(wrong[0])), list(State)[found[wrong[0]]])
+    assert steps < len(State)
 
 
-@pytest.mark.parametrize("state", State)
-def test_the_table_always_comes_to_rest_and_never_visits_a_state_twice(state: State) -> None:
-    for held in MASKS:
-        path = [after for after, _ in itertools.islice(transitions(state, held), 20)]
-        assert len(path) < len(State) and len({state, *path}) == len(path) + 1
+def test_the_code_that_flies_is_that_table() -> None:
+    """One condition of each kind stands for all of its kind, because the code looks at masks of `RULES` alone."""
+    masks = sorted({int(mask) for rule in RULES for mask in (rule.when, rule.unless)})
+    kinds: dict[tuple[bool, ...], list[Condition]] = {}
+    for one in Condition:
+        kinds.setdefault(tuple(bool(mask & one) for mask in masks), []).append(one)
+    assert {C.LINK_LOST, C.FLOW_SILENT} <= set(next(k for k in kinds.values() if C.FLOW_SILENT in k))
+    some = [sum(chosen, NONE) for chosen in itertools.product(*[(NONE, k[0], k[-1]) for k in kinds.values()])]
+    draws = np.random.default_rng([3]).integers(0, len(EVERY), 3000).tolist()
+    sets = [*some, *map(Condition, [*draws, len(EVERY) - 1])]
+    held = np.array([int(s) for s in sets], dtype=np.uint32)
+    for state in State:
+        table = after_one(np.full(len(held), INDEX[state]), held)
+        code = [INDEX[next_state(state, conditions)[0]] for conditions in sets]
+        assert (table == np.array(code)).all()
+        rest = settle(state, held)[0]
+        for conditions, end in zip(sets[::7], rest[::7], strict=True):
+            path = [after for after, _ in transitions(state, conditions)]
+            assert len({state, *path}) == len(path) + 1 and INDEX[path[-1] if path else state] == end
 
 
 def test_every_rule_is_needed() -> None:
-    reached = {
-        next(
-            i
-            for i, r in enumerate(RULES)
-            if state in r.sources and (not r.when or held & r.when) and not held & r.unless
-        )
-        for held in MASKS
-        for state in State
-        if next_state(state, held)[0] is not state
-    }
-    assert reached == set(range(len(RULES)))
+    needed = set()
+    for state in State:
+        open_ = np.ones(len(EVERY), dtype=np.bool_)
+        for k, rule in enumerate(RULES):
+            if state in rule.sources:
+                fits = open_ & ~holds(EVERY, rule.unless)
+                if rule.when:
+                    fits &= holds(EVERY, rule.when)
+                open_ &= ~fits
+                needed |= {k} if fits.any() else set()
+    assert needed == set(range(len(RULES)))
 
 
 def test_killed_and_land_are_latched() -> None:
-    for held in MASKS:
-        assert settled(State.KILLED, held) is State.KILLED
-        assert settled(State.LAND, held) in (State.LAND, State.KILLED)
+    assert set(settle(State.KILLED)[0]) == {INDEX[State.KILLED]}
+    assert set(settle(State.LAND)[0]) == {INDEX[State.LAND], INDEX[State.KILLED]}
+
+
+@pytest.mark.parametrize("ending", [c for c in Condition if c & ENDINGS])
+def test_what_ends_a_flight_lands_it_and_starts_none(ending: Condition) -> None:
+    held = C.SENSORS_HEARD | C.SETPOINT_GIVEN | ending
+    assert next_state(State.ACTIVE, held) == (State.LAND, ending)
+    assert next_state(State.DEGRADED, held | C.FLOW_SILENT)[0] is State.LAND
+    assert next_state(State.READY, held)[0] is (State.KILLED if ending is C.STOP else State.READY)
 
 
 @pytest.mark.parametrize("fault", SINGLE_FAULTS)
@@ -233,9 +281,78 @@ def test_bad_outputs_and_missed_deadlines_count_for_a_while() -> None:
     assert [state for _, state in run(supervisor, 12.1, 1.0)] == [State.DEGRADED, State.ACTIVE]
 
 
+def at(x: float, speed: float = 0.0, age_s: float = 0.1) -> dict[str, Any]:
+    return {"position": Position(0.0, (x, 3.0, 1.0), (speed, 0.0, 0.0)), "position_age_s": age_s}
+
+
+def test_it_lands_beyond_the_geofence_which_is_about_where_it_became_active() -> None:
+    limits = SupervisorLimits(radius_m=20.0, speed_m_s=5.0)
+    supervisor = Supervisor(limits)
+    assert [s for _, s in run(supervisor, 0.0, 1.0, setpoint_age_s=None, **at(-500.0))] == [  # type: ignore[arg-type]
+        State.STANDBY,
+        State.READY,
+    ]
+    assert [s for _, s in run(supervisor, 1.0, 1.0, **at(1000.0))] == [State.ACTIVE]
+    assert run(supervisor, 2.0, 1.0, **at(1019.0)) == run(supervisor, 3.0, 0.4, **at(1021.0)) == []
+    assert run(supervisor, 3.4, 2.0, **at(1025.0, age_s=1.5)) == []  # too old to be believed
+    assert run(supervisor, 5.4, 1.0, **at(1021.0)) == [(0.5, State.LAND)]
+    assert supervisor.conditions & C.GEOFENCE
+    supervisor.reset()
+    assert [s for _, s in run(supervisor, 9.0, 1.0, **at(1021.0))] == [State.STANDBY, State.ACTIVE]  # a new home
+
+
+def test_a_place_that_is_first_heard_in_flight_is_home() -> None:
+    supervisor = flying(SupervisorLimits(radius_m=20.0))
+    assert run(supervisor, 11.0, 1.0, **at(70.0)) == []
+    assert run(supervisor, 12.0, 1.0, **at(49.0)) == [(0.5, State.LAND)]
+
+
+def test_it_lands_when_it_is_too_fast() -> None:
+    supervisor = flying(SupervisorLimits(speed_m_s=5.0))
+    assert run(supervisor, 11.0, 0.4, **at(0.0, 6.0)) == run(supervisor, 11.4, 1.0, **at(0.0, 4.9)) == []
+    assert run(supervisor, 13.0, 1.0, **at(0.0, -6.0)) == [(0.5, State.LAND)]
+    assert supervisor.conditions & C.SPEED
+
+
+def test_a_lost_link_is_bridged_for_a_while_and_then_ends_the_flight() -> None:
+    supervisor = flying()
+    supervisor.saw_link(False)
+    assert run(supervisor, 10.0, 4.9) == [(0.0, State.DEGRADED)]
+    supervisor.saw_link(True)
+    assert run(supervisor, 14.9, 1.0) == [(0.0, State.ACTIVE)]
+    supervisor.saw_link(False)
+    assert run(supervisor, 20.0, 6.0) == [(0.0, State.DEGRADED), (5.0, State.LAND)]
+    supervisor.saw_link(True)
+    assert run(supervisor, 26.0, 1.0) == []
+
+
+def test_an_empty_battery_lands_it_but_a_moment_of_sag_does_not() -> None:
+    supervisor = flying()
+    supervisor.saw_battery(0.14)
+    assert run(supervisor, 10.0, 1.9) == []
+    supervisor.saw_battery(0.16)
+    assert run(supervisor, 11.9, 1.0) == []
+    supervisor.saw_battery(0.14)
+    assert run(supervisor, 13.0, 3.0) == [(2.0, State.LAND)]
+    for never in (SupervisorLimits(battery=0.0), SupervisorLimits(battery_s=math.inf)):
+        supervisor = flying(never)
+        supervisor.saw_battery(0.0)
+        assert run(supervisor, 10.0, 5.0) == []
+
+
+def test_no_flight_begins_on_an_empty_battery() -> None:
+    supervisor = Supervisor()
+    supervisor.saw_battery(0.1)
+    assert [s for _, s in run(supervisor, 0.0, 3.0, setpoint_age_s=None)] == [State.STANDBY, State.READY]  # type: ignore[arg-type]
+    assert run(supervisor, 3.0, 3.0) == []
+
+
 def test_limits_are_checked_and_come_from_the_bundle() -> None:
     assert limits_of_sensors({"flow": 1.5, "imu": 0.2}) == SupervisorLimits(flow_s=1.5, imu_s=0.2)
     for bad in ({"flow": -1.0}, {"flow": math.nan}, {"flow": "2"}, {"flow": True}, {"sonar": 1.0}):
         with pytest.raises(ConfigError):
             limits_of_sensors(bad)
+    for wrong in ({"battery": 1.0}, {"battery": -0.1}, {"battery": math.nan}, {"link_s": 0.0}, {"deadlines": 2.5}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            SupervisorLimits(**wrong)  # type: ignore[arg-type]  # that is the test
     assert State.LAND in COMMANDING and State.KILLED not in COMMANDING

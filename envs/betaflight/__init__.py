@@ -1,0 +1,1 @@
+"""The real Betaflight firmware, in a process of its own on loopback, flying our airframes."""
