@@ -21,10 +21,10 @@ from liquid_pilot.cells import Network
 from liquid_pilot.command import from_action
 from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError, MessageError
 from liquid_pilot.fallback import Fallback, clamped
-from liquid_pilot.flight_setup import FlightSetup
 from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.journal import Journal
-from liquid_pilot.log_rows import Event, FlightLog, Report
+from liquid_pilot.logs.rows import Event, FlightLog, Report
+from liquid_pilot.logs.setup import FlightSetup
 from liquid_pilot.messages import Command, Flow, Imu, Message, Position, Range, Setpoint
 from liquid_pilot.observation import OBS_DIM, Held, assemble
 from liquid_pilot.ops import Vec4

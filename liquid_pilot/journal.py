@@ -6,7 +6,7 @@ from collections import Counter, deque
 from typing import Final
 
 from liquid_pilot.errors import LiquidPilotError
-from liquid_pilot.log_rows import Event, FlightLog, Record
+from liquid_pilot.logs.rows import Event, FlightLog, Record
 
 EVENTS_KEPT: Final = 1000
 

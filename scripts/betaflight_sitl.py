@@ -24,10 +24,10 @@ from envs.airframe import Airframe, load_airframe
 from envs.betaflight.flight import Sitl, fly
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from liquid_pilot.background_log import BackgroundLog
 from liquid_pilot.controller import Controller
 from liquid_pilot.errors import ConfigError
-from liquid_pilot.flight_log import open_log
+from liquid_pilot.logs import open_log
+from liquid_pilot.logs.background import BackgroundLog
 from liquid_pilot.messages import Setpoint
 from scripts.console import ERR, OUT, exit_code
 from scripts.tables import rich_table

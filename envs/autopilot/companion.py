@@ -13,10 +13,10 @@ from envs.conditions import Conditions
 from envs.faults import Fault
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.controller import Controller
-from liquid_pilot.flight_log import FlightLog
 from liquid_pilot.links.link import LinkStatus
 from liquid_pilot.links.mavlink import MavlinkLink
 from liquid_pilot.links.throttle import Throttle
+from liquid_pilot.logs import FlightLog
 from liquid_pilot.messages import Setpoint
 from liquid_pilot.runtime.flight import Flight, Plan
 from liquid_pilot.runtime.loop import ControlLoop

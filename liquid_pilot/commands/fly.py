@@ -17,8 +17,8 @@ from liquid_pilot.errors import ConfigError, LinkError, LiquidPilotError
 if TYPE_CHECKING:
     from liquid_pilot.bundle import Bundle
     from liquid_pilot.commands.screen import Screen
-    from liquid_pilot.flight_log import FlightLog
     from liquid_pilot.links.throttle import Throttle
+    from liquid_pilot.logs import FlightLog
     from liquid_pilot.runtime.flight import Flight, Outcome
     from liquid_pilot.runtime.loop import ControlLoop
 
@@ -177,9 +177,9 @@ def _open_log(path: Path | None, mask_position: bool) -> FlightLog | None:
     """The log behind a thread of its own. Raises `LiquidPilotError` where it cannot be written."""
     if path is None:
         return None
-    from liquid_pilot.background_log import BackgroundLog
-    from liquid_pilot.flight_log import open_log
-    from liquid_pilot.masked_log import MaskedLog
+    from liquid_pilot.logs import open_log
+    from liquid_pilot.logs.background import BackgroundLog
+    from liquid_pilot.logs.masked import MaskedLog
 
     log = open_log(path)
     return BackgroundLog(MaskedLog(log) if mask_position else log)
@@ -248,7 +248,7 @@ class _Diary:
 
     def note(self, t_s: float, kind: str, text: str) -> None:
         """Tell it once; a log that cannot be written any more is let go."""
-        from liquid_pilot.flight_log import Event
+        from liquid_pilot.logs import Event
 
         if self._newest.get(kind, "") == text:
             return

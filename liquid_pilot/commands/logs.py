@@ -20,8 +20,8 @@ def read(path: Path, mask: bool) -> Any:
     """`LogContents` of a log, masked if asked for."""
     from dataclasses import replace
 
-    from liquid_pilot.flight_log import read_log
-    from liquid_pilot.masked_log import masked
+    from liquid_pilot.logs import read_log
+    from liquid_pilot.logs.masked import masked
 
     contents = read_log(path)
     return replace(contents, records=masked(contents.records)) if mask else contents

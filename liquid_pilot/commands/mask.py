@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Copy it."""
-    from liquid_pilot.flight_log import open_log
+    from liquid_pilot.logs import open_log
 
     check_output(arguments.out)
     if arguments.out.exists() and arguments.log.exists() and arguments.out.samefile(arguments.log):

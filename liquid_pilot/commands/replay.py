@@ -14,9 +14,9 @@ from liquid_pilot.commands.text import plain, table, write
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import Bundle
-    from liquid_pilot.flight_setup import FlightSetup
-    from liquid_pilot.log_rows import Record
-    from liquid_pilot.replay import Difference, Replayed
+    from liquid_pilot.logs.replay import Difference, Replayed
+    from liquid_pilot.logs.rows import Record
+    from liquid_pilot.logs.setup import FlightSetup
 
 EXIT_DIFFERENT: Final = 1
 _HELP: Final = """\
@@ -59,8 +59,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Replay, compare, draw."""
     from liquid_pilot.bundle import load_bundle
-    from liquid_pilot.flight_setup import setup_of
-    from liquid_pilot.replay import difference, logged_commands
+    from liquid_pilot.logs.replay import difference, logged_commands
+    from liquid_pilot.logs.setup import setup_of
 
     if arguments.picture is not None:
         check_output(arguments.picture)
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         **summary(found, len(other), len(ours.commands)),
     }
     if arguments.picture is not None:
-        from liquid_pilot.log_plots import difference_plot
+        from liquid_pilot.logs.plots import difference_plot
 
         write_file(arguments.picture, difference_plot(found, name, bundle.name))
     write([json.dumps(told, indent=2)] if arguments.json else _lines(told))
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 def flown(bundle: Bundle, records: tuple[Record, ...], setup: FlightSetup | None) -> Replayed:
     """A policy on the sensors of a log, set up as the log says."""
     from liquid_pilot.controller import Controller
-    from liquid_pilot.replay import replay
+    from liquid_pilot.logs.replay import replay
 
     limits, timeout_s = (None, None) if setup is None else (setup.limits, setup.setpoint_timeout_s)
     core = "auto" if setup is not None and setup.core == "c" else "numpy"
@@ -104,7 +104,7 @@ def flown(bundle: Bundle, records: tuple[Record, ...], setup: FlightSetup | None
 
 def summary(found: Difference, commands_before: int, commands_now: int) -> dict[str, Any]:
     """Plain data of a difference; null where no command has a partner."""
-    from liquid_pilot.replay import AXES
+    from liquid_pilot.logs.replay import AXES
 
     def numbers(values: tuple[float, ...]) -> dict[str, float | None]:
         return {axis: None if math.isnan(x) else x for axis, x in zip(AXES, values, strict=True)}

@@ -43,9 +43,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, draw, write."""
-    from liquid_pilot import log_plots
-    from liquid_pilot.log_page import page
-    from liquid_pilot.log_summary import series, summarise
+    from liquid_pilot.logs import plots
+    from liquid_pilot.logs.page import page
+    from liquid_pilot.logs.summary import series, summarise
 
     out: Path = arguments.out or arguments.log.with_suffix(".html")
     check_output(out)
@@ -53,11 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     found, curves = summarise(contents.records), series(contents.records)
     pictures = {
         "Set-point and what the sensors say; the background is who flies: green the network, yellow and red the "
-        "leveller": log_plots.setpoint_plot(curves, found.spans),
-        "Commands, and what gyro and accelerometer measured": log_plots.command_plot(curves, found.spans),
+        "leveller": plots.setpoint_plot(curves, found.spans),
+        "Commands, and what gyro and accelerometer measured": plots.command_plot(curves, found.spans),
     }
     if len(curves.position_m):
-        pictures["Path from above"] = log_plots.path_plot(curves)
+        pictures["Path from above"] = plots.path_plot(curves)
     sentences: list[str] = []
     if arguments.policy is not None:
         sentences, words, picture = _replayed(arguments.policy, contents.records)
@@ -74,9 +74,9 @@ def _replayed(policy: str, records: Any) -> tuple[list[str], str, bytes]:
     """Sentences about a replay, and its picture with words."""
     from liquid_pilot.bundle import load_bundle
     from liquid_pilot.commands.replay import flown
-    from liquid_pilot.flight_setup import setup_of
-    from liquid_pilot.log_plots import difference_plot
-    from liquid_pilot.replay import difference, logged_commands
+    from liquid_pilot.logs.plots import difference_plot
+    from liquid_pilot.logs.replay import difference, logged_commands
+    from liquid_pilot.logs.setup import setup_of
 
     bundle = load_bundle(policy)
     found = difference(logged_commands(records), flown(bundle, records, setup_of(records)).commands)
@@ -85,7 +85,7 @@ def _replayed(policy: str, records: Any) -> tuple[list[str], str, bytes]:
 
 
 def _sentences(found: Any, name: str) -> Iterator[str]:
-    from liquid_pilot.replay import AXES
+    from liquid_pilot.logs.replay import AXES
 
     yield (
         f"{name} on the sensors of this log: {len(found.t_s)} commands at times at which the log has one too, "

@@ -25,17 +25,17 @@ from safetensors.numpy import save
 from liquid_pilot.bundle import METADATA_KEY, digest, load_bundle, policy_path
 from liquid_pilot.controller import Controller
 from liquid_pilot.errors import BundleError, LiquidPilotError
-from liquid_pilot.flight_log import McapLog, Record, open_log, read_log
-from liquid_pilot.flight_setup import setup_of
 from liquid_pilot.links import msp
 from liquid_pilot.links.betaflight import BetaflightLink
 from liquid_pilot.links.betaflight_rc import Channels, RcMap
 from liquid_pilot.links.transport import Memory
-from liquid_pilot.log_page import page
-from liquid_pilot.log_summary import series, summarise
-from liquid_pilot.masked_log import masked
+from liquid_pilot.logs import McapLog, Record, open_log, read_log
+from liquid_pilot.logs.masked import masked
+from liquid_pilot.logs.page import page
+from liquid_pilot.logs.replay import replay
+from liquid_pilot.logs.setup import setup_of
+from liquid_pilot.logs.summary import series, summarise
 from liquid_pilot.messages import Command, Flow, Imu, Message, Position, Range, Setpoint
-from liquid_pilot.replay import replay
 from scripts.console import OUT
 from scripts.tables import rich_table
 
@@ -169,7 +169,7 @@ def log_mutants(folder: Path, rng: np.random.Generator) -> Iterator[Path]:
 
 
 def _write_hostile(path: Path, rows: Sequence[Record], rng: np.random.Generator) -> None:
-    from liquid_pilot.log_rows import SCHEMA, to_row
+    from liquid_pilot.logs.rows import SCHEMA, to_row
 
     log = _HostileLog(path)
     bad = set(rng.integers(0, len(rows), 4).tolist())

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from liquid_pilot.background_log import BackgroundLog
 from liquid_pilot.controller import Controller
 from liquid_pilot.errors import ConfigError, LiquidPilotError, MessageError
-from liquid_pilot.flight_log import CsvLog, Event, McapLog, Record, read_csv, read_log, read_mcap
+from liquid_pilot.logs import CsvLog, Event, McapLog, Record, read_csv, read_log, read_mcap
+from liquid_pilot.logs.background import BackgroundLog
 from liquid_pilot.messages import Imu, Range
 from tests.onboard.flying import fly, small_bundle, stream
 
@@ -148,8 +148,8 @@ def test_capacities_that_make_no_sense(capacity: Any) -> None:
 
 CHILD = """
 import sys, time
-from liquid_pilot.background_log import BackgroundLog
-from liquid_pilot.flight_log import open_log
+from liquid_pilot.logs.background import BackgroundLog
+from liquid_pilot.logs import open_log
 from liquid_pilot.messages import Range
 log = BackgroundLog(open_log(sys.argv[1]))
 k = 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from liquid_pilot.controller import Controller
 from liquid_pilot.errors import ConfigError, LiquidPilotError, MessageError, MissingExtraError
-from liquid_pilot.flight_log import (
+from liquid_pilot.logs import (
     LOG_VERSION,
     SCHEMA,
     CsvLog,

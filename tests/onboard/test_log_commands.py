@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from liquid_pilot.background_log import BackgroundLog
 from liquid_pilot.bundle import save_bundle
 from liquid_pilot.cli import main
 from liquid_pilot.controller import Controller
-from liquid_pilot.flight_log import CsvLog, Event, McapLog, Record, open_log, read_log
-from liquid_pilot.log_page import page
-from liquid_pilot.log_summary import series, summarise
-from liquid_pilot.masked_log import MaskedLog, masked
+from liquid_pilot.logs import CsvLog, Event, McapLog, Record, open_log, read_log
+from liquid_pilot.logs.background import BackgroundLog
+from liquid_pilot.logs.masked import MaskedLog, masked
+from liquid_pilot.logs.page import page
+from liquid_pilot.logs.summary import series, summarise
 from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
 from tests.onboard.bundles import make
 from tests.onboard.flying import fly, stream

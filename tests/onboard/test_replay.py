@@ -12,10 +12,10 @@ import pytest
 
 from liquid_pilot.controller import Controller
 from liquid_pilot.errors import LiquidPilotError, MessageError
-from liquid_pilot.flight_log import SCHEMA, CsvLog, Event, McapLog, Record, Report, read_log
-from liquid_pilot.flight_setup import FlightSetup, setup_of
+from liquid_pilot.logs import SCHEMA, CsvLog, Event, McapLog, Record, Report, read_log
+from liquid_pilot.logs.replay import difference, logged_commands, replay
+from liquid_pilot.logs.setup import FlightSetup, setup_of
 from liquid_pilot.messages import Command, Imu, Position, Setpoint
-from liquid_pilot.replay import difference, logged_commands, replay
 from liquid_pilot.supervisor import State, SupervisorLimits
 from tests.onboard.flying import METADATA, after, fly, small_bundle, stream
 

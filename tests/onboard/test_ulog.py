@@ -10,9 +10,9 @@ import pytest
 
 from liquid_pilot.controller import Controller
 from liquid_pilot.errors import LiquidPilotError, MessageError, MissingExtraError
-from liquid_pilot.flight_log import read_log
+from liquid_pilot.logs import read_log
+from liquid_pilot.logs.replay import replay
 from liquid_pilot.messages import Flow, Imu, Position, Range, Setpoint
-from liquid_pilot.replay import replay
 from tests.onboard.flying import small_bundle
 
 pytest.importorskip("pyulog", reason="reading PX4 logs needs the package pyulog")

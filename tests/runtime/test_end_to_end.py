@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from liquid_pilot.flight_log import Event, read_csv
+from liquid_pilot.logs import Event, read_csv
 from liquid_pilot.messages import Command, Flow, Imu, Range
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Final
 
 from liquid_pilot.fusion import FusionLimits
-from liquid_pilot.log_rows import Event, FlightLog, Record
+from liquid_pilot.logs.rows import Event, FlightLog, Record
 from liquid_pilot.messages import Floats3, Position
 
 REFUSED: Final = "Position dropped"

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from liquid_pilot.errors import MissingExtraError
-from liquid_pilot.replay import AXES
+from liquid_pilot.logs.replay import AXES
 
 if TYPE_CHECKING:
-    from liquid_pilot.log_summary import FlightSeries, Span
-    from liquid_pilot.replay import Difference
+    from liquid_pilot.logs.replay import Difference
+    from liquid_pilot.logs.summary import FlightSeries, Span
 
 BLUE: Final = "#0072B2"
 VERMILION: Final = "#D55E00"

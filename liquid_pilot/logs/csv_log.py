@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from liquid_pilot.errors import LiquidPilotError, MessageError
-from liquid_pilot.log_rows import (
+from liquid_pilot.logs.rows import (
     LOG_VERSION,
     SCHEMA,
     TEXT_COLUMNS,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Final
 
 from liquid_pilot.errors import MessageError
-from liquid_pilot.log_rows import Event, Record
+from liquid_pilot.logs.rows import Event, Record
 from liquid_pilot.supervisor_limits import SupervisorLimits
 
 KIND: Final = "setup"

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Final
 
 from liquid_pilot.errors import ConfigError, LiquidPilotError, MessageError
-from liquid_pilot.log_rows import FLUSH_S, Event, FlightLog, Record
+from liquid_pilot.logs.rows import FLUSH_S, Event, FlightLog, Record
 
 CAPACITY: Final = 16_384  # records: more than 5 s of flight with an IMU of 1 kHz, about 5 MB
 POLL_S: Final = 0.01

@@ -1,13 +1,17 @@
-"""Flight logs, written while flying and read afterwards: rows (`log_rows`), CSV, MCAP; one name for each."""
+"""Flight logs: written while flying (`CsvLog`, `McapLog`), read afterwards (`read_log`), replayed, drawn.
+
+A log is a sequence of rows (`rows`). Files are CSV or MCAP; PX4's ULog can be read.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-from liquid_pilot.csv_log import CsvLog, read_csv
 from liquid_pilot.errors import ConfigError, LiquidPilotError
-from liquid_pilot.log_rows import (
+from liquid_pilot.logs.csv_log import CsvLog, read_csv
+from liquid_pilot.logs.mcap_log import MCAP_MAGIC, McapLog, read_mcap
+from liquid_pilot.logs.rows import (
     FLUSH_S,
     LOG_VERSION,
     SCHEMA,
@@ -21,7 +25,6 @@ from liquid_pilot.log_rows import (
     from_row,
     to_row,
 )
-from liquid_pilot.mcap_log import MCAP_MAGIC, McapLog, read_mcap
 
 __all__ = [
     "FLUSH_S",
@@ -71,7 +74,7 @@ def read_log(path: str | Path) -> LogContents:
     if start == MCAP_MAGIC:
         return read_mcap(path)
     if start.startswith(_ULOG_MAGIC):
-        from liquid_pilot.ulog import read_ulog  # few flights come from there
+        from liquid_pilot.logs.ulog import read_ulog  # few flights come from there
 
         return read_ulog(path)
     return read_csv(path)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from liquid_pilot.errors import LiquidPilotError, MessageError, MissingExtraError
-from liquid_pilot.log_rows import LogContents
+from liquid_pilot.logs.rows import LogContents
 from liquid_pilot.messages import Flow, Imu, Message, Position, Range, Setpoint
 
 DOWN: Final = 25  # orientation of a distance sensor that looks down (MAV_SENSOR_ROTATION_PITCH_270)

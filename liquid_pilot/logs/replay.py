@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from liquid_pilot.controller import Controller
 from liquid_pilot.errors import MessageError
-from liquid_pilot.log_rows import Event, Record, Report
+from liquid_pilot.logs.rows import Event, Record, Report
 from liquid_pilot.messages import Command
 
 AXES: Final = ("thrust_m_s2", "roll_rad_s", "pitch_rad_s", "yaw_rad_s")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from liquid_pilot.errors import LiquidPilotError, MessageError, MissingExtraError
-from liquid_pilot.log_rows import (
+from liquid_pilot.logs.rows import (
     LOG_VERSION,
     SCHEMA,
     TEXT_COLUMNS,

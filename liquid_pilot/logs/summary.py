@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from liquid_pilot.flight_setup import KIND as SETUP
 from liquid_pilot.fusion import SensorMemory
-from liquid_pilot.log_rows import SCHEMA, Event, Record, Report
+from liquid_pilot.logs.rows import SCHEMA, Event, Record, Report
+from liquid_pilot.logs.setup import KIND as SETUP
 from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
 from liquid_pilot.setpoints import SetpointHolder
 from liquid_pilot.supervisor_table import State

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from liquid_pilot.log_summary import Stream, Summary
+from liquid_pilot.logs.summary import Stream, Summary
 
 MOST_EVENTS: Final = 2000
 _LONGEST_TEXT: Final = 600
