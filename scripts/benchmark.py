@@ -11,9 +11,6 @@ Examples:
   python -m scripts.benchmark onboard steps parity               # what flies onboard: C, numpy, ONNX, Cortex-M7
   python -m scripts.benchmark demonstrations                     # how many demonstrations a clone needs
   python -m scripts.benchmark roads runs/hover runs/hover-dagger runs/hover-ppo     # how long each way takes
-  python -m scripts.benchmark onboard-latency                    # IMU sample to command over MAVLink
-  python -m scripts.benchmark onboard-soak                       # an hour over a bad link, a fault a minute
-  python -m scripts.benchmark onboard-fuzz                       # a million mutated bytes
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
 """
 
@@ -270,7 +267,9 @@ class Onboard:
 
     sections: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[SECTION ...]")] = ()
     """steps: microseconds of a step. parity: every runtime beside numpy. small: int8 weights and Q15 state, in flight.
-    m7: instructions, flash and RAM on a Cortex-M7. All of them if none is named."""
+    m7: instructions, flash and RAM on a Cortex-M7. latency: IMU sample to command over MAVLink, beside the Kalman
+    filter with PID. fuzz, files: mutated MAVLink; logs, policy files and MSP. soak: an hour of simulated flight over a
+    bad link with a fault a minute. All of them if none is named, about half an hour."""
     policy: str = "hover"
     """Shipped name or path of the policy."""
     flights: int = 100
@@ -279,6 +278,10 @@ class Onboard:
     """Parallel processes of the flights; as many as processors if not given."""
     quick: bool = False
     """Measure for a moment only, fly few; the figures then are rough."""
+    fifo: bool = False
+    """Real-time priority of what is timed in a loop, where permitted."""
+    seed: int = 0
+    """Of faults, links and mutations."""
     out: Path = Path("runs/onboard")
     """Folder of onboard.json."""
 
@@ -290,7 +293,7 @@ class Onboard:
         onboard.chosen(self.sections)
         if self.flights < 1:
             raise ConfigError(f"flights is {self.flights}; fly at least one")
-        plan = onboard.Plan(self.policy, self.out, self.flights, self.workers, self.quick)
+        plan = onboard.Plan(self.policy, self.out, self.flights, self.workers, self.quick, self.fifo, self.seed)
         OUT.print(f"wrote {onboard.run(plan, self.sections)}")
 
 
@@ -356,76 +359,6 @@ class Roads:
         OUT.print(f"wrote {roads.compare(self.runs, self.out)}")
 
 
-@dataclass(frozen=True)
-class OnboardLatency:
-    """From an IMU sample to the command that answers it, over MAVLink on loopback; beside the Kalman filter and PID."""
-
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")] = "hover"
-    """Shipped name or path of the policy that flies."""
-    seconds: float = 30.0
-    """Of flight, for each pilot."""
-    imu_hz: float = 400.0
-    """Rate of the IMU."""
-    fifo: bool = False
-    """Real-time priority and locked memory, where permitted."""
-
-    def run(self) -> None:
-        """Fly both, print."""
-        from scripts.benchmarks import onboard_latency
-
-        rows = onboard_latency.compare(self.policy, self.seconds, self.imu_hz, self.fifo)
-        OUT.print(rich_table("onboard latency", ("what", self.policy, onboard_latency.RIVAL, "goal"), rows))
-
-
-@dataclass(frozen=True)
-class OnboardSoak:
-    """An hour of flight at 400 Hz in simulated time, over a bad link, with a fault a minute. Takes about 15 minutes."""
-
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")] = "hover"
-    """Shipped name or path of the policy that flies."""
-    minutes: float = 60.0
-    """Simulated."""
-    imu_hz: float = 400.0
-    """Rate of the IMU."""
-    seed: int = 0
-    """Of drones, faults and the link."""
-
-    def run(self) -> None:
-        """Fly, print."""
-        from scripts.flying import import_pybullet
-
-        import_pybullet()
-        from scripts.benchmarks import onboard_soak
-
-        with progress_bar() as progress:
-            task = progress.add_task("minutes", total=self.minutes)
-            soaked = onboard_soak.soak(
-                self.policy,
-                60.0 * self.minutes,
-                self.imu_hz,
-                seed=self.seed,
-                on_sortie=lambda one: progress.update(task, completed=round(one.simulated_s / 60.0, 1)),
-            )
-        OUT.print(rich_table("onboard soak", ("what", "found", "goal"), onboard_soak.rows(soaked)))
-
-
-@dataclass(frozen=True)
-class OnboardFuzz:
-    """Mutated MAVLink bytes into the link and the controller behind it: nothing breaks, no command is not finite."""
-
-    bytes: int = 1_000_000
-    """How many."""
-    seed: int = 0
-    """Of the mutations."""
-
-    def run(self) -> None:
-        """Feed, print."""
-        from scripts.benchmarks import onboard_fuzz
-
-        rows = onboard_fuzz.rows(onboard_fuzz.fuzz(self.bytes, self.seed))
-        OUT.print(rich_table("mutated MAVLink", ("what", "found", "goal"), rows))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m scripts.benchmark`. Returns the exit code."""
     kinds = Union[  # noqa: UP007  # an annotated union, which `|` cannot write
@@ -439,9 +372,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         Annotated[Roads, tyro.conf.subcommand("roads")],
         Annotated[World, tyro.conf.subcommand("world")],
         Annotated[Onboard, tyro.conf.subcommand("onboard")],
-        Annotated[OnboardLatency, tyro.conf.subcommand("onboard-latency")],
-        Annotated[OnboardSoak, tyro.conf.subcommand("onboard-soak")],
-        Annotated[OnboardFuzz, tyro.conf.subcommand("onboard-fuzz")],
     ]
     command: Any = tyro.cli(kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__)
     run: Callable[[], None] = command.run

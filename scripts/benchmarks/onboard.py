@@ -23,19 +23,29 @@ SECTIONS: Final[Mapping[str, str]] = {  # name on the command line -> module, in
     "parity": "scripts.benchmarks.onboard_parity",
     "small": "scripts.benchmarks.onboard_small",
     "m7": "scripts.benchmarks.onboard_m7",
+    "latency": "scripts.benchmarks.onboard_latency",
+    "fuzz": "scripts.benchmarks.onboard_fuzz",
+    "files": "scripts.benchmarks.onboard_fuzz_files",
+    "soak": "scripts.benchmarks.onboard_soak",
 }
 FILE: Final = "onboard.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every section is told. flights: of each closed-loop score; quick: measure for a moment, fly few."""
+    """What every section is told.
+
+    flights: of each closed-loop score; quick: measure for a moment, fly few; fifo: real-time priority of what is timed
+    in a loop, where permitted; seed: of faults, links and mutations.
+    """
 
     policy: str
     out: Path
     flights: int = 100
     workers: int | None = None
     quick: bool = False
+    fifo: bool = False
+    seed: int = 0
 
 
 def chosen(names: Sequence[str]) -> list[str]:

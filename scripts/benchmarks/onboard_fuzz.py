@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from liquid_pilot.bundle import load_bundle
@@ -19,6 +19,9 @@ from liquid_pilot.links.mavlink_frames import dialect
 from liquid_pilot.links.throttle import Throttle
 from liquid_pilot.links.transport import Memory
 from liquid_pilot.messages import Setpoint
+from scripts.benchmarks.onboard import Plan
+from scripts.console import OUT
+from scripts.tables import rich_table
 
 CHUNK: Final = 512
 MESSAGES: Final = (0, 1, 26, 31, 32, 77, 100, 105, 106, 111, 132, 147, 253)
@@ -149,3 +152,10 @@ def rows(found: Fuzzed) -> list[tuple[str, str, str]]:
         *[(f"counted: {kind}", f"{found.counters[kind]:,}", "") for kind in kinds],
         *[(f"streams that ended {state}", str(count), "") for state, count in found.states.items()],
     ]
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    """The section "fuzz"."""
+    found = fuzz(100_000 if plan.quick else 1_000_000, plan.seed)
+    OUT.print(rich_table("mutated MAVLink", ("what", "found", "goal"), rows(found)))
+    return asdict(found)

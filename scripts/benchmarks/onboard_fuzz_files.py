@@ -1,9 +1,4 @@
-"""Mutated flight logs, policy files and MSP: only a `LiquidPilotError` may come of them, and no wild command.
-
-Examples:
-  python -m scripts.benchmarks.onboard_fuzz_files                      # 10,000 logs, 10,000 bundles, 1,000,000 bytes
-  python -m scripts.benchmarks.onboard_fuzz_files --count 500 --seed 7
-"""
+"""Mutated flight logs, policy files and MSP: only a `LiquidPilotError` may come of them, and no wild command."""
 
 from __future__ import annotations
 
@@ -13,12 +8,11 @@ import struct
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import numpy as np
-import tyro
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save
 
@@ -36,6 +30,7 @@ from liquid_pilot.logs.replay import replay
 from liquid_pilot.logs.setup import setup_of
 from liquid_pilot.logs.summary import series, summarise
 from liquid_pilot.messages import Command, Flow, Imu, Message, Position, Range, Setpoint
+from scripts.benchmarks.onboard import Plan
 from scripts.console import OUT
 from scripts.tables import rich_table
 
@@ -326,25 +321,13 @@ def table(tallies: Sequence[Tally]) -> list[tuple[str, ...]]:
     ]
 
 
-@dataclass(frozen=True)
-class Fuzz:
-    """Mutate, feed, count. Exits with 1 where anything but a `LiquidPilotError`, or a wild command, came out."""
-
-    count: Annotated[int, tyro.conf.arg(metavar="N")] = 10_000
-    """Mutations of each kind; of MSP a hundred times as many bytes."""
-    seed: int = 0
-    """Of the mutations; crashes are told by their number under it."""
-
-    def run(self) -> int:
-        """Measure and print."""
-        tallies = [fuzz(self.count, self.seed) for fuzz in FUZZERS]
-        header = ("mutated", "tried", "refused", "accepted", "commands, all within limits", "crashes")
-        OUT.print(rich_table(f"fuzzing, seed {self.seed}", header, table(tallies)))
-        for one in tallies:
-            for crash in one.crashes[:20]:
-                OUT.print(f"{one.what}: {crash}", markup=False)
-        return 1 if any(one.crashes for one in tallies) else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(tyro.cli(Fuzz).run())
+def run(plan: Plan) -> dict[str, Any]:
+    """The section "files": of MSP a hundred times as many bytes as files of a kind."""
+    count = 500 if plan.quick else 10_000
+    tallies = [fuzz(count, plan.seed) for fuzz in FUZZERS]
+    header = ("mutated", "tried", "refused", "accepted", "commands, all within limits", "crashes")
+    OUT.print(rich_table("mutated logs, policy files and MSP", header, table(tallies)))
+    for one in tallies:
+        for crash in one.crashes[:20]:
+            OUT.print(f"{one.what}: {crash}", markup=False)
+    return {one.what: asdict(one) for one in tallies}

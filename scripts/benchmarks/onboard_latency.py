@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -36,10 +36,13 @@ from liquid_pilot.runtime.preflight import Facts
 from liquid_pilot.runtime.realtime import punctual
 from liquid_pilot.supervisor import Condition, State
 from policies.experts.pid_ekf import PidEkfPilot
-from scripts.console import ERR
+from scripts.benchmarks import onboard
+from scripts.console import ERR, OUT
+from scripts.tables import rich_table
 
 RIVAL: Final = "pid-ekf"
 AIRFRAME: Final = "companion"
+IMU_HZ: Final = 400.0
 SET_OFF_S: Final = 8.0  # start, checks, arming, take-off
 MEDIAN_GOAL_MS: Final = 0.5
 P99_GOAL_MS: Final = 3.0
@@ -97,7 +100,7 @@ class RivalController:
 
 
 def _controller(pilot: str) -> Any:
-    return RivalController(load_airframe(AIRFRAME)) if pilot == RIVAL else Controller(load_bundle(pilot))
+    return RivalController(load_airframe(AIRFRAME)) if pilot == RIVAL else Controller(load_bundle(pilot), core="auto")
 
 
 def measure(pilot: str, seconds: float = 30.0, imu_hz: float = 400.0, seed: int = 0, fifo: bool = False) -> Measured:
@@ -173,9 +176,11 @@ def _fly(pilot: str, near: Udp, autopilot: subprocess.Popen[str], imu_hz: float,
     return 1e6 * loop.step.quantile_s(0.5)
 
 
-def compare(policy: str, seconds: float, imu_hz: float, fifo: bool) -> list[tuple[str, ...]]:
-    """Rows (what, policy, rival, goal) of the table."""
-    ours, rival = (measure(pilot, seconds, imu_hz, fifo=fifo) for pilot in (policy, RIVAL))
+def run(plan: onboard.Plan) -> dict[str, Any]:
+    """The section "latency"."""
+    seconds = 5.0 if plan.quick else 30.0
+    ours, rival = (measure(pilot, seconds, IMU_HZ, plan.seed, plan.fifo) for pilot in (plan.policy, RIVAL))
+    ratio = ours.median_ms / rival.median_ms
     rows = [
         ("IMU to command, median", f"{ours.median_ms:.3f} ms", f"{rival.median_ms:.3f} ms", f"{MEDIAN_GOAL_MS:g} ms"),
         ("IMU to command, 99 %", f"{ours.p99_ms:.2f} ms", f"{rival.p99_ms:.2f} ms", f"{P99_GOAL_MS:g} ms"),
@@ -183,9 +188,11 @@ def compare(policy: str, seconds: float, imu_hz: float, fifo: bool) -> list[tupl
         ("one pass of the loop, median", f"{ours.step_us:.0f} us", f"{rival.step_us:.0f} us", ""),
         ("commands measured", f"{ours.count:,}", f"{rival.count:,}", ""),
         ("height, median", _metres(ours.height_median_m), _metres(rival.height_median_m), "1.00 m"),
+        ("median over the rival's", f"{ratio:.2f}", "1", "0.60"),
     ]
-    ratio = ours.median_ms / rival.median_ms
-    return [*rows, ("median over the rival's", f"{ratio:.2f}", f"{100.0 * (1.0 - ratio):+.0f} % lower", "0.60")]
+    title = f"IMU sample to command over MAVLink on loopback, IMU {IMU_HZ:g} Hz"
+    OUT.print(rich_table(title, ("what", plan.policy, RIVAL, "goal"), rows))
+    return {"imu_hz": IMU_HZ, "fifo": plan.fifo, "ours": asdict(ours), "rival": asdict(rival), "median_ratio": ratio}
 
 
 def _metres(height: float | None) -> str:

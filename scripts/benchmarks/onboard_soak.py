@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from liquid_pilot.links.mavlink_frames import dialect
 from liquid_pilot.messages import Setpoint
 from liquid_pilot.runtime.flight import Outcome, Plan, Stage
 from liquid_pilot.supervisor import State, limits_of_sensors
+from scripts.benchmarks import onboard
+from scripts.console import OUT, progress_bar
+from scripts.flying import import_pybullet
+from scripts.tables import rich_table
 
 SORTIE_S: Final = 60.0
 BAD_LINK: Final = ChannelFaults(loss=0.01, duplicates=0.05, jitter_s=0.02)
@@ -214,3 +218,20 @@ def rows(soaked: Soaked) -> list[tuple[str, str, str]]:
         ("reboots the clock followed", reboots, str(soaked.sorties - 1)),
         ("memory, growth after the first tenth", memory, "flat"),
     ]
+
+
+def run(plan: onboard.Plan) -> dict[str, Any]:
+    """The section "soak"."""
+    import_pybullet()
+    seconds = 300.0 if plan.quick else 3600.0
+    with progress_bar() as progress:
+        task = progress.add_task("minutes", total=seconds / 60.0)
+        soaked = soak(
+            plan.policy,
+            seconds,
+            seed=plan.seed,
+            on_sortie=lambda one: progress.update(task, completed=round(one.simulated_s / 60.0, 1)),
+        )
+    title = "flights at IMU 400 Hz in simulated time, over a bad link, with a fault a minute"
+    OUT.print(rich_table(title, ("what", "found", "goal"), rows(soaked)))
+    return asdict(soaked)
