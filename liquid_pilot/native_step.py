@@ -102,13 +102,13 @@ def compiled(bundle: Bundle) -> CompiledNetwork:
     """
     from liquid_pilot.export.core import FLOAT
     from liquid_pilot.export.policy import core_source
-    from liquid_pilot.selftest import replay
+    from liquid_pilot.selftest import largest_difference, replay
 
     numpy_network = Network(bundle.spec, bundle.weights)
     network = CompiledNetwork(numpy_network, core_source(bundle.spec, bundle.weights, _PREFIX, FLOAT))
     test = bundle.selftest
     found, wanted = (replay(which, test.x, test.dt_s) for which in (network, numpy_network))
-    difference = max(float(np.abs(a - b).max(initial=0.0)) for a, b in zip(found, wanted, strict=True))
+    difference = max(largest_difference(a, b) for a, b in zip(found, wanted, strict=True))
     if not difference <= PROOF_TOLERANCE:
         raise BundleError(
             f"the C core differs from numpy by {difference:.3g} over the self-test; allowed is {PROOF_TOLERANCE:g}; "

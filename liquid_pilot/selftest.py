@@ -51,6 +51,18 @@ def replay(network: Stepper, x: F32, dt_s: F32) -> tuple[F32, F32]:
     return action, hidden
 
 
+def largest_difference(found: F32, recorded: F32) -> float:
+    """Of any two numbers, over the recorded one where that is beyond 1; infinite where one is NaN.
+
+    Actions and most states lie within -1 and 1. Those that do not (the memory of an LSTM, for one) are no more
+    precise in float32 than their size allows.
+    """
+    with np.errstate(all="ignore"):
+        differences = np.abs(found - recorded) / np.maximum(np.float32(1.0), np.abs(recorded))
+    largest = float(differences.max(initial=0.0))  # NaN if any is NaN
+    return largest if np.isfinite(largest) else float("inf")
+
+
 def check_selftest(spec: CellSpec, test: SelfTest) -> None:
     """Raise `BundleError` unless the recording has the shapes of the spec, in float32, finite, enough steps."""
     steps = len(test.dt_s) if isinstance(test.dt_s, np.ndarray) and test.dt_s.ndim == 1 else 0

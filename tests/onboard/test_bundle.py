@@ -17,6 +17,7 @@ from liquid_pilot.cells import FORMS
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import BundleError, ConfigError
 from liquid_pilot.schema import canonical_json
+from liquid_pilot.selftest import largest_difference
 from tests.onboard.bundles import assert_same, make, wired_spec
 
 
@@ -132,3 +133,15 @@ def test_making_refuses_what_cannot_be_flown() -> None:
 
 def test_equal_metadata_has_one_text() -> None:
     assert canonical_json({"b": 1.0, "a": [1, "é"]}) == '{"a":[1,"\\u00e9"],"b":1.0}'
+
+
+def test_a_selftest_asks_of_large_numbers_what_float32_can_give() -> None:
+    recorded = np.array([0.5, -4.0, 0.0], np.float32)
+    assert largest_difference(recorded + np.array([1e-3, 0.0, 0.0], np.float32), recorded) == pytest.approx(
+        1e-3, rel=1e-3
+    )
+    assert largest_difference(recorded + np.array([0.0, 4e-3, 0.0], np.float32), recorded) == pytest.approx(
+        1e-3, rel=1e-3
+    )
+    assert largest_difference(np.array([np.nan, 0.0, 0.0], np.float32), recorded) == np.inf
+    assert largest_difference(recorded[:0], recorded[:0]) == 0.0
