@@ -137,11 +137,8 @@ def test_equal_metadata_has_one_text() -> None:
 
 def test_a_selftest_asks_of_large_numbers_what_float32_can_give() -> None:
     recorded = np.array([0.5, -4.0, 0.0], np.float32)
-    assert largest_difference(recorded + np.array([1e-3, 0.0, 0.0], np.float32), recorded) == pytest.approx(
-        1e-3, rel=1e-3
-    )
-    assert largest_difference(recorded + np.array([0.0, 4e-3, 0.0], np.float32), recorded) == pytest.approx(
-        1e-3, rel=1e-3
-    )
+    for off in ([1e-3, 0.0, 0.0], [0.0, 4e-3, 0.0]):
+        found = recorded + np.array(off, np.float32)
+        assert largest_difference(found, recorded) == pytest.approx(1e-3, rel=1e-3)
     assert largest_difference(np.array([np.nan, 0.0, 0.0], np.float32), recorded) == np.inf
     assert largest_difference(recorded[:0], recorded[:0]) == 0.0
