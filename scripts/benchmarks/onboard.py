@@ -9,8 +9,9 @@ import importlib
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,12 @@ def run(plan: Plan, names: Sequence[str]) -> Path:
         figures = section(plan)
         write_json(path, _kept(path) | {"machine": machine(), name: {"policy": plan.policy} | figures})
     return path
+
+
+def figures(found: Any) -> dict[str, Any]:
+    """A dataclass of plain values and counters as plain data (`asdict` would count a counter's items)."""
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
 
 
 def machine() -> dict[str, Any]:

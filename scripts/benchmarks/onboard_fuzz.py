@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from liquid_pilot.bundle import load_bundle
@@ -19,7 +19,7 @@ from liquid_pilot.links.mavlink_frames import dialect
 from liquid_pilot.links.throttle import Throttle
 from liquid_pilot.links.transport import Memory
 from liquid_pilot.messages import Setpoint
-from scripts.benchmarks.onboard import Plan
+from scripts.benchmarks.onboard import Plan, figures
 from scripts.console import OUT
 from scripts.tables import rich_table
 
@@ -158,4 +158,4 @@ def run(plan: Plan) -> dict[str, Any]:
     """The section "fuzz"."""
     found = fuzz(100_000 if plan.quick else 1_000_000, plan.seed)
     OUT.print(rich_table("mutated MAVLink", ("what", "found", "goal"), rows(found)))
-    return asdict(found)
+    return figures(found)

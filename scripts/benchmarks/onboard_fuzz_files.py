@@ -8,7 +8,7 @@ import struct
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from liquid_pilot.logs.replay import replay
 from liquid_pilot.logs.setup import setup_of
 from liquid_pilot.logs.summary import series, summarise
 from liquid_pilot.messages import Command, Flow, Imu, Message, Position, Range, Setpoint
-from scripts.benchmarks.onboard import Plan
+from scripts.benchmarks.onboard import Plan, figures
 from scripts.console import OUT
 from scripts.tables import rich_table
 
@@ -330,4 +330,4 @@ def run(plan: Plan) -> dict[str, Any]:
     for one in tallies:
         for crash in one.crashes[:20]:
             OUT.print(f"{one.what}: {crash}", markup=False)
-    return {one.what: asdict(one) for one in tallies}
+    return {one.what: figures(one) for one in tallies}

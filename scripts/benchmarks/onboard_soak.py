@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -234,4 +234,4 @@ def run(plan: onboard.Plan) -> dict[str, Any]:
         )
     title = "flights at IMU 400 Hz in simulated time, over a bad link, with a fault a minute"
     OUT.print(rich_table(title, ("what", "found", "goal"), rows(soaked)))
-    return asdict(soaked)
+    return onboard.figures(soaked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from liquid_pilot.bundle import load_bundle
 from scripts import benchmark
 from scripts.benchmarks import onboard, onboard_small, onboard_steps
+from scripts.benchmarks.onboard_fuzz import Fuzzed
 from scripts.benchmarks.onboard_models import count, random_bundle, raptor, transformer
 from scripts.benchmarks.onboard_parity import differences
 from scripts.cortex_m7 import emulate
@@ -70,6 +72,11 @@ def test_sections_are_chosen_by_name_and_figures_of_others_stay(
     assert set(found["machine"]) == {"processor", "cores", "python"}
     path.write_text("[damaged")
     assert set(json.loads(onboard.run(plan, ["steps"]).read_text())) == {"machine", "steps"}
+
+
+def test_figures_with_counters_are_plain_data() -> None:
+    found = onboard.figures(Fuzzed(bytes=3, counters=Counter({"bad_checksum": 2}), states=Counter({"ACTIVE": 1})))
+    assert json.loads(json.dumps(found))["counters"] == {"bad_checksum": 2} and found["bytes"] == 3
 
 
 @pytest.mark.parametrize("options", [["everything"], ["steps", "--flights", "0"], ["parity", "--policy", "nobody"]])
