@@ -91,6 +91,7 @@ class Flight:
         self._entered_s = self._started_s = now_s
         self._updated_s = self._asked_s = self._streams_s = -math.inf
         self._stop = self._kill = False
+        self._kill_s = math.inf  # since when the motors are to stop
         loop.sends = not plan.dry
 
     @property
@@ -329,11 +330,11 @@ class Flight:
         return True
 
     def _kill_now(self, now_s: float) -> None:
-        self._kill = True
+        self._kill, self._kill_s = True, min(self._kill_s, now_s)
         self.pilot.controller.kill()
         if self._lost(now_s):
             return
-        if self.link.armed and not self.plan.dry and self.since_s(now_s) < LAND_S:
+        if self.link.armed and not self.plan.dry and now_s - self._kill_s < LAND_S:
             if self.stage is not Stage.LANDING:
                 self._enter(Stage.LANDING, now_s)
             if now_s - self._asked_s >= 0.1:
