@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from liquid_pilot.errors import LiquidPilotError
+from liquid_pilot.errors import LinkError, LiquidPilotError
 from liquid_pilot.links.link import LinkStatus, Request
 from liquid_pilot.messages import Setpoint
 from liquid_pilot.runtime.loop import ControlLoop
@@ -115,7 +115,7 @@ class Flight:
         return now_s - self._entered_s
 
     def update(self, now_s: float) -> None:
-        """Look, decide, ask. Cheap when called too often."""
+        """Look, decide, ask. Cheap when called too often. Raises `LinkError` when the port is gone."""
         if self.done or 0.0 <= now_s - self._updated_s < UPDATE_S:
             return
         self._updated_s = now_s
@@ -157,6 +157,8 @@ class Flight:
             self._arming_s = now_s
         try:
             self.loop.link.request(what, now_s)
+        except LinkError:
+            raise  # the port is gone, which is no answer
         except LiquidPilotError as error:
             self._end(Outcome.REFUSED, str(error))
 
