@@ -303,6 +303,9 @@ class Flight:
             return
         if self._lost(now_s):
             return
+        if Condition.TUMBLED in self.pilot.controller.conditions:
+            self._kill_now(now_s)
+            return
         if not self.plan.arms:
             if self.pilot.state is State.KILLED:
                 self._end(Outcome.LANDED, "landed; disarm it")
@@ -312,9 +315,7 @@ class Flight:
         elif not link.offboard and (self.loop.sends or self._lands_itself):
             self._taken_away(now_s)
             return
-        if Condition.TUMBLED in self.pilot.controller.conditions:
-            self._kill_now(now_s)
-        elif self.pilot.state is State.KILLED and self.loop.sends:
+        if self.pilot.state is State.KILLED and self.loop.sends:
             self._ask(Request.DISARM, now_s)
             if self.since_s(now_s) > LAND_S:
                 self.loop.sends = False

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
+
 from envs.autopilot.companion import Companion
 from envs.autopilot.rules import Mode
+from liquid_pilot.fallback import Fallback
 from liquid_pilot.runtime.flight import LAND_S, Outcome, Stage
 from liquid_pilot.supervisor import State
 from tests.runtime.test_flight import HOVER, companion, stage_of, state_of, summary
@@ -122,3 +125,18 @@ def test_by_hand_a_supervisor_that_wants_the_motors_off_ends_it_before_they_are_
         one.controller._supervisor.state = State.KILLED  # carried head down, for example
         one.run(1.0)
         assert one.flight.outcome is Outcome.LOST and "KILLED" in one.flight.reason
+
+
+@pytest.mark.parametrize("arms", [True, False])
+def test_a_tumble_while_landing_stops_the_motors(arms: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with companion(UNTIL_TOLD) as one:
+        one.run(20.0, lambda: stage_of(one) is Stage.FLYING)
+        one.flight.land()
+        one.run(20.0, lambda: stage_of(one) is Stage.LANDING)
+        one.flight.plan = replace(one.flight.plan, arms=arms)
+        monkeypatch.setattr(Fallback, "tilt_rad", 2.0)
+        one.run(1.6)
+        assert state_of(one) is State.KILLED and one.world.autopilot.vehicle.height_m > 0.1
+        one.run(2.0)
+        assert one.world.autopilot.rules.changes[-1][1] == "disarmed by force"
+        assert one.flight.outcome is Outcome.LOST
