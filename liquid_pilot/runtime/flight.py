@@ -371,6 +371,6 @@ class Flight:
         if self.stage is Stage.ENGAGING and self.plan.arms and self._may_be_armed(now_s):
             self.loop.idles = True
             self._ask(Request.DISARM, now_s)
-            if self.stage is not Stage.DONE and self.since_s(now_s) < LAND_S:
+            if not self.done and self.since_s(now_s) < LAND_S:
                 return
         self._end(Outcome.CANCELLED, "cancelled before the take-off")
