@@ -219,7 +219,9 @@ class Supervisor:
         # a tumble is counted from where it commands: a drone may be carried head down before
         if self._tilted.after(steep, t, own.tilt_s):
             found |= Condition.TILTED
-        if self._tumbled.after(steep and self.state in COMMANDING, t, own.tumble_s):
+        # it then lasts as long as the tilt, for a runtime looks less often than an IMU speaks
+        tumbling = self.state in COMMANDING or (self.state is State.KILLED and self._tumbled.since_s is not None)
+        if self._tumbled.after(steep and tumbling, t, own.tumble_s):
             found |= Condition.TUMBLED
         ranging = r.range_age_s is not None and r.range_age_s < RECENT_S
         if self._fence.after(ranging and r.height_m > own.height_m, t, own.fence_s):

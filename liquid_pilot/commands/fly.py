@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -270,10 +272,10 @@ def _run_loop(loop: ControlLoop, flight: Flight, diary: _Diary) -> None:
     while not flight.done:
         try:
             loop.run_once()
+            flight.update(time.monotonic())
         except LinkError as error:
             flight.lose(str(error))
         now_s = time.monotonic()
-        flight.update(now_s)
         diary.note(now_s, "stage", f"{flight.stage.value}{': ' + flight.reason if flight.reason else ''}")
         diary.note(now_s, "link", flight.link.problem)
         diary.note(now_s, "autopilot", flight.link.said)
@@ -319,4 +321,8 @@ def _report(flight: Flight, loop: ControlLoop, meter: Any, log: Path | None) -> 
         lines.append(f"measured hover throttle: {hover:.3f} (give it as --hover-throttle next time)")
     if log is not None:
         lines.append(f"log: {log}")
-    write(lines)
+    try:
+        write(lines)
+        sys.stdout.flush()
+    except OSError:  # the terminal is gone, which changes nothing of how the flight ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

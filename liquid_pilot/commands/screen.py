@@ -25,6 +25,8 @@ class Screen:
 
     def __init__(self, stream: io.TextIOBase | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
+        if isinstance(self._stream, io.TextIOWrapper):  # what the autopilot says must not end the screen
+            self._stream.reconfigure(errors="backslashreplace")
         self._live = self._stream.isatty()
         self._period_s = REDRAW_S if self._live else LINE_S
         self._shown_s = -float("inf")

@@ -69,8 +69,8 @@ def declarations(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
 def definitions(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
     """Constants and functions of the step, for a source file."""
     check_storage(plan.spec, storage)
-    yield "#if defined(__FAST_MATH__)"
-    yield "#error this file sees NaN and infinity as they are: compile it without -ffast-math"
+    yield "#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)"
+    yield "#error this file sees NaN and infinity as they are: compile it without -ffast-math and -ffinite-math-only"
     yield "#endif"
     yield "#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0"
     yield "#error this file needs float arithmetic in single precision (on a 387, compile with -mfpmath=sse)"

@@ -16,6 +16,8 @@ from liquid_pilot.errors import LinkError, MissingExtraError
 
 Chunk: TypeAlias = tuple[bytes, str]  # what came, and from where
 LARGEST: Final = 65536
+# the network may come back; the link says meanwhile that nobody is heard
+PASSING: Final = (errno.ENOBUFS, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM)
 MOST_CHUNKS: Final = 256  # read at once: a flood must not keep the control loop from its work
 
 
@@ -100,6 +102,8 @@ class Udp:
             except (BlockingIOError, ConnectionRefusedError):  # refused: nobody listens there yet
                 break
             except OSError as error:
+                if error.errno in PASSING:
+                    break
                 raise LinkError(f"{self.name} was lost ({error.strerror or error}); check the network") from error
             peer = f"{source[0]}:{source[1]}"
             if peer not in self._peers:
@@ -122,8 +126,8 @@ class Udp:
         except (BlockingIOError, ConnectionRefusedError):
             return False
         except OSError as error:
-            if error.errno in (errno.ENOBUFS, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM):
-                return False  # the network may come back; the link says meanwhile that nobody is heard
+            if error.errno in PASSING:
+                return False
             raise LinkError(f"{self.name} was lost ({error.strerror or error}); check the network") from error
 
     def close(self) -> None:

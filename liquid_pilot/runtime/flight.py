@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from liquid_pilot.errors import LiquidPilotError
+from liquid_pilot.errors import LinkError, LiquidPilotError
 from liquid_pilot.links.link import LinkStatus, Request
 from liquid_pilot.messages import Setpoint
 from liquid_pilot.runtime.loop import ControlLoop
@@ -38,6 +38,7 @@ SINK_S: Final = 5.0  # longest
 SUNK_M: Final = 0.1  # above the lowest height
 BLIND_M: Final = 0.25  # a last return below this, and then none: the floor is too near for the range
 BLIND_S: Final = 1.0
+HEARTBEAT_S: Final = 1.5  # so late a heartbeat may tell that the motors are armed
 LOST_S: Final = 3.0  # a link that is silent for so long ends the flight here; the autopilot has acted long before
 UPDATE_S: Final = 0.05
 REHEARSE_S: Final = 3.0  # a dry run goes on after so long, whatever did not pass
@@ -91,6 +92,9 @@ class Flight:
         self._entered_s = self._started_s = now_s
         self._updated_s = self._asked_s = self._streams_s = -math.inf
         self._stop = self._kill = False
+        self._kill_s = math.inf  # since when the motors are to stop
+        self._arming_s = -math.inf  # newest request to arm
+        self._lands_itself = False  # the autopilot was seen in its landing mode
         loop.sends = not plan.dry
 
     @property
@@ -111,7 +115,7 @@ class Flight:
         return now_s - self._entered_s
 
     def update(self, now_s: float) -> None:
-        """Look, decide, ask. Cheap when called too often."""
+        """Look, decide, ask. Cheap when called too often. Raises `LinkError` when the port is gone."""
         if self.done or 0.0 <= now_s - self._updated_s < UPDATE_S:
             return
         self._updated_s = now_s
@@ -149,10 +153,18 @@ class Flight:
         if self.plan.dry or not self.plan.arms or now_s - self._asked_s < ASK_S:
             return
         self._asked_s = now_s
+        if what is Request.ARM:
+            self._arming_s = now_s
         try:
             self.loop.link.request(what, now_s)
+        except LinkError:
+            raise  # the port is gone, which is no answer
         except LiquidPilotError as error:
             self._end(Outcome.REFUSED, str(error))
+
+    def _may_be_armed(self, now_s: float) -> bool:
+        """Whether the motors are armed, or were asked to be too lately for a heartbeat to have told."""
+        return bool(self.link.armed) or now_s - self._arming_s < HEARTBEAT_S
 
     def _keep_streams(self, now_s: float) -> None:
         """Sensor rates are asked for until they come, and again after the autopilot has started anew."""
@@ -204,6 +216,8 @@ class Flight:
         if not self.plan.arms:
             if link.offboard and link.armed:
                 self._enter(Stage.FLYING, now_s)
+            elif self.pilot.state is State.KILLED:  # in the air, its commands would let the drone fall
+                self._end(Outcome.LOST, "the supervisor is KILLED and stays so; start again")
             return
         self.loop.idles = True
         if link.offboard and link.armed:
@@ -211,7 +225,7 @@ class Flight:
             self.pilot.takeoff.begin()
             self._enter(Stage.TAKEOFF, now_s)
         elif self.since_s(now_s) > ENGAGE_S:
-            if link.armed and self.since_s(now_s) < 2.0 * ENGAGE_S:
+            if self._may_be_armed(now_s) and self.since_s(now_s) < 2.0 * ENGAGE_S:
                 self._ask(Request.DISARM, now_s)
                 return
             self._end(Outcome.REFUSED, f"the autopilot does not arm in offboard mode: {link.said or 'it does not say'}")
@@ -264,7 +278,10 @@ class Flight:
 
     def _let_down(self, now_s: float) -> None:
         """The rest is the leveller's."""
-        self.pilot.controller.stop()
+        if self.pilot.flies:
+            self.pilot.controller.stop()
+        else:  # it takes the drone to be on the ground, and would stop the motors
+            self.loop.sends = False
         self._enter(Stage.LANDING, now_s)
 
     @property
@@ -286,19 +303,26 @@ class Flight:
             return
         if self._lost(now_s):
             return
+        if Condition.TUMBLED in self.pilot.controller.conditions:
+            self._kill_now(now_s)
+            return
         if not self.plan.arms:
             if self.pilot.state is State.KILLED:
                 self._end(Outcome.LANDED, "landed; disarm it")
             return
-        if Condition.TUMBLED in self.pilot.controller.conditions:
-            self._kill_now(now_s)
-        elif self.pilot.state is State.KILLED and self.loop.sends:
+        if link.mode.endswith("LAND"):
+            self._lands_itself = True
+        elif not link.offboard and (self.loop.sends or self._lands_itself):
+            self._taken_away(now_s)
+            return
+        if self.pilot.state is State.KILLED and self.loop.sends:
             self._ask(Request.DISARM, now_s)
             if self.since_s(now_s) > LAND_S:
                 self.loop.sends = False
         elif not self.loop.sends or self._blind(now_s) or self.since_s(now_s) > LAND_S:
             self.loop.sends = False
-            self._ask(Request.LAND, now_s)
+            if not self._lands_itself:
+                self._ask(Request.LAND, now_s)
             if self.since_s(now_s) > 2.0 * LAND_S:
                 self._end(Outcome.LOST, "the autopilot does not say that it has landed; look at it before you go near")
 
@@ -329,11 +353,11 @@ class Flight:
         return True
 
     def _kill_now(self, now_s: float) -> None:
-        self._kill = True
+        self._kill, self._kill_s = True, min(self._kill_s, now_s)
         self.pilot.controller.kill()
         if self._lost(now_s):
             return
-        if self.link.armed and not self.plan.dry and self.since_s(now_s) < LAND_S:
+        if self._may_be_armed(now_s) and not self.plan.dry and now_s - self._kill_s < LAND_S:
             if self.stage is not Stage.LANDING:
                 self._enter(Stage.LANDING, now_s)
             if now_s - self._asked_s >= 0.1:
@@ -343,9 +367,10 @@ class Flight:
         self._end(Outcome.LOST, "the motors were stopped")
 
     def _cancel(self, now_s: float) -> None:
-        if self.link.armed and self.plan.arms:
+        # before it asked for anything, an armed drone is somebody else's
+        if self.stage is Stage.ENGAGING and self.plan.arms and self._may_be_armed(now_s):
             self.loop.idles = True
             self._ask(Request.DISARM, now_s)
-            if self.stage is not Stage.DONE and self.since_s(now_s) < LAND_S:
+            if not self.done and self.since_s(now_s) < LAND_S:
                 return
         self._end(Outcome.CANCELLED, "cancelled before the take-off")

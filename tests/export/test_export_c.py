@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,12 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         write_c(export_c(make()), tmp_path / "file" / "below")
+
+
+@needs_compiler
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast", "-ffinite-math-only"])
+def test_flags_that_hide_nan_are_refused_by_the_file_itself(compiler: str, flag: str, tmp_path: Path) -> None:
+    _, source = write_c(export_c(make()), tmp_path)
+    built = subprocess.run([compiler, flag, "-fsyntax-only", str(source)], capture_output=True, text=True, check=False)
+    assert built.returncode != 0 and "sees NaN" in built.stderr

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import select
 import socket
+from typing import Any
 
 import pytest
 
@@ -142,3 +144,20 @@ def test_a_serial_port_that_is_full_never_blocks_and_never_cuts_a_frame() -> Non
         link.close()
         os.close(far)
         os.close(near)
+
+
+@pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN])
+def test_a_network_that_may_come_back_is_no_end_of_a_link(number: int) -> None:
+    class Unreachable:
+        """A socket that tells of what its datagrams met, to whoever asks first."""
+
+        def recvfrom(self, size: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        def send(self, data: bytes) -> None:
+            raise OSError(number, os.strerror(number))
+
+    link = Udp("192.0.2.1", 14540, listen=False)
+    own: Any = Unreachable()
+    link._socket = own
+    assert link.read() == [] and not link.write(b"x", "")

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from liquid_pilot.logs import Event, read_csv
 from liquid_pilot.messages import Command, Flow, Imu, Range
 
@@ -95,6 +97,17 @@ def test_nobody_there_is_exit_code_3_and_sigterm_ends_the_wait() -> None:
         pilot.send_signal(signal.SIGTERM)
         said, _ = pilot.communicate(timeout=SECONDS)
     assert pilot.returncode == 0 and "cancelled" in said
+
+
+@pytest.mark.parametrize("lost", ["a pipe without a reader", "a terminal that is gone"])
+def test_an_output_that_is_gone_does_not_change_how_it_ended(lost: str) -> None:
+    far, near = os.pipe() if "pipe" in lost else pty.openpty()
+    command = [sys.executable, "-m", "liquid_pilot", *fly(free_port(), "--patience", "1")]
+    with subprocess.Popen(command, stdout=near, stderr=subprocess.PIPE, text=True) as pilot:
+        os.close(near)
+        os.close(far)
+        _, errors = pilot.communicate(timeout=SECONDS)
+    assert pilot.returncode == 3 and errors == ""
 
 
 def test_without_a_network_permission_only_loopback_is_served() -> None:

@@ -12,9 +12,13 @@ import pytest
 from envs.autopilot.companion import Companion, autopilot_conditions, simulated_autopilot
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.cli import main
+from liquid_pilot.commands.fly import _run_loop
 from liquid_pilot.commands.screen import Screen
-from liquid_pilot.runtime.flight import Stage
+from liquid_pilot.errors import LinkError
+from liquid_pilot.links.link import Request
+from liquid_pilot.runtime.flight import Outcome, Stage
 from liquid_pilot.runtime.status import Status, one_line, render, snapshot
+from liquid_pilot.runtime.watch import SensorWatch
 
 LINK = ("--link", "mavlink:udpin:127.0.0.1:14540")
 
@@ -142,3 +146,53 @@ def test_a_terminal_that_hangs_keeps_nobody_waiting(statuses: dict[Stage, Status
     assert len(screen._notes) <= 100 and not gate.is_set()
     gate.set()
     screen.close()
+
+
+def test_a_terminal_without_unicode_gets_what_comes_after_it_too() -> None:
+    raw = io.BytesIO()
+    screen = Screen(io.TextIOWrapper(raw, encoding="ascii"))
+    screen.note("mode \ufffd")
+    screen.close()
+    assert raw.getvalue() == b"mode \\ufffd\n"
+
+
+class Diary:
+    """Instead of screen and log."""
+
+    def __init__(self) -> None:
+        self.screen, self.said = self, list[str]()
+
+    def note(self, t_s: float, kind: str, text: str) -> None:
+        self.said.append(f"{kind}: {text}")
+
+    def show(self, make: Any, now_s: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize("asked", ["sensors", "kill", "land"])
+def test_a_port_that_vanishes_when_something_is_asked_ends_the_flight_in_one_line(
+    asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    autopilot = simulated_autopilot("companion", autopilot_conditions(200.0), 0)
+    try:
+        one = Companion(load_bundle("hover"), autopilot, imu_hz=200.0)
+        one.run(20.0, lambda: one.flight.stage is Stage.FLYING)
+
+        def gone(what: Request, now_s: float) -> None:
+            raise LinkError("serial device /dev/x has vanished")
+
+        monkeypatch.setattr(one.link, "request", gone)
+        monkeypatch.setattr("time.monotonic", lambda: one.world.now_s + 0.1)
+        if asked == "sensors":
+            one.loop.watch.sensors["imu"] = SensorWatch()
+        elif asked == "kill":
+            one.flight.kill()
+        else:
+            one.loop.sends = False
+            one.flight._enter(Stage.LANDING, one.world.now_s)
+        diary: Any = Diary()
+        _run_loop(one.loop, one.flight, diary)
+    finally:
+        autopilot.vehicle.close()
+    assert one.flight.outcome is Outcome.LOST
+    assert "stage: done: serial device /dev/x has vanished" in diary.said
