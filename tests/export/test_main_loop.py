@@ -169,7 +169,7 @@ def test_the_loop_gives_the_commands_of_the_onboard_controller(tmp_path: Path) -
         theirs = [None if line == "silent" else [*map(float, line.split())] for line in done.stdout.splitlines()]
         assert [one is None for one in theirs] == [one is None for one in ours]
         silent += sum(one is None for one in ours)
-        assert_allclose([x for x in theirs if x], [x for x in ours if x], atol=2e-4)
+        assert_allclose([x for x in theirs if x], [x for x in ours if x], atol=1e-4)
     assert silent > 100
 
 
