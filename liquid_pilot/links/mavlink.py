@@ -238,7 +238,10 @@ class MavlinkLink:
         return t_s if isinstance(t_s, Refusal) else mavlink_decode.scaled_imu(m, t_s)
 
     def _optical_flow(self, m: Any, now_s: float) -> Decoded:
-        t_s = self._stamp(m.time_usec * 1e-6, now_s)
+        # ArduPilot puts milliseconds into this field
+        vehicle = self._heard.vehicle
+        unit_s = 1e-3 if vehicle is not None and vehicle.kind == autopilots.ARDUPILOT else 1e-6
+        t_s = self._stamp(m.time_usec * unit_s, now_s)
         if isinstance(t_s, Refusal):
             return t_s
         gap_s, self._flow_s = t_s - self._flow_s, t_s

@@ -192,6 +192,23 @@ def test_scaled_imu_serves_only_while_there_is_no_better_one() -> None:
     assert far.imu(NOW + 2.1, number=1) == [] and link.status(NOW).counters["other_imu"] == 1
 
 
+@pytest.mark.parametrize(("autopilot", "ticks_per_s"), [(12, 1e6), (3, 1e3)])
+def test_optical_flow_is_stamped_in_the_unit_of_its_autopilot(autopilot: int, ticks_per_s: float) -> None:
+    link, _ = linked(system_id=3)
+    far = Far(link, system=3)
+    far.heartbeat(NOW, autopilot=autopilot)
+    flows = []
+    for k in range(1, 6):
+        t_s = NOW + 0.02 * k
+        far.imu(t_s)
+        ticks = round((t_s - BOOT_S) * ticks_per_s)
+        flows += far.send(t_s, "optical_flow", ticks, 0, 0, 0, 0.0, 0.0, 200, 1.0, 0.0, 0.1)
+    assert len(flows) == 4  # the first does not tell how long it looked
+    assert [flow.dt_s for flow in flows] == pytest.approx([0.02] * 4)
+    assert flows[-1].t_s == pytest.approx(NOW + 0.1, abs=1e-3) and flows[-1].flow_rad[0] == pytest.approx(0.002)
+    assert "refused_clock" not in link.status(NOW).counters
+
+
 def test_a_clock_that_jumps_is_followed_and_told() -> None:
     link, far = linked()
     for i in range(50):
