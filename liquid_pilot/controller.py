@@ -158,6 +158,11 @@ class Controller:
         return dict(self._journal.counters)
 
     @property
+    def log_problem(self) -> str:
+        """Why the flight log was let go, "" while it is written or where there is none."""
+        return self._journal.log_problem
+
+    @property
     def events(self) -> list[Event]:
         """The newest decisions and refusals, oldest first, a bounded number."""
         return list(self._journal.events)

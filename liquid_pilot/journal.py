@@ -16,6 +16,7 @@ class Journal:
 
     def __init__(self, log: FlightLog | None) -> None:
         self.log = log
+        self.log_problem = ""  # why the log was let go
         self.reset()
 
     def reset(self) -> None:
@@ -44,4 +45,5 @@ class Journal:
             self.log.write(record)
         except (OSError, LiquidPilotError) as error:
             self.log = None
+            self.log_problem = str(error)
             self.note(record.t_s, "log", f"the flight log stops here: {error}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from liquid_pilot.commands.screen import Screen
     from liquid_pilot.links.throttle import Throttle
     from liquid_pilot.logs import FlightLog
-    from liquid_pilot.runtime.flight import Flight, Outcome
+    from liquid_pilot.runtime.flight import Flight
     from liquid_pilot.runtime.loop import ControlLoop
 
 EXIT_LOST: Final = 1
@@ -77,7 +77,7 @@ def add_parser(commands: Any) -> None:
         "--velocity", type=_pair, default=(0.0, 0.0), metavar="VX,VY", help="forward and left, in m/s (default 0,0)"
     )
     parser.add_argument("--duration", type=float, default=math.inf, metavar="S", help="land after so many seconds")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="flight log, .mcap or .csv")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="flight log, .mcap or .csv, a new file")
     parser.add_argument(
         "--mask-position", action="store_true", help="keep the place out of the log, see liquid-pilot mask"
     )
@@ -146,8 +146,8 @@ def run(arguments: argparse.Namespace) -> int:
         if log is not None:
             log.close()
     _report(flight, loop, meter, arguments.log)
-    codes: dict[Outcome | None, int] = {Outcome.LANDED: 0, Outcome.CANCELLED: 0, Outcome.REFUSED: EXIT_REFUSED}
-    return codes.get(flight.outcome, EXIT_LOST)
+    fine = (Outcome.LANDED, Outcome.REHEARSED, Outcome.CANCELLED)
+    return 0 if flight.outcome in fine else EXIT_REFUSED if flight.outcome is Outcome.REFUSED else EXIT_LOST
 
 
 def _pair(text: str) -> tuple[float, float]:
@@ -179,6 +179,8 @@ def _open_log(path: Path | None, mask_position: bool) -> FlightLog | None:
     """The log behind a thread of its own. Raises `LiquidPilotError` where it cannot be written."""
     if path is None:
         return None
+    if path.exists():
+        raise ConfigError(f"--log {path} exists; a recorded flight is not written over: give another name, or move it")
     from liquid_pilot.logs import open_log
     from liquid_pilot.logs.background import BackgroundLog
     from liquid_pilot.logs.masked import MaskedLog

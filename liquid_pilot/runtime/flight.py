@@ -62,6 +62,7 @@ class Outcome(Enum):
     """How it ended."""
 
     LANDED = "landed"
+    REHEARSED = "rehearsed"  # a dry run
     CANCELLED = "cancelled"  # before anything turned
     REFUSED = "refused"  # the checks did not pass, or the autopilot did not arm
     LOST = "lost"  # link lost, take-off given up, motors killed, or somebody else took over
@@ -192,6 +193,7 @@ class Flight:
             sensors=sensors,
             rest=watch.rest(),
             setpoint=self.plan.setpoint,
+            log=self.pilot.log_problem,
             starts_on_floor=self.plan.arms,
         )
         self.checks = preflight(facts)
@@ -251,7 +253,7 @@ class Flight:
     def _flying(self, now_s: float) -> None:
         if self.plan.dry:
             if self._stop or self.since_s(now_s) > self.plan.duration_s:
-                self._end(Outcome.LANDED, "dry run")
+                self._end(Outcome.REHEARSED, "nothing was commanded")
             return
         if self._lost(now_s) or self._killed(now_s):
             return

@@ -30,6 +30,11 @@ class FlightPilot:
         """In the air, and all sensors are heard."""
         return self.takeoff.phase is Phase.CLEAR and self.state is State.READY
 
+    @property
+    def log_problem(self) -> str:
+        """Why the flight log is not written any more, "" if it is."""
+        return self.controller.log_problem
+
     def feed(self, message: Message) -> Command | None:
         """Take a message; an IMU sample gives a command."""
         command = self.controller.feed(message)

@@ -37,8 +37,8 @@ class Check:
 class Facts:
     """What is known. selftest: largest difference of the recorded self-test on this machine, None if it was not run.
 
-    trained_rates_hz: of the bundle, {"imu": [low, high], ...}. hover_throttle: None if it was not given. log: what a
-    trial of the log said, "" if it can be written. starts_on_floor: whether this program takes off.
+    trained_rates_hz: of the bundle, {"imu": [low, high], ...}. hover_throttle: None if it was not given. log: why the
+    flight log is not written any more, "" if it is or there is none. starts_on_floor: whether this program takes off.
     """
 
     policy: str

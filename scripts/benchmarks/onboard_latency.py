@@ -67,6 +67,7 @@ class RivalController:
 
     def __init__(self, airframe: Airframe) -> None:
         self.bundle = SimpleNamespace(limits=DEFAULT_LIMITS)
+        self.log_problem = ""
         self.conditions = Condition(0)
         self.state = State.STANDBY
         self._pilot = PidEkfPilot(airframe)

@@ -15,7 +15,9 @@ from envs.autopilot.companion import Companion, autopilot_conditions, simulated_
 from envs.autopilot.rules import Mode
 from envs.faults import parse_fault
 from liquid_pilot.bundle import load_bundle
+from liquid_pilot.errors import LiquidPilotError
 from liquid_pilot.links.mavlink_frames import dialect
+from liquid_pilot.logs import Record
 from liquid_pilot.messages import Setpoint
 from liquid_pilot.runtime.flight import Outcome, Plan, Stage
 from liquid_pilot.supervisor import State
@@ -112,12 +114,33 @@ def test_killing_stops_the_motors_in_the_air() -> None:
         assert not one.world.autopilot.rules.armed and one.controller.state is State.KILLED
 
 
+class FullDisk:
+    """A log whose disk is full."""
+
+    def write(self, record: Record) -> None:
+        raise LiquidPilotError("no space left on the disk")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_log_that_cannot_be_written_is_found_before_the_motors_turn() -> None:
+    autopilot = simulated_autopilot("companion", autopilot_conditions(200.0, ()), 0)
+    try:
+        one = Companion(BUNDLE, autopilot, HOVER, imu_hz=200.0, log=FullDisk())
+        one.run(20.0)
+    finally:
+        autopilot.vehicle.close()
+    assert one.flight.outcome is Outcome.REFUSED and "no space left" in one.flight.reason
+    assert not one.world.autopilot.rules.armed and summary(one)["changes"] == []
+
+
 def test_a_dry_run_computes_and_sends_nothing_but_what_sensors_need() -> None:
     with companion(replace(HOVER, dry=True)) as one:
         one.run(20.0)
         heard, computed = one.world.autopilot.heard, one.loop.counters["commands"]
         commands = one.controller.counters["commands"]
-    assert one.flight.outcome is Outcome.LANDED and one.flight.reason == "dry run"
+    assert one.flight.outcome is Outcome.REHEARSED
     assert computed > 500 and commands > 500
     assert set(heard) == {"HEARTBEAT", "TIMESYNC", "COMMAND_LONG"}
     assert summary(one)["changes"] == []

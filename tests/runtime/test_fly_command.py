@@ -39,6 +39,7 @@ LINK = ("--link", "mavlink:udpin:127.0.0.1:14540")
         (("--link", "/dev/ttyAMA0"), "mavlink:/dev/ttyAMA0@921600"),
         (("--link", "mavlink:/dev/no-such-device@921600"), "cannot be opened"),
         ((*LINK, "--log", "flight.txt"), ".mcap or .csv"),
+        ((*LINK, "--log", "pyproject.toml"), "not written over"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
