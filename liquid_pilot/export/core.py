@@ -10,7 +10,7 @@ from typing import Final
 from liquid_pilot.cells import DT_LIMIT, FORMS, VALUE_LIMIT, CellSpec
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.export import maths, products
-from liquid_pilot.export.plain_c import floats, number
+from liquid_pilot.export.plain_c import floats, guards, number
 from liquid_pilot.export.plan import Plan, Stage
 from liquid_pilot.export.updates import UPDATES
 
@@ -69,12 +69,7 @@ def declarations(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
 def definitions(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
     """Constants and functions of the step, for a source file."""
     check_storage(plan.spec, storage)
-    yield "#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)"
-    yield "#error this file sees NaN and infinity as they are: compile it without -ffast-math and -ffinite-math-only"
-    yield "#endif"
-    yield "#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0"
-    yield "#error this file needs float arithmetic in single precision (on a 387, compile with -mfpmath=sse)"
-    yield "#endif"
+    yield from guards()
     yield ""
     yield from _constants(name, plan, storage)
     yield from _arithmetic(name, plan, storage)

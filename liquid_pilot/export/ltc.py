@@ -14,7 +14,7 @@ import numpy as np
 from liquid_pilot.cells import DT_LIMIT, VALUE_LIMIT
 from liquid_pilot.export import maths
 from liquid_pilot.export.core import STATUS_BAD_DT, STATUS_NOT_FINITE, STATUS_OK
-from liquid_pilot.export.plain_c import comment, floats, identifier, number, whole_numbers
+from liquid_pilot.export.plain_c import comment, floats, guards, identifier, number, whole_numbers
 from liquid_pilot.forms import F32
 from liquid_pilot.ltc import LtcSpec, check_ltc
 
@@ -46,8 +46,8 @@ def _lines(spec: LtcSpec, weights: Mapping[str, F32], name: str) -> Iterator[str
             "No malloc, no globals that change, no call of the C library; never compile it with -ffast-math.",
         ]
     )
-    yield "#include <math.h>"
-    yield "#include <stdint.h>"
+    yield from ("#include <float.h>", "#include <math.h>", "#include <stdint.h>", "")
+    yield from guards()
     yield ""
     yield f"typedef struct {{ float v[{spec.units}]; }} {name}_state;"
     yield f"void {name}_reset({name}_state *state);"

@@ -80,3 +80,13 @@ def _array(kind: str, name: str, words: Sequence[str]) -> Iterator[str]:
 def whole_numbers(kind: str, name: str, values: Sequence[int]) -> Iterator[str]:
     """A constant array of a kind of whole numbers."""
     yield from _array(kind, name, [str(value) for value in values])
+
+
+def guards() -> Iterator[str]:
+    """Refuse compilers that would hide NaN or compute in another precision. To stand after <float.h>."""
+    yield "#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)"
+    yield "#error this file sees NaN and infinity as they are: compile it without -ffast-math and -ffinite-math-only"
+    yield "#endif"
+    yield "#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0"
+    yield "#error this file needs float arithmetic in single precision (on a 387, compile with -mfpmath=sse)"
+    yield "#endif"

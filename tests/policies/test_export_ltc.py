@@ -131,3 +131,13 @@ def test_other_solvers_and_wrong_weights_are_refused() -> None:
     for field in ("inputs", "units", "outputs", "unfolds"):
         with pytest.raises(ConfigError, match=field):
             LtcSpec(**({"inputs": 3, "units": 4, "outputs": 2, "unfolds": 6, "time_unit_s": 0.1} | {field: 0}))  # type: ignore[arg-type]
+
+
+@needs_compiler
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("flag", ["-ffast-math", "-ffinite-math-only"])
+def test_flags_that_hide_nan_are_refused_by_the_file_itself(compiler: str, flag: str, tmp_path: Path) -> None:
+    source = tmp_path / "ltc.c"
+    source.write_text(ltc_source(*onboard_ltc(CELLS["dense"]()), "p"))
+    built = subprocess.run([compiler, flag, "-fsyntax-only", str(source)], capture_output=True, text=True, check=False)
+    assert built.returncode != 0 and "sees NaN" in built.stderr
