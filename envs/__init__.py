@@ -14,3 +14,7 @@ for _task in ("Hover", "Track", "Mission"):
         vector_entry_point=f"envs.{_task.lower()}:{_task}VectorEnv",
         order_enforce=False,  # the environment says itself what to do when it is stepped before a reset
     )
+
+gymnasium.register(
+    id="liquid_pilot/HalfCheetah-v0", entry_point="envs.half_cheetah.env:HalfCheetahEnv", order_enforce=False
+)

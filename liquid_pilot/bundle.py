@@ -24,6 +24,7 @@ from safetensors.numpy import save
 from liquid_pilot.cells import F32, CellSpec, Network, check_weights, parameters
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.errors import BundleError, ConfigError, unknown_name
+from liquid_pilot.half_cheetah import TASK, CheetahLayout
 from liquid_pilot.observation import layout_manifest
 from liquid_pilot.schema import (
     FIX,
@@ -43,6 +44,7 @@ __all__ = [
     "SelfTest",
     "load_bundle",
     "make_bundle",
+    "make_cheetah_bundle",
     "make_selftest",
     "policy_path",
     "run_selftest",
@@ -61,16 +63,25 @@ SELFTEST_TOLERANCE: Final = 1e-5  # see `run_selftest`
 class Bundle:
     """A policy in memory. Make one with `make_bundle` or `load_bundle`.
 
-    metadata: all fields of `liquid_pilot.schema`; name, task, spec and limits say the same again, typed.
+    metadata: all fields of `liquid_pilot.schema`; name, task and spec say the same again, typed.
     """
 
     name: str
     task: str
     spec: CellSpec
     weights: dict[str, F32]
-    limits: CommandLimits
     metadata: dict[str, Any]
     selftest: SelfTest
+
+    @property
+    def limits(self) -> CommandLimits:
+        """Of a drone's commands. Raises `BundleError` for a policy that flies no drone."""
+        if "command_limits" not in self.metadata:
+            raise BundleError(
+                f"policy {self.name!r} is of the task {self.task}, it flies no drone; run it with `python -m "
+                f"scripts.evaluate {self.name} --task {self.task}`, or give a policy that flies"
+            )
+        return command_limits(self.metadata["command_limits"])
 
     @property
     def parameters(self) -> int:
@@ -96,6 +107,46 @@ def make_bundle(
 
     Raises `BundleError` for whatever `load_bundle` would refuse.
     """
+    own = {
+        "observation": layout_manifest(),
+        "command_limits": {"thrust_m_s2": limits.thrust_m_s2, "rates_rad_s": limits.rates_rad_s},
+        "trained_rates_hz": dict(trained_rates_hz),
+        "sensor_limits_s": dict(sensor_limits_s),
+        "setpoint_limits": dict(setpoint_limits),
+        "airframe": airframe,
+    }
+    return _proved(name, task, spec, weights, selftest, own, training)
+
+
+def make_cheetah_bundle(
+    name: str,
+    layout: CheetahLayout,
+    spec: CellSpec,
+    weights: Mapping[str, F32],
+    selftest: SelfTest,
+    *,
+    trained_rhythm: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> Bundle:
+    """The same for a policy of HalfCheetah. trained_rhythm, training: metadata fields of `liquid_pilot.schema`."""
+    own = {
+        "simulator": layout.simulator,
+        "observe": layout.observe,
+        "observation": layout.manifest(),
+        "trained_rhythm": dict(trained_rhythm),
+    }
+    return _proved(name, TASK, spec, weights, selftest, own, training)
+
+
+def _proved(
+    name: str,
+    task: str,
+    spec: CellSpec,
+    weights: Mapping[str, F32],
+    selftest: SelfTest,
+    own: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> Bundle:
     from liquid_pilot import __version__
 
     metadata: dict[str, Any] = {
@@ -105,17 +156,12 @@ def make_bundle(
         "version": __version__,
         "cell": cell_field(spec),
         "wiring": wiring_field(spec),
-        "observation": layout_manifest(),
-        "command_limits": {"thrust_m_s2": limits.thrust_m_s2, "rates_rad_s": limits.rates_rad_s},
-        "trained_rates_hz": dict(trained_rates_hz),
-        "sensor_limits_s": dict(sensor_limits_s),
-        "setpoint_limits": dict(setpoint_limits),
-        "airframe": airframe,
+        **own,
         "training": dict(training),
         "sha256": "",
     }
     metadata = parse_json(canonical_json(metadata))  # tuples become lists, as after loading
-    bundle = Bundle(name, task, spec, dict(weights), limits, metadata, selftest)
+    bundle = Bundle(name, task, spec, dict(weights), metadata, selftest)
     check_metadata(metadata)
     _check_tensors(bundle)
     metadata["sha256"] = digest(_tensors(bundle), metadata)
@@ -148,14 +194,9 @@ def digest(tensors: Mapping[str, F32], metadata: Mapping[str, Any]) -> str:
 def verify(bundle: Bundle) -> None:
     """Prove a bundle: metadata, weights, hash, self-test. Raises `BundleError` for the first thing wrong."""
     check_metadata(bundle.metadata)
-    told = (bundle.name, bundle.task, bundle.spec, bundle.limits)
     meta = bundle.metadata
-    written = (
-        meta["name"],
-        meta["task"],
-        cell_spec(meta["cell"], meta["wiring"]),
-        command_limits(meta["command_limits"]),
-    )
+    told = (bundle.name, bundle.task, bundle.spec)
+    written = (meta["name"], meta["task"], cell_spec(meta["cell"], meta["wiring"]))
     if told != written:
         raise BundleError(f"the bundle says {told}, its metadata {written}; build it with make_bundle")
     _check_tensors(bundle)
@@ -286,9 +327,8 @@ def _decode(data: bytes) -> Bundle:
     test = groups["selftest"]
     if set(test) != set(SelfTest.__slots__):
         raise BundleError(f"the self-test has tensors {sorted(test)}; it must have {sorted(SelfTest.__slots__)}; {FIX}")
-    limits = command_limits(metadata["command_limits"])
     spec = cell_spec(metadata["cell"], metadata["wiring"])
-    return Bundle(metadata["name"], metadata["task"], spec, groups["weights"], limits, metadata, SelfTest(**test))
+    return Bundle(metadata["name"], metadata["task"], spec, groups["weights"], metadata, SelfTest(**test))
 
 
 def _metadata(data: bytes) -> Any:

@@ -14,19 +14,26 @@ sensor_limits_s: {imu, flow, range}: age after which a sensor counts as silent.
 setpoint_limits: {speed_m_s, height_m: [lowest, highest], yaw_rate_rad_s} that training drew, so far as to be flown.
 airframe: name of the nominal one. training: {config, seed, commit, minutes} and anything else that is JSON.
 sha256: over all tensors and all other fields (`liquid_pilot.bundle.digest`).
+
+A policy of the task half-cheetah flies no drone. In place of command_limits, trained_rates_hz, sensor_limits_s,
+setpoint_limits and airframe it has simulator ("pybullet" or "mujoco"), observe ("full", "positions", "velocities") and
+trained_rhythm: {frames: [fewest, most], dropped, delay_frames: [fewest, most], noise}; observation is
+`CheetahLayout.manifest()`, and its outputs are six torques in -1..1.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.errors import BundleError, ConfigError
+from liquid_pilot.half_cheetah import ACTIONS as CHEETAH_ACTIONS
+from liquid_pilot.half_cheetah import BODY_FIELDS, OBSERVE, TASK, CheetahLayout
 from liquid_pilot.observation import GRAVITY_M_S2, OBS_DIM, layout_manifest
 from liquid_pilot.wiring import LAYERS, CellWiring
 
@@ -108,6 +115,12 @@ def anything(field: str, value: Any) -> None:
         raise refuse(field, value, "a JSON object")
 
 
+def anything_listed(field: str, value: Any) -> None:
+    """Any list."""
+    if not isinstance(value, list):
+        raise refuse(field, value, "a list")
+
+
 def exactly(allowed: Any, words: str) -> Check:
     """One value only, of one type only."""
 
@@ -134,10 +147,25 @@ def record(fields: dict[str, Check], *, more: bool = False) -> Check:
     return check
 
 
+def one_of(names: Sequence[str]) -> Check:
+    """One of these texts."""
+
+    def check(field: str, value: Any) -> None:
+        if value not in names:
+            raise refuse(field, value, f"one of {', '.join(names)}")
+
+    return check
+
+
 def _cell(field: str, value: Any) -> None:
     spec = cell_spec(value, FULL)
     if (spec.inputs, spec.outputs) != (OBS_DIM, ACTIONS):
         raise refuse(field, value, f"{OBS_DIM} inputs (the observation) and {ACTIONS} outputs (thrust and rates)")
+
+
+def _cheetah_cell(field: str, value: Any) -> None:
+    if cell_spec(value, FULL).outputs != CHEETAH_ACTIONS:
+        raise refuse(field, value, f"{CHEETAH_ACTIONS} outputs (torques)")
 
 
 def _wiring(field: str, value: Any) -> None:
@@ -147,8 +175,11 @@ def _wiring(field: str, value: Any) -> None:
 
 
 def _observation(field: str, value: Any) -> None:
+    _same_layout(field, value, layout_manifest())
+
+
+def _same_layout(field: str, value: Any, allowed: list[dict[str, Any]]) -> None:
     """The layout of the running code, field by field and in order."""
-    allowed = layout_manifest()
     if not isinstance(value, list):
         raise refuse(field, value, "a list of observation fields")
     for k, wanted in enumerate(allowed):
@@ -167,14 +198,32 @@ def _command_limits(field: str, value: Any) -> None:
 
 _RATE: Final = span(0.1, 10000.0)
 _AGE: Final = number(0.001, 60.0)
-_METADATA: Final = record(
-    {
-        "schema": exactly(SCHEMA, f"{SCHEMA}, the schema that this version reads"),
-        "name": name,
-        "task": name,
-        "version": text,
+_EVERY: Final[dict[str, Check]] = {
+    "schema": exactly(SCHEMA, f"{SCHEMA}, the schema that this version reads"),
+    "name": name,
+    "task": name,
+    "version": text,
+    "wiring": _wiring,
+    "training": record({"config": anything, "seed": whole, "commit": text, "minutes": number(0.0, 1e7)}, more=True),
+    "sha256": text,
+}
+_FRAMES: Final = span(0, 1000)
+_CHEETAH: Final = record(
+    _EVERY
+    | {
+        "cell": _cheetah_cell,
+        "simulator": one_of(tuple(BODY_FIELDS)),
+        "observe": one_of(OBSERVE),
+        "observation": anything_listed,
+        "trained_rhythm": record(
+            {"frames": _FRAMES, "dropped": number(0.0, 1.0), "delay_frames": _FRAMES, "noise": number(0.0, 1e3)}
+        ),
+    }
+)
+_DRONE: Final = record(
+    _EVERY
+    | {
         "cell": _cell,
-        "wiring": _wiring,
         "observation": _observation,
         "command_limits": _command_limits,
         "trained_rates_hz": record({sensor: _RATE for sensor in SENSORS}),
@@ -183,8 +232,6 @@ _METADATA: Final = record(
             {"speed_m_s": number(0.0, 100.0), "height_m": span(0.0, 1000.0), "yaw_rate_rad_s": number(0.0, 60.0)}
         ),
         "airframe": name,
-        "training": record({"config": anything, "seed": whole, "commit": text, "minutes": number(0.0, 1e7)}, more=True),
-        "sha256": text,
     }
 )
 
@@ -196,7 +243,14 @@ def check_metadata(metadata: Any) -> None:
             f"the policy has schema {metadata.get('schema')!r}; this version reads schema {SCHEMA}; {FIX}, "
             "or use the version that wrote it"
         )
-    _METADATA("", metadata)
+    if isinstance(metadata, dict) and metadata.get("task") == TASK:
+        _CHEETAH("", metadata)
+        layout = CheetahLayout(metadata["simulator"], metadata["observe"])
+        _same_layout("observation", metadata["observation"], layout.manifest())
+        if metadata["cell"]["inputs"] != layout.width:
+            raise refuse("cell.inputs", metadata["cell"]["inputs"], f"{layout.width}, the width of its observation")
+    else:
+        _DRONE("", metadata)
     cell_spec(metadata["cell"], metadata["wiring"])
 
 

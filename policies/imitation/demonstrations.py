@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from envs.state_observation import STATE_DIM
 from liquid_pilot.errors import TrainingError
-from liquid_pilot.observation import OBS_DIM
 
 F32 = npt.NDArray[np.float32]
 
@@ -20,10 +18,11 @@ F32 = npt.NDArray[np.float32]
 class Demonstrations:
     """F flights of E events in all, one flight after the other.
 
-    observation: (E, OBS_DIM), what the sensors say, with the elapsed time among it. action: (E, 4) in [-1, 1], the
-    expert's, whoever flew. dt_s: (E,) seconds since the event before; 0 at the first of a flight. held: (E,) bool, in
-    the hand, where actions act on nothing. state: (E, STATE_DIM), the truth, or None. length: (F,) events of each
-    flight. Raises `TrainingError` for arrays that do not fit each other or hold what is not finite.
+    observation: (E, inputs), what the sensors say, with the elapsed time among it. action: (E, outputs) in [-1, 1],
+    the expert's, whoever flew. dt_s: (E,) seconds since the event before; 0 at the first of a flight. held: (E,) bool,
+    in the hand, where actions act on nothing. state: (E, width), the truth, or None. length: (F,) events of each
+    flight. Of a drone they are OBS_DIM, 4 and STATE_DIM wide; a run of HalfCheetah counts as a flight too. Raises
+    `TrainingError` for arrays that do not fit each other or hold what is not finite.
     """
 
     observation: F32
@@ -35,15 +34,18 @@ class Demonstrations:
 
     def __post_init__(self) -> None:
         events = int(self.length.sum())
-        shapes = {"observation": (events, OBS_DIM), "action": (events, 4), "dt_s": (events,), "held": (events,)}
+        shapes: dict[str, tuple[int | None, ...]] = {  # None: any width
+            "observation": (events, None), "action": (events, None), "dt_s": (events,), "held": (events,),
+        }  # fmt: skip
         if self.state is not None:
-            shapes["state"] = (events, STATE_DIM)
+            shapes["state"] = (events, None)
         if self.length.ndim != 1 or len(self.length) < 1 or int(self.length.min()) < 1:
             raise TrainingError(f"flights have the lengths {self.length}; there must be flights of at least one event")
         for name, shape in shapes.items():
             value = getattr(self, name)
-            if value.shape != shape:
-                raise TrainingError(f"{name} has shape {value.shape}; {shape} is needed for {events} events")
+            if value.ndim != len(shape) or len(value) != events:
+                wanted = ", ".join("any width" if size is None else str(size) for size in shape)
+                raise TrainingError(f"{name} has shape {value.shape}; ({wanted}) is needed for {events} events")
             if value.dtype != np.bool_ and not np.isfinite(value).all():
                 raise TrainingError(f"{name} holds NaN or infinity; collect these flights again")
         if float(np.abs(self.action).max()) > 1.0:

@@ -26,10 +26,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from envs.state_observation import STATE_FIELDS
+from envs.state_observation import STATE_DIM, STATE_FIELDS
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import TrainingError
-from liquid_pilot.observation import layout_manifest
+from liquid_pilot.observation import OBS_DIM, layout_manifest
 from policies.imitation.demonstrations import Demonstrations
 
 SCHEMA: Final = 1
@@ -93,7 +93,10 @@ def load_flights(path: Path, flights: int | None = None) -> tuple[Demonstrations
         raise TrainingError(f"{path} is not a whole file of flights ({error}); copy or collect it again") from error
     if _sha256(everything, about) != about["sha256"]:
         raise TrainingError(f"{path}: its sha256 is not that of its contents; it was edited or damaged; collect again")
+    widths = {"observation": OBS_DIM, "action": 4, "state": STATE_DIM}
     for name, value in tensors.items():
+        if value.shape[1:] != ((widths[name],) if name in widths else ()):
+            raise TrainingError(f"{path}: {name} has shape {value.shape}; it is {widths.get(name, 1)} wide; collect again")
         wanted = np.dtype(np.uint8) if name == "held" else np.dtype(np.float32)
         if value.dtype != wanted or len(value) != events:
             raise TrainingError(

@@ -71,8 +71,12 @@ def draw_learning_curve(log: str | Path, path_png: str | Path, title: str = "Lea
         figure = new_figure(13.0, 4.6)
         loss, success, error = figure.subplots(1, 3)
         _loss(loss, progress, clock)
-        _success(success, progress, clock)
-        _error(error, progress, clock)
+        if "return_regular" in progress:
+            _returns(success, progress, clock, "return_regular", "Validation: return at regular time")
+            _returns(error, progress, clock, "return_irregular", "Validation: return at irregular time")
+        else:
+            _success(success, progress, clock)
+            _error(error, progress, clock)
         for axes in (loss, success, error):
             axes.set_xlabel(f"training time ({unit})")
             axes.set_xlim(0.0, max(float(np.nanmax(clock)) * 1.02, 1e-6))
@@ -136,6 +140,16 @@ def _error(axes: Axes, progress: dict[str, Array], clock: Array) -> None:
     axes.set_ylim(0.02, max(1.0, 1.5 * top))
     plain_log_ticks(axes)
     axes.set_ylabel("m/s (failed flights count as 2)")
+
+
+def _returns(axes: Axes, progress: dict[str, Array], clock: Array, name: str, title: str) -> None:
+    axes.set_title(title)
+    known = _validated(progress, name)
+    if known is None:
+        note(axes, "no validation yet")
+        return
+    axes.plot(clock[known], progress[name][known], "o-", ms=4, color=GREEN)
+    axes.set_ylabel("mean return of an episode")
 
 
 def _validated(progress: dict[str, Array], name: str) -> npt.NDArray[np.bool_] | None:

@@ -29,17 +29,18 @@ def run(options: Options, console: Console) -> Path:
     if options.backend == "torch":
         raise ConfigError("imitation flies on the compiled engine alone; leave --backend torch out, install a compiler")
     airframe = load_airframe(options.airframe)
-    teacher = load_teacher(own.expert, airframe)
+    expert = own.expert or "geometric"
+    teacher = load_teacher(expert, airframe)
     recorded = None if own.demos is None else _recorded(own.demos, own.flights, airframe.name, options.task)
     config = ImitationConfig(
         task=options.task,
-        method=options.method,
+        method=options.method or "dagger",
         cell=options.cell,
         seed=options.seed,
         airframe=options.airframe,
         wiring=options.wiring,
         wiring_seed=options.wiring_seed,
-        expert=own.expert,
+        expert=expert,
         expert_sha256=teacher.sha256,
         demonstrations="" if recorded is None else _sha256(recorded),
         **options.given("updates", "batch", "learning_rate", "time_unit_s"),

@@ -13,9 +13,10 @@ import tyro
 class ImitationOptions:
     """Of bc and dagger alone."""
 
-    expert: str = "geometric"
-    """Who teaches. geometric, pid: told the true state. A policy, by name or path: on its sensors. PATH.zip: a
-    stable-baselines3 model that flies on the observation "state" or "sensors"."""
+    expert: str | None = None
+    """Who teaches. Of hover: geometric (usual), pid: told the true state. A policy, by name or path: on its sensors.
+    PATH.zip: a stable-baselines3 model that flies on the observation "state" or "sensors". Of half-cheetah: a policy
+    that sees the whole body, by name (usual: half-cheetah-teacher) or path."""
     demos: Path | None = None
     """File of recorded flights (`python -m scripts.collect`): all that bc learns from, the first round of dagger. Flown
     anew if not given."""
@@ -44,14 +45,37 @@ class PPOOptions:
 
 
 @dataclass(frozen=True)
+class CheetahOptions:
+    """Of half-cheetah alone."""
+
+    simulator: Literal["pybullet", "mujoco"] = "pybullet"
+    """pybullet: HalfCheetahBulletEnv-v0. mujoco: HalfCheetah-v5 (pip install 'liquid-pilot[mujoco]')."""
+    observe: Literal["full", "positions", "velocities"] = "full"
+    """What the policy sees of the body."""
+    frames: str | None = None
+    """Physics frames between two calls of the policy in irregular episodes, such as 1-6 (usual), or 2."""
+    dropped: float | None = None
+    """Share of observations that are lost in irregular episodes; 0.3, of a teacher 0, if not given."""
+    delay_frames: str | None = None
+    """Physics frames that observations are late by in irregular episodes, such as 0-4."""
+    noise_on: float | None = None
+    """Standard deviation on what is observed in irregular episodes."""
+    irregular: float | None = None
+    """Share of irregular episodes; half of them if not given."""
+    episodes: int | None = None
+    """Of dagger: episodes recorded in all."""
+
+
+@dataclass(frozen=True)
 class Options:
     """Train a policy; see the examples at the top of `scripts/train.py`."""
 
-    task: Annotated[Literal["hover"], tyro.conf.Positional]
-    """What to learn: hover = recover from a throw, then hold velocity and height."""
-    method: Literal["analytic", "bc", "dagger", "ppo"] = "analytic"
-    """analytic: gradients through the differentiable world. bc: behaviour cloning of an expert's flights. dagger: the
-    expert corrects the policy where it flies itself. ppo: reinforcement learning."""
+    task: Annotated[Literal["hover", "half-cheetah"], tyro.conf.Positional]
+    """What to learn: hover = recover from a throw, then hold velocity and height. half-cheetah = run."""
+    method: Literal["analytic", "bc", "dagger", "ppo", "teacher"] | None = None
+    """analytic: gradients through the differentiable world, usual for hover. bc: behaviour cloning of an expert's
+    flights. dagger: the expert corrects the policy where it acts itself, usual for half-cheetah. ppo: reinforcement
+    learning. teacher: of half-cheetah, PPO of stable-baselines3 with a wide memoryless network."""
     cell: Literal["decay", "default", "no_gate", "pure", "gru", "lstm", "mlp"] = "decay"
     """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru, lstm and
     mlp (no memory): rivals of as many parameters."""
@@ -92,6 +116,7 @@ class Options:
     one."""
     imitation: ImitationOptions = ImitationOptions()
     ppo: PPOOptions = PPOOptions()
+    cheetah: CheetahOptions = CheetahOptions()
     verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
     """Say which backend flies and where its compiled code is kept."""
 

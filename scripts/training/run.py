@@ -36,12 +36,6 @@ class Row(Protocol):
     @property
     def loss(self) -> float: ...  # noqa: D102
     @property
-    def success_rate(self) -> float: ...  # noqa: D102
-    @property
-    def speed_error_median_m_s(self) -> float: ...  # noqa: D102
-    @property
-    def height_error_median_m(self) -> float: ...  # noqa: D102
-    @property
     def score(self) -> float: ...  # noqa: D102
 
 
@@ -82,10 +76,12 @@ def open_folder(options: Options) -> RunFolder:
     chosen = (
         (options.cell, "decay"),
         (options.wiring or "", ""),
-        (options.method, "analytic"),
+        (options.method or "", "dagger" if options.task == "half-cheetah" else "analytic"),
         (Path(options.airframe).stem, "cf2x"),
+        (options.cheetah.observe, "full"),
+        (options.cheetah.simulator, "pybullet"),
     )
-    name = "-".join([options.task, *(word for word, usual in chosen if word != usual)])
+    name = "-".join([options.task, *(word for word, usual in chosen if word not in (usual, ""))])
     folder = RunFolder(name, options.out or Path("runs") / name)
     check_folder("--out", folder.path)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -147,15 +143,25 @@ def tell_loss(row: Row) -> str:
     return f"loss {row.loss:.3f}"
 
 
+def tell_flights(row: Any) -> str:
+    """What a validation by flights found."""
+    return (
+        f"up {row.success_rate:6.1%}  speed error {row.speed_error_median_m_s:.3f} m/s  "
+        f"height error {row.height_error_median_m:.3f} m"
+    )
+
+
 def _show(
-    bar: Progress, task: Any, total: int, budget_s: float | None, tell: Callable[[R], str]
+    bar: Progress,
+    task: Any,
+    total: int,
+    budget_s: float | None,
+    tell: Callable[[R], str],
+    tell_validation: Callable[[R], str],
 ) -> Callable[[R], None]:
     def show(row: R) -> None:
         if not math.isnan(row.score):
-            bar.console.print(
-                f"update {row.update:5d}  {row.elapsed_s:6.0f} s  up {row.success_rate:6.1%}  "
-                f"speed error {row.speed_error_median_m_s:.3f} m/s  height error {row.height_error_median_m:.3f} m"
-            )
+            bar.console.print(f"update {row.update:5d}  {row.elapsed_s:6.0f} s  {tell_validation(row)}")
         spent = row.elapsed_s / budget_s * total if budget_s else 0.0
         bar.update(task, completed=min(max(spent, row.update), total))
         if not math.isnan(row.loss):  # a row of nothing but validation has none
@@ -173,11 +179,12 @@ def follow(
     options: Options,
     console: Console,
     tell: Callable[[R], str] = tell_loss,
+    tell_validation: Callable[[R], str] = tell_flights,
 ) -> Path:
     """Train to the end while logging; returns the policy file.
 
     columns: of the log; config: the resolved configuration; keep: writes the run's checkpoint and policy; tell: what
-    stands beside the progress bar.
+    stands beside the progress bar; tell_validation: what a validation found.
     """
     if options.verbose:
         console.print(f"compiled code is kept in {native.cache_dir()}")
@@ -191,7 +198,7 @@ def follow(
     shown = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
     with Progress(*shown, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("training", total=trainer.updates, completed=trainer.done, told="")
-        show = _show(bar, task, trainer.updates, options.budget_s, tell)
+        show = _show(bar, task, trainer.updates, options.budget_s, tell, tell_validation)
 
         def on_progress(row: R) -> None:
             log.add(row)

@@ -1,0 +1,63 @@
+"""When a policy is called and what then reaches it: intervals, lost and late observations, noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from liquid_pilot.errors import ConfigError
+
+MOST_FRAMES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """frames: fewest and most physics frames from one call of the policy to the next, each as likely; None: the
+    simulator's own interval. dropped: share of observations that are lost; the policy then is called with the newest
+    one that it has, and told its age. delay_frames: fewest and most frames from taking an observation to its arrival.
+    noise: standard deviation on the body's scaled numbers. Raises `ConfigError`.
+    """
+
+    frames: tuple[int, int] | None = None
+    dropped: float = 0.0
+    delay_frames: tuple[int, int] = (0, 0)
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.frames is not None:
+            _check_span("frames", self.frames, 1)
+        _check_span("delay_frames", self.delay_frames, 0)
+        if not 0.0 <= self.dropped < 1.0:
+            raise ConfigError(f"dropped is {self.dropped:g}; give a share of at least 0 and below 1")
+        if not (math.isfinite(self.noise) and self.noise >= 0.0):
+            raise ConfigError(f"noise is {self.noise:g}; give a standard deviation of 0 or more")
+
+
+def _check_span(name: str, span: tuple[int, int], fewest: int) -> None:
+    right = isinstance(span, tuple) and len(span) == 2 and all(type(value) is int for value in span)
+    if not right or not fewest <= span[0] <= span[1] <= MOST_FRAMES:
+        raise ConfigError(f"{name} is {span!r}; give (fewest, most) frames, from {fewest} to {MOST_FRAMES}")
+
+
+REGULAR: Final = Rhythm()
+IRREGULAR: Final = Rhythm(frames=(1, 6), dropped=0.3)
+
+
+def parse_frames(name: str, text: str) -> tuple[int, int]:
+    """ "4" -> (4, 4), "1-6" -> (1, 6). Raises `ConfigError`."""
+    try:
+        low, _, high = text.partition("-")
+        return int(low), int(high or low)
+    except ValueError as error:
+        raise ConfigError(f"{name} is {text!r}; give frames as 4, or a span as 1-6") from error
+
+
+def changed(rhythm: Rhythm, frames: str | None, dropped: float | None, delay: str | None, noise: float | None) -> Rhythm:
+    """A rhythm with what a command line gives in the place of its fields. Raises `ConfigError`."""
+    if frames is not None:
+        rhythm = replace(rhythm, frames=parse_frames("frames", frames))
+    if delay is not None:
+        rhythm = replace(rhythm, delay_frames=parse_frames("delay_frames", delay))
+    rhythm = rhythm if dropped is None else replace(rhythm, dropped=dropped)
+    return rhythm if noise is None else replace(rhythm, noise=noise)

@@ -1,0 +1,1 @@
+"""Policies of HalfCheetah: teachers, imitation of them, reinforcement learning."""

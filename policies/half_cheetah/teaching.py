@@ -1,0 +1,215 @@
+"""A teacher for HalfCheetah by PPO of stable-baselines3, in a form that is a policy file as it is.
+
+What makes it one: the environment's own scaled observation in the place of running statistics, two layers with the
+activation of our backbones, and a tanh on the actions, which explore by state-dependent noise before it. After every
+validation all episodes begin anew and all generators are seeded from its number, in an unbroken run too, so that a run
+that was stopped there goes on to the same policy.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.wrappers import TransformReward
+from stable_baselines3 import PPO
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import Tensor, nn
+
+from envs.half_cheetah.env import HalfCheetahEnv
+from envs.half_cheetah.rhythm import REGULAR, Rhythm
+from liquid_pilot.errors import ConfigError
+from liquid_pilot.half_cheetah import CheetahLayout
+from policies.cells.forms import lecun_tanh
+from policies.half_cheetah.episodes import run_episodes
+from policies.half_cheetah.herd import Herd
+from policies.half_cheetah.sizes import TEACHER_UNITS, teacher_spec
+from policies.network import PolicyNetwork
+from policies.schedule import learning_rate_shape
+
+
+@dataclass(frozen=True, slots=True)
+class TeachingConfig:
+    """Everything that decides a run; the usual settings are near those of rl-baselines3-zoo for the PyBullet task.
+
+    steps: calls of all environments together; events: of each of them in a rollout. rhythm: of a share `irregular` of
+    the environments. reward_scale: of what the critic sees.
+    """
+
+    simulator: str = "pybullet"
+    seed: int = 0
+    steps: int = 4_000_000
+    cheetahs: int = 16
+    events: int = 512
+    batch: int = 256
+    epochs: int = 10
+    learning_rate: float = 2e-4
+    gamma: float = 0.99
+    gae_lambda: float = 0.9
+    clip_range: float = 0.4
+    log_std: float = -2.0
+    noise_calls: int = 4
+    units: int = TEACHER_UNITS
+    reward_scale: float = 0.05
+    rhythm: Rhythm = field(default_factory=lambda: Rhythm(frames=(1, 6)))
+    irregular: float = 0.0
+    validate_every: int = 20
+    validation_episodes: int = 6
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; give a whole number from 0 on")
+        for name in ("steps", "cheetahs", "events", "batch", "epochs", "units", "validate_every", "validation_episodes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give at least one")
+        if not 0.0 < self.learning_rate <= 1.0:
+            raise ConfigError(f"learning_rate is {self.learning_rate:g}; it must be above 0 and at most 1")
+        if not 0.0 <= self.irregular <= 1.0:
+            raise ConfigError(f"irregular is {self.irregular:g}; give a share from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One row of the learning curve. episode_return: mean of newly ended episodes, with exploration, or NaN.
+
+    Mean returns at both rhythms are NaN between validations; score: minus their weighted mean.
+    """
+
+    update: int
+    steps: int
+    elapsed_s: float
+    loss: float
+    episode_return: float
+    return_regular: float = math.nan
+    return_irregular: float = math.nan
+    score: float = math.nan
+
+
+class Activation(nn.Module):
+    """That of our backbones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise."""
+        return lecun_tanh(x)
+
+
+class TeacherTrainer:
+    """State of one run. `update()` is one rollout and what is learnt from it.
+
+    `policies.half_cheetah.checkpoint` saves and restores it. Raises as `HalfCheetahEnv`.
+    """
+
+    def __init__(self, config: TeachingConfig) -> None:
+        self.config, self.layout = config, CheetahLayout(config.simulator)
+        self.env = DummyVecEnv([self._maker(i) for i in range(config.cheetahs)])
+        self._rate = config.learning_rate
+        self.model = PPO(
+            "MlpPolicy",
+            self.env,
+            learning_rate=lambda _: self._rate,
+            n_steps=config.events,
+            batch_size=config.batch,
+            n_epochs=config.epochs,
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+            clip_range=config.clip_range,
+            use_sde=True,
+            sde_sample_freq=config.noise_calls,
+            policy_kwargs={
+                "log_std_init": config.log_std,
+                "ortho_init": False,
+                "squash_output": True,
+                "activation_fn": Activation,
+                "net_arch": {"pi": [config.units] * 2, "vf": [config.units] * 2},
+            },
+            seed=config.seed,
+            device="cpu",
+        )
+        self.spec = teacher_spec(self.layout.width, config.units)
+        self.best = PolicyNetwork(self.spec, config.seed)
+        self.best_score = math.inf
+        self.done = self.stale = 0
+        self.elapsed_s = 0.0
+        self.begins_anew = True
+        self._herd = Herd(config.validation_episodes, config.simulator, "full")
+        _, self._callback = self.model._setup_learn(config.steps, None)
+
+    def _maker(self, number: int) -> Any:
+        config = self.config
+        rhythm = config.rhythm if number < round(config.irregular * config.cheetahs) else REGULAR
+
+        def make() -> Monitor[Any, Any]:
+            env = HalfCheetahEnv(config.simulator, "full", "sensors", rhythm)
+            return Monitor(TransformReward(env, lambda reward: float(reward) * config.reward_scale))
+
+        return make
+
+    @property
+    def updates(self) -> int:
+        """Rollouts of a whole run."""
+        return math.ceil(self.config.steps / (self.config.cheetahs * self.config.events))
+
+    @property
+    def validate_every(self) -> int:
+        """Rollouts between two validations."""
+        return self.config.validate_every
+
+    def update(self, share: float) -> Progress:
+        """One rollout, and what is learnt from it, at `share` (0 to 1) of the run."""
+        started, config, model = time.perf_counter(), self.config, self.model
+        if self.begins_anew:
+            model.set_random_seed(int(np.random.SeedSequence([config.seed, self.done]).generate_state(1)[0] % 2**31))
+            model._last_obs = self.env.reset()  # type: ignore[assignment]
+            model._last_episode_starts = np.ones(config.cheetahs, np.bool_)
+            self.begins_anew = False
+        self._rate = config.learning_rate * learning_rate_shape(share)
+        assert model.ep_info_buffer is not None
+        model.ep_info_buffer.clear()
+        model.collect_rollouts(self.env, self._callback, model.rollout_buffer, config.events)
+        ended = [episode["r"] / config.reward_scale for episode in model.ep_info_buffer]
+        model.train()
+        self.done += 1
+        self.elapsed_s += time.perf_counter() - started
+        loss = float(model.logger.name_to_value["train/loss"])
+        model.logger.name_to_value.clear()
+        return replace(self.idle(), loss=loss, episode_return=float(np.mean(ended)) if ended else math.nan)
+
+    def idle(self) -> Progress:
+        """A row without an update, for a validation of its own."""
+        return Progress(self.done, self.model.num_timesteps, self.elapsed_s, math.nan, math.nan)
+
+    def network(self) -> PolicyNetwork:
+        """The present actor's deterministic part."""
+        network, state = PolicyNetwork(self.spec), self.model.policy.state_dict()
+        names = {"backbone.0": "mlp_extractor.policy_net.0", "backbone.1": "mlp_extractor.policy_net.2"}
+        names["readout"] = "action_net"
+        with torch.no_grad():
+            for name, parameter in network.named_weights().items():
+                layer, _, what = name.rpartition(".")
+                parameter.copy_(state[f"{names[layer]}.{what}"])
+        return network
+
+    def validate(self, progress: Progress) -> Progress:
+        """Closed-loop returns of the deterministic actor at both rhythms; keeps the best weights."""
+        config, network = self.config, self.network()
+        returns = [
+            float(np.mean(run_episodes(self._herd, network, [rhythm] * config.validation_episodes, seed)))
+            for rhythm, seed in ((REGULAR, 10_000), (config.rhythm, 20_000))
+        ]
+        score = -((1.0 - config.irregular) * returns[0] + config.irregular * returns[1])
+        self.stale += 1
+        if score < self.best_score:
+            self.best_score, self.stale = score, 0
+            self.best.load_state_dict(network.state_dict())
+        self.begins_anew = True
+        return replace(progress, return_regular=returns[0], return_irregular=returns[1], score=score)
+
+    def close(self) -> None:
+        """Free the simulators."""
+        self.env.close()
+        self._herd.close()

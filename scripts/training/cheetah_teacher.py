@@ -1,0 +1,62 @@
+"""A teacher for HalfCheetah from the command line."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from rich.console import Console
+
+from envs.half_cheetah.rhythm import changed
+from liquid_pilot.cells import parameters
+from liquid_pilot.errors import ConfigError
+from policies.half_cheetah.checkpoint import load_teaching, save_teaching
+from policies.half_cheetah.export import export_run
+from policies.half_cheetah.teaching import Progress, TeacherTrainer, TeachingConfig
+from scripts.flying import import_pybullet
+from scripts.training.options import Options, given
+from scripts.training.run import follow, git_commit, open_folder
+
+
+def run(options: Options, console: Console) -> Path:
+    """Train as the options say; returns the policy file."""
+    folder, own = open_folder(options), options.cheetah
+    if options.init is not None or own.observe != "full":
+        raise ConfigError("a teacher sees the full body and begins with fresh weights; leave --observe and --init out")
+    import_pybullet()
+    usual = TeachingConfig()
+    config = TeachingConfig(
+        simulator=own.simulator,
+        seed=options.seed,
+        rhythm=changed(usual.rhythm, own.frames, own.dropped, own.delay_frames, own.noise_on),
+        **given(own, "irregular"),
+        **given(options.ppo, "steps"),
+        **options.given("batch", "learning_rate"),
+    )
+    trainer = load_teaching(folder.checkpoint, config) if options.resume else TeacherTrainer(config)
+    commit = git_commit()
+    console.print(
+        f"training [bold]{folder.name}[/bold] into {folder.path}: {parameters(trainer.spec):,} parameters, "
+        f"{config.cheetahs} cheetahs, {config.steps:,} calls"
+        + (f", resumed after update {trainer.done}" if options.resume else "")
+    )
+
+    def keep() -> None:
+        save_teaching(folder.checkpoint, trainer)
+        export_run(trainer, folder.policy, folder.name, commit, {"calls": trainer.model.num_timesteps})
+
+    columns = [field.name for field in fields(Progress)]
+    try:
+        return follow(trainer, columns, folder, asdict(config), keep, options, console, tell, tell_returns)
+    finally:
+        trainer.close()
+
+
+def tell(row: Progress) -> str:
+    """What stands beside the progress bar."""
+    return f"{row.steps:,} calls  return {row.episode_return:,.0f}"
+
+
+def tell_returns(row: Progress) -> str:
+    """What a validation found."""
+    return f"return {row.return_regular:7,.0f} regular  {row.return_irregular:7,.0f} irregular"
