@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from liquid_pilot.errors import ConfigError, unknown_name
+from liquid_pilot.observation import DT_SCALE_S
 
 TASK: Final = "half-cheetah"
 ACTIONS: Final = 6
 AGE_SCALE_S: Final = 0.05  # an age enters as age / (age + AGE_SCALE_S)
-DT_SCALE_S: Final = 0.02
 OBSERVE: Final = ("full", "positions", "velocities")
 
 

@@ -16,6 +16,7 @@ from liquid_pilot.ops import S, Vec2, Vec3
 GRAVITY_M_S2: Final = 9.81
 INITIAL_RANGE_M: Final = 1.0  # held before the first return
 INITIAL_AGE_S: Final = 10.0  # age of a sensor that has not spoken yet, and the largest age
+DT_SCALE_S: Final = 0.02  # the elapsed time, last in every layout, enters as dt_s / DT_SCALE_S
 AGE_SCALE_S: Final = 0.1  # an age enters as age / (age + AGE_SCALE_S), which has no ceiling to hit
 
 
@@ -114,7 +115,7 @@ OBS_FIELDS: Final[tuple[ObsField, ...]] = (
         f"accelerometer, flow, range: age / (age + {AGE_SCALE_S} s)",
         lambda h: (_squashed(h.accel_age_s), _squashed(h.flow_age_s), _squashed(h.range_age_s)),
     ),
-    ObsField("dt_s", 1, "s", (0.0,), 0.02, "time since the previous step", lambda h: (h.dt_s,)),
+    ObsField("dt_s", 1, "s", (0.0,), DT_SCALE_S, "time since the previous step", lambda h: (h.dt_s,)),
 )
 
 

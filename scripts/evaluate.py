@@ -14,13 +14,15 @@ Examples:
   python -m scripts.evaluate hover --engine batched --flights 2000   # the network alone, fast
   python -m scripts.evaluate hover --sim gym-pybullet-drones --flights 100                        # in its CtrlAviary
   python -m scripts.evaluate hover --sim gym-pybullet-drones --score hover-aviary --flights 100   # by its reward
+  python -m scripts.evaluate half-cheetah --task half-cheetah --flights 20 --json run.json --video run.mp4
+  python -m scripts.evaluate half-cheetah --task half-cheetah --frames 1-6 --dropped 0.3          # at irregular time
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -29,10 +31,13 @@ import tyro
 from envs.airframe import load_airframe
 from envs.scoring import score_hover
 from liquid_pilot.errors import ConfigError
+from liquid_pilot.half_cheetah import TASK as CHEETAH
+from scripts.cheetah import USUAL_EPISODES, CheetahJob, CheetahRhythm, cheetah_table, evaluate_cheetah, rhythm_text
 from scripts.console import OUT, exit_code, progress_bar
 from scripts.evaluation import Case, evaluate
 from scripts.files import check_file, write_json
 from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one
+from scripts.pictures.cheetah import draw_cheetah
 from scripts.pictures.flight import draw_flight
 from scripts.pictures.video import check_video, draw_video
 from scripts.returns import return_table
@@ -44,6 +49,7 @@ class Options:
     """A case, and where its results go."""
 
     case: Case
+    cheetah: CheetahRhythm = field(default_factory=CheetahRhythm)
     json: Path | None = None
     """Write the score, with its conditions, as one JSON object to this file."""
     picture: Path | None = None
@@ -60,16 +66,12 @@ class Options:
 def run(options: Options) -> None:
     """Fly, print the table, write what was asked for."""
     case = options.case
+    if case.task == CHEETAH:
+        run_cheetah(options)
+        return
     case.check()
     job = case.job()
-    if not 0 <= options.draw_flight < case.flights:
-        raise ConfigError(f"draw_flight is {options.draw_flight}; flights count from 0 to {case.flights - 1}")
-    if options.json is not None:
-        check_file("--json", options.json, ".json")
-    if options.picture is not None:
-        check_file("--picture", options.picture, ".png")
-    if options.video is not None:
-        check_video("--video", options.video)
+    check_outputs(options, case.count)
     with FlightPool(options.workers) as pool, progress_bar() as progress:
         row = evaluate(case, pool, progress)
     world = case.engine if case.sim == OWN_SIM else case.sim
@@ -80,6 +82,41 @@ def run(options: Options) -> None:
         write_json(options.json, row)
         OUT.print(f"wrote {options.json}")
     draw(options, job)
+
+
+def run_cheetah(options: Options) -> None:
+    """The same for a policy of HalfCheetah."""
+    case = options.case
+    if case.engine != "pybullet" or case.sim != OWN_SIM or case.fault or case.dropout or case.sensors:
+        raise ConfigError(
+            f"{CHEETAH} has no --engine, --sim, --fault, --dropout or --sensors; its conditions are --frames, "
+            "--dropped, --delay-frames and --noise"
+        )
+    episodes = USUAL_EPISODES if case.flights is None else case.flights
+    job = CheetahJob(case.policy, options.cheetah.rhythm(), episodes, case.seed)
+    check_outputs(options, episodes)
+    with FlightPool(options.workers) as pool, progress_bar() as progress:
+        task = progress.add_task(short_name(case.policy), total=episodes)
+        row = evaluate_cheetah(job, pool, lambda: progress.advance(task))
+    OUT.print(cheetah_table(f"{CHEETAH} in {row['simulator']}, seed {case.seed}", [row]))
+    if options.json is not None:
+        write_json(options.json, row)
+        OUT.print(f"wrote {options.json}")
+    title = f"{short_name(case.policy)}: episode {options.draw_flight}, {rhythm_text(row)}"
+    for path in draw_cheetah(job, options.draw_flight, options.picture, options.video, title):
+        OUT.print(f"wrote {path}")
+
+
+def check_outputs(options: Options, flights: int) -> None:
+    """Raise `ConfigError` for files that could not be written, before the long work."""
+    if not 0 <= options.draw_flight < flights:
+        raise ConfigError(f"draw_flight is {options.draw_flight}; flights count from 0 to {flights - 1}")
+    if options.json is not None:
+        check_file("--json", options.json, ".json")
+    if options.picture is not None:
+        check_file("--picture", options.picture, ".png")
+    if options.video is not None:
+        check_video("--video", options.video)
 
 
 def draw(options: Options, job: Job) -> None:

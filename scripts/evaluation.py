@@ -17,6 +17,7 @@ from envs.parts import conditions_with, parse_sensors
 from envs.scoring import FlightScore, summarise
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError, unknown_name
+from liquid_pilot.half_cheetah import TASK as CHEETAH
 from scripts.console import ERR, on_backend
 from scripts.flying import (
     AVIARY_SCORE,
@@ -32,7 +33,8 @@ from scripts.flying import (
 from scripts.returns import return_figures, return_one
 from scripts.tables import short_name
 
-TASKS: Final = ("hover", "track", "mission")
+TASKS: Final = ("hover", "track", "mission")  # of a drone
+USUAL_FLIGHTS: Final = 500
 ENGINES: Final = ("pybullet", "batched")
 SIMS: Final = (OWN_SIM, AVIARY_SIM)
 SCORES: Final = (ERRORS_SCORE, AVIARY_SCORE)
@@ -53,13 +55,15 @@ class Case:
     task: str = "hover"
     """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height. track: follow a
     velocity that changes; its speed error is the root mean square, and 0.5 m/s the most. mission: take off, hover,
-    follow, land softly, motors off. The last two fly in PyBullet."""
+    follow, land softly, motors off. The last two fly in PyBullet. half-cheetah: run; its conditions are --frames,
+    --dropped, --delay-frames and --noise."""
     reference: str = "any"
     """Of track: steps, sinusoid, figure_eight, lissajous, or any for one drawn each flight."""
     track_m_s: float = 1.0
     """Of track: the fastest speed that is drawn, in m/s."""
-    flights: int = 500
-    """How many flights. All of them count; a failed flight has an infinite error."""
+    flights: int | None = None
+    """How many flights, 500 if not given; of half-cheetah episodes, 20. All count; a failed flight has an infinite
+    error."""
     imu_hz: str = "100"
     """IMU rate in Hz, or "mixed": every interval drawn anew between 1/400 and 1/25 s. In PyBullet every drone's
     on its own; the batched engines draw one interval for all drones that they fly at once (compiled: up to 1024), and
@@ -96,10 +100,15 @@ class Case:
     seed: int = 0
     """Seed of all flights. The same seed is the same flights, whatever the policy or the number of workers."""
 
+    @property
+    def count(self) -> int:
+        """Of flights."""
+        return USUAL_FLIGHTS if self.flights is None else self.flights
+
     def check(self) -> None:
         """Raise `ConfigError` for names that do not exist and numbers that make no sense."""
         if self.task not in TASKS:
-            raise ConfigError(unknown_name("task", self.task, list(TASKS)))
+            raise ConfigError(unknown_name("task", self.task, [*TASKS, CHEETAH]))
         if self.engine not in ENGINES:
             raise ConfigError(unknown_name("engine", self.engine, list(ENGINES)))
         if self.backend not in ("auto", *BACKENDS):
@@ -163,7 +172,7 @@ class Case:
         return self._job(conditions, seconds)
 
     def _job(self, conditions: Conditions, seconds: float) -> Job:
-        flown = (self.policy, self.airframe, conditions, self.flights, self.seed, seconds, self.sim, self.score)
+        flown = (self.policy, self.airframe, conditions, self.count, self.seed, seconds, self.sim, self.score)
         return Job(*flown, self.task, self.reference, self.track_m_s)
 
 
@@ -177,7 +186,7 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
     case.check()
     job, sha256, start = case.job(), policy_sha256(case.policy), time.perf_counter()
     load_airframe(case.airframe)  # refuse a bad name here, not in a worker
-    task = progress.add_task(describe(case), total=case.flights)
+    task = progress.add_task(describe(case), total=case.count)
     if case.engine == "batched":
         figures = _figures(_batched(case, job, pool.workers, lambda done: progress.update(task, completed=done)))
     elif case.score == AVIARY_SCORE:
@@ -205,7 +214,7 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     bundle = load_bundle(case.policy)
 
     def fly(backend: str) -> list[FlightScore]:
-        given = (bundle, airframe, job.conditions, case.flights, case.seed, job.duration_s)
+        given = (bundle, airframe, job.conditions, case.count, case.seed, job.duration_s)
         if backend == "compiled":
             from policies.compiled_trainer import evaluate_compiled
 

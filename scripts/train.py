@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import tyro
 from rich.console import Console
@@ -41,7 +41,9 @@ from scripts.training.options import Options
 
 __all__ = ["METHODS", "Options", "main", "run"]
 
-METHODS: Final = {  # the module whose `run(options, console)` trains; torch is loaded only once one is chosen
+METHODS: Final[
+    dict[str, dict[str, str]]
+] = {  # the module whose `run(options, console)` trains; torch is loaded only once one is chosen
     "hover": {
         "analytic": "scripts.training.analytic",
         "bc": "scripts.training.imitation",
@@ -59,10 +61,10 @@ METHODS: Final = {  # the module whose `run(options, console)` trains; torch is 
 def run(options: Options, console: Console) -> Path:
     """Train as the options say; returns the policy file."""
     methods = METHODS[options.task]
-    method = options.method or next(iter(methods))
+    method: str = options.method or next(iter(methods))
     if method not in methods:
         raise ConfigError(f"{options.task} has no method {method!r}; choose one of: {', '.join(sorted(methods))}")
-    policy: Path = import_module(methods[method]).run(replace(options, method=method), console)
+    policy: Path = import_module(methods[method]).run(replace(options, method=cast(Any, method)), console)
     return policy
 
 

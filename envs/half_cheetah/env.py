@@ -52,7 +52,7 @@ class HalfCheetahEnv(gymnasium.Env[Observation, Action]):
         self.simulator = make_simulator(simulator)
         self.episode_frames = self.simulator.usual_frames * USUAL_CALLS
         self.set_rhythm(rhythm)
-        boxes = {
+        boxes: dict[str, gymnasium.spaces.Space[Any]] = {
             name: gymnasium.spaces.Box(-BOUND, BOUND, (width,), np.float32)
             for name, width in (("sensors", self.layout.width), ("state", len(self.truth.index)))
         }

@@ -13,10 +13,12 @@ MOST_FRAMES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """frames: fewest and most physics frames from one call of the policy to the next, each as likely; None: the
-    simulator's own interval. dropped: share of observations that are lost; the policy then is called with the newest
-    one that it has, and told its age. delay_frames: fewest and most frames from taking an observation to its arrival.
-    noise: standard deviation on the body's scaled numbers. Raises `ConfigError`.
+    """Of the calls of a policy, and of what reaches it.
+
+    frames: fewest and most physics frames from one call to the next, each as likely; None: the simulator's own
+    interval. dropped: share of observations that are lost; the policy then is called with the newest one that it has,
+    and told its age. delay_frames: fewest and most frames from taking an observation to its arrival. noise: standard
+    deviation on the body's scaled numbers. Raises `ConfigError`.
     """
 
     frames: tuple[int, int] | None = None
@@ -45,7 +47,7 @@ IRREGULAR: Final = Rhythm(frames=(1, 6), dropped=0.3)
 
 
 def parse_frames(name: str, text: str) -> tuple[int, int]:
-    """ "4" -> (4, 4), "1-6" -> (1, 6). Raises `ConfigError`."""
+    """Text to a span: "4" is (4, 4), "1-6" is (1, 6). Raises `ConfigError`."""
     try:
         low, _, high = text.partition("-")
         return int(low), int(high or low)
@@ -53,7 +55,9 @@ def parse_frames(name: str, text: str) -> tuple[int, int]:
         raise ConfigError(f"{name} is {text!r}; give frames as 4, or a span as 1-6") from error
 
 
-def changed(rhythm: Rhythm, frames: str | None, dropped: float | None, delay: str | None, noise: float | None) -> Rhythm:
+def changed(
+    rhythm: Rhythm, frames: str | None, dropped: float | None, delay: str | None, noise: float | None
+) -> Rhythm:
     """A rhythm with what a command line gives in the place of its fields. Raises `ConfigError`."""
     if frames is not None:
         rhythm = replace(rhythm, frames=parse_frames("frames", frames))

@@ -75,7 +75,8 @@ class BulletCheetah:
             raise MissingExtraError(
                 "pybullet-envs-gymnasium is not installed; run `make setup`, or pip install 'liquid-pilot[sim]'"
             ) from error
-        self._env: Any = HalfCheetahBulletEnv(render_mode="rgb_array")
+        make: Any = HalfCheetahBulletEnv
+        self._env: Any = make(render_mode="rgb_array")
         # Left to itself the environment first looks for a physics server of somebody else.
         client: Any = _Client(pybullet)
         client.resetSimulation()
@@ -159,7 +160,10 @@ class MujocoCheetah:
         self._env.close()
 
 
-SIMULATORS: Final[dict[str, type[BulletCheetah] | type[MujocoCheetah]]] = {"pybullet": BulletCheetah, "mujoco": MujocoCheetah}
+SIMULATORS: Final[dict[str, type[BulletCheetah] | type[MujocoCheetah]]] = {
+    "pybullet": BulletCheetah,
+    "mujoco": MujocoCheetah,
+}
 USUAL_CALLS: Final = 1000  # of an episode
 
 

@@ -9,7 +9,7 @@ import hashlib
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,11 +20,13 @@ from torch import Tensor
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import TrainingError
 from policies.checkpoint_file import learner_tensors, read_checkpoint, restore_learner, restoring, write_checkpoint
+from policies.half_cheetah.ppo import CheetahPPOConfig, CheetahPPOTrainer
 from policies.half_cheetah.teacher import CheetahTeacher
 from policies.half_cheetah.teaching import TeacherTrainer, TeachingConfig
 from policies.half_cheetah.trainer import CheetahConfig, CheetahTrainer
 from policies.imitation.demonstrations import Demonstrations
 
+Trainer: TypeAlias = "CheetahTrainer | TeacherTrainer | CheetahPPOTrainer"
 SCHEMA = 1
 _PARTS = ("observation", "action", "dt_s", "held", "length")
 
@@ -51,12 +53,7 @@ def load_imitation(
     Raises `TrainingError` for a damaged file, another configuration or start, rounds that are missing or others.
     """
     tensors, record = read_checkpoint(path, SCHEMA, config)
-    began = str(record.get("start_sha256", ""))
-    if start is not None and start.metadata["sha256"] != began:
-        raise TrainingError(
-            f"{path} began with {f'the policy of sha256 {began[:12]}' if began else 'fresh weights'}, not with "
-            f"{start.name!r}; resume without --init, or start again without --resume"
-        )
+    began = _check_start(path, record, start)
     trainer = CheetahTrainer(config, teacher)
     with restoring(path):
         restore_learner(tensors, _networks(trainer), trainer.optimizer)
@@ -88,11 +85,47 @@ def load_teaching(path: Path, config: TeachingConfig) -> TeacherTrainer:
     return trainer
 
 
+def save_ppo(path: Path, trainer: CheetahPPOTrainer) -> None:
+    """Write the run's state. Raises `TrainingError`."""
+    model = trainer.model
+    record = _course(trainer) | {"config": asdict(trainer.config), "start_sha256": trainer.start_sha256}
+    record |= {"steps": model.num_timesteps, "rollouts": model.rollouts}
+    write_checkpoint(path, learner_tensors(_ppo_networks(trainer), model.policy.optimizer), record)
+
+
+def load_ppo(path: Path, config: CheetahPPOConfig, start: Bundle | None = None) -> CheetahPPOTrainer:
+    """The trainer as it was; a start left out is taken as it was. Raises as `load_imitation`."""
+    tensors, record = read_checkpoint(path, SCHEMA, config)
+    began = _check_start(path, record, start)
+    trainer = CheetahPPOTrainer(config)
+    with restoring(path):
+        restore_learner(tensors, _ppo_networks(trainer), trainer.model.policy.optimizer)
+        trainer.start_sha256 = began
+        trainer.model.num_timesteps, trainer.model.rollouts = int(record["steps"]), int(record["rollouts"])
+        _take_up(trainer, record)
+    return trainer
+
+
+def _ppo_networks(trainer: CheetahPPOTrainer) -> dict[str, torch.nn.Module]:
+    return {"policy": trainer.model.policy, "averaged": trainer.averaged, "best": trainer.best}
+
+
+def _check_start(path: Path, record: dict[str, Any], start: Bundle | None) -> str:
+    """The sha256 of the policy that the run began with, which a start that is given must have."""
+    began = str(record.get("start_sha256", ""))
+    if start is not None and start.metadata["sha256"] != began:
+        raise TrainingError(
+            f"{path} began with {f'the policy of sha256 {began[:12]}' if began else 'fresh weights'}, not with "
+            f"{start.name!r}; resume without --init, or start again without --resume"
+        )
+    return began
+
+
 def _networks(trainer: CheetahTrainer) -> dict[str, torch.nn.Module]:
     return {"network": trainer.network, "averaged": trainer.averaged, "best": trainer.best}
 
 
-def _course(trainer: CheetahTrainer | TeacherTrainer) -> dict[str, Any]:
+def _course(trainer: Trainer) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "done": trainer.done,
@@ -102,7 +135,7 @@ def _course(trainer: CheetahTrainer | TeacherTrainer) -> dict[str, Any]:
     }
 
 
-def _take_up(trainer: CheetahTrainer | TeacherTrainer, record: dict[str, Any]) -> None:
+def _take_up(trainer: Trainer, record: dict[str, Any]) -> None:
     trainer.done, trainer.stale = int(record["done"]), int(record["stale"])
     trainer.elapsed_s = float(record["elapsed_s"])
     best = record["best_score"]

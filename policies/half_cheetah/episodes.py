@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -74,13 +74,11 @@ def record_episodes(
 def _by_episode(rows: list[tuple[F32, F32, F32]], length: npt.NDArray[np.int64]) -> Demonstrations:
     """Calls of all cheetahs, in order of time, to episodes one after the other."""
     inside: Mask = (np.arange(len(rows))[:, None] < length).T  # (N, T)
-    columns: list[Any] = [np.stack(column, axis=1)[inside] for column in zip(*rows, strict=True)]
-    return Demonstrations(*columns, np.zeros(len(columns[0]), np.bool_), length)
+    sensors, action, dt_s = (np.stack(column, axis=1)[inside] for column in zip(*rows, strict=True))
+    return Demonstrations(sensors, action, dt_s, np.zeros(len(dt_s), np.bool_), length)
 
 
-def run_episodes(
-    herd: Herd, network: PolicyNetwork, rhythms: Sequence[Rhythm], seed: int
-) -> npt.NDArray[np.float64]:
+def run_episodes(herd: Herd, network: PolicyNetwork, rhythms: Sequence[Rhythm], seed: int) -> npt.NDArray[np.float64]:
     """Returns (N,) of a policy, one episode a rhythm."""
     view = herd.reset(seed, rhythms)
     h, over = network.initial_state(len(view)), np.zeros(len(view), np.bool_)
@@ -88,4 +86,5 @@ def run_episodes(
         with torch.no_grad():
             action, h = network.step(torch.from_numpy(view.sensors), h, torch.from_numpy(view.dt_s))
         view, over = herd.step(np.nan_to_num(action.numpy()))
-    return herd.returns.copy()
+    found: npt.NDArray[np.float64] = herd.returns.copy()
+    return found

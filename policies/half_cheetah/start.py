@@ -17,8 +17,8 @@ def start_from(networks: Sequence[PolicyNetwork], bundle: Bundle, layout: Cheeta
     Raises `ConfigError` where they would not mean the same: another task, simulator, observation, cell or size.
     """
     meta = bundle.metadata
-    there = {"task": bundle.task, "simulator": meta.get("simulator"), "observe": meta.get("observe")}
-    here = {"task": TASK, "simulator": layout.simulator, "observe": layout.observe}
+    there: dict[str, object] = {"task": bundle.task, "simulator": meta.get("simulator"), "observe": meta.get("observe")}
+    here: dict[str, object] = {"task": TASK, "simulator": layout.simulator, "observe": layout.observe}
     there["cell"], here["cell"] = bundle.spec, networks[0].spec
     differing = [f"{name}: {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]
     if differing:

@@ -64,7 +64,16 @@ class TeachingConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}; give a whole number from 0 on")
-        for name in ("steps", "cheetahs", "events", "batch", "epochs", "units", "validate_every", "validation_episodes"):
+        for name in (
+            "steps",
+            "cheetahs",
+            "events",
+            "batch",
+            "epochs",
+            "units",
+            "validate_every",
+            "validation_episodes",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give at least one")
         if not 0.0 < self.learning_rate <= 1.0:

@@ -96,7 +96,9 @@ def load_flights(path: Path, flights: int | None = None) -> tuple[Demonstrations
     widths = {"observation": OBS_DIM, "action": 4, "state": STATE_DIM}
     for name, value in tensors.items():
         if value.shape[1:] != ((widths[name],) if name in widths else ()):
-            raise TrainingError(f"{path}: {name} has shape {value.shape}; it is {widths.get(name, 1)} wide; collect again")
+            raise TrainingError(
+                f"{path}: {name} has shape {value.shape}; it is {widths.get(name, 1)} wide; collect again"
+            )
         wanted = np.dtype(np.uint8) if name == "held" else np.dtype(np.float32)
         if value.dtype != wanted or len(value) != events:
             raise TrainingError(

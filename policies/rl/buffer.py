@@ -19,7 +19,7 @@ Critic: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]  # of sensors, pr
 class Sequences:
     """N environments with T steps each, to learn from.
 
-    sensors (N, T, OBS_DIM), state (N, T, width): what was seen; memory (N, T, state): of the actor after it; starts
+    sensors (N, T, inputs), state (N, T, width): what was seen; memory (N, T, state): of the actor after it; starts
     (N, T) bool: a flight begins with the step; drawn (N, T, outputs): actions before the tanh, log_prob (N, T): of
     them; h (N, state): of the network before the first step; advantages, returns, values, reward and dt_s, the time
     that a step took, (N, T).

@@ -22,12 +22,10 @@ from torch import Tensor, nn
 
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.errors import ConfigError
-from liquid_pilot.observation import OBS_DIM, OBS_FIELDS, OBS_SLICES
+from liquid_pilot.observation import DT_SCALE_S
 from policies.network import PolicyNetwork
 from policies.rl.sequences import readout_sequence
 
-DT: Final = OBS_SLICES["dt_s"].start
-DT_SCALE_S: Final = next(field.scale for field in OBS_FIELDS if field.name == "dt_s")
 LOG_TWO_PI: Final = math.log(2.0 * math.pi)
 Observation: TypeAlias = "npt.NDArray[np.float32] | dict[str, npt.NDArray[np.float32]]"
 Seen: TypeAlias = "Tensor | dict[str, Tensor]"
@@ -38,16 +36,16 @@ def check_spaces(observation: gymnasium.Space[Any], action: gymnasium.Space[Any]
     parts = observation.spaces if isinstance(observation, spaces.Dict) else {"sensors": observation}
     shapes = {name: part.shape for name, part in parts.items()}
     state = shapes.pop("state", (0,))
-    if shapes != {"sensors": (OBS_DIM,)} or state is None or len(state) != 1:
+    if shapes != {"sensors": (spec.inputs,)} or state is None or len(state) != 1:
         raise ConfigError(
-            f"the environment shows {observation}; the policy needs the sensors as laid out in OBS_FIELDS, a box of "
-            f'({OBS_DIM},), or a dictionary of such "sensors" and a "state" for the critic: make it with obs="both"'
+            f"the environment shows {observation}; the network takes the sensors, a box of ({spec.inputs},), or a "
+            'dictionary of such "sensors" and a "state" for the critic: make it with obs="both"'
         )
     unit = isinstance(action, spaces.Box) and bool(np.all(action.low == -1.0) and np.all(action.high == 1.0))
-    if not unit or action.shape != (spec.outputs,) or spec.inputs != OBS_DIM:
+    if not unit or action.shape != (spec.outputs,):
         raise ConfigError(
-            f"the network takes {spec.inputs} inputs and gives {spec.outputs} outputs, the environment shows {OBS_DIM} "
-            f"and takes {action}; give a network of its sizes and actions in -1 to 1"
+            f"the network gives {spec.outputs} outputs, the environment takes {action}; give a network of its size and "
+            "actions in -1 to 1"
         )
     return int(state[0])
 
@@ -84,7 +82,7 @@ class LiquidPolicy(BasePolicy):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             layers = [
-                nn.Linear(OBS_DIM + width + spec.state_width, critic_units),
+                nn.Linear(spec.inputs + width + spec.state_width, critic_units),
                 nn.Tanh(),
                 nn.Linear(critic_units, critic_units),
             ]
@@ -106,7 +104,7 @@ class LiquidPolicy(BasePolicy):
         return self.actor.initial_state(batch)
 
     def means(self, sensors: Tensor, h: Tensor, starts: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Means before the tanh, (B, T, outputs), and the last state. sensors: (B, T, OBS_DIM), starts: (B, T) bool."""
+        """Means before the tanh, (B, T, outputs), and the last state. sensors: (B, T, inputs), starts: (B, T) bool."""
         return readout_sequence(self.actor, sensors, elapsed_s(sensors), h, starts)
 
     def step(self, sensors: Tensor, h: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +114,7 @@ class LiquidPolicy(BasePolicy):
         return mean[:, 0], following
 
     def values(self, sensors: Tensor, state: Tensor, memory: Tensor) -> Tensor:
-        """What the critic expects, (...), of sensors (..., OBS_DIM), privileged state (..., width) and memory.
+        """What the critic expects, (...), of sensors (..., inputs), privileged state (..., width) and memory.
 
         memory: state of the actor after it has seen the sensors, (..., state_width), from which no gradient comes.
         Without the memory, wind and lean could not be told apart: a drone that leans into a strong wind earns less, and
@@ -169,12 +167,12 @@ class LiquidPolicy(BasePolicy):
 
 
 def elapsed_s(sensors: Tensor) -> Tensor:
-    """Seconds since the event before, (...), as the sensors (..., OBS_DIM) tell them."""
-    return sensors[..., DT] * DT_SCALE_S
+    """Seconds since the event before, (...), which the sensors (..., inputs) of every task tell last."""
+    return sensors[..., -1] * DT_SCALE_S
 
 
 def split(seen: Seen) -> tuple[Tensor, Tensor]:
-    """Sensors (N, OBS_DIM) and privileged state (N, width or 0)."""
+    """Sensors (N, inputs) and privileged state (N, width or 0)."""
     if isinstance(seen, dict):
         sensors = seen["sensors"]
         return sensors, seen.get("state", sensors[:, :0])

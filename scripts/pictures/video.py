@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,13 +73,25 @@ def draw_video(
     if suffix not in FORMATS:
         raise ConfigError(f"{path} ends in {suffix or 'nothing'}; a video ends in {' or '.join(FORMATS)}")
     times = frame_times(trace, FORMATS[suffix].fps)
+    drawn = frames(trace, times, title, airframe, faults, ending)
+    return write_video(path, drawn, (VIEW_WIDTH + WIDTH, HEIGHT), lambda done: on_frame(done, len(times)))
+
+
+def write_video(
+    path: Path, drawn: Iterable[Frame], size: tuple[int, int], on_frame: Callable[[int], None] = lambda done: None
+) -> Path:
+    """Write pictures of a size (width, height) in the format of the path's suffix, whole or not at all.
+
+    Raises as `draw_video`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = path.suffix.lower()
     unfinished = path.with_name(f"{path.stem}.part{suffix}")
     try:
-        with _encoding(unfinished, FORMATS[suffix]) as write:
-            for done, frame in enumerate(frames(trace, times, title, airframe, faults, ending), 1):
+        with _encoding(unfinished, FORMATS[suffix], size) as write:
+            for done, frame in enumerate(drawn, 1):
                 write(frame)
-                on_frame(done, len(times))
+                on_frame(done)
         if not unfinished.is_file() or unfinished.stat().st_size == 0:
             raise OSError(f"the encoder wrote no {path}; what it said stands above")
         unfinished.replace(path)
@@ -126,11 +138,11 @@ def poses(trace: FlightTrace, times_s: Array) -> tuple[Array, Array]:
 
 
 @contextmanager
-def _encoding(path: Path, form: Format) -> Iterator[Callable[[Frame], None]]:
+def _encoding(path: Path, form: Format, size: tuple[int, int]) -> Iterator[Callable[[Frame], None]]:
     """A function that takes one picture after the other; the file is done when the block ends."""
     encoder = _encoder().write_frames(
         str(path),
-        (VIEW_WIDTH + WIDTH, HEIGHT),
+        size,
         fps=form.fps,
         codec=form.codec,
         pix_fmt_out=form.pixels,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -52,11 +53,11 @@ def run(options: Options, console: Console) -> Path:
         trainer.close()
 
 
-def tell(row: Progress) -> str:
+def tell(row: Any) -> str:
     """What stands beside the progress bar."""
     return f"{row.steps:,} calls  return {row.episode_return:,.0f}"
 
 
-def tell_returns(row: Progress) -> str:
+def tell_returns(row: Any) -> str:
     """What a validation found."""
     return f"return {row.return_regular:7,.0f} regular  {row.return_irregular:7,.0f} irregular"

@@ -1,0 +1,153 @@
+"""Episodes of HalfCheetah that are scored: which policy, at which rhythm, and the figures of a row."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+from rich.table import Table
+
+from envs.half_cheetah.env import HalfCheetahEnv
+from envs.half_cheetah.rhythm import REGULAR, Rhythm, changed
+from envs.half_cheetah.rollout import Episode, check_policy, run_episode
+from liquid_pilot.bundle import Bundle, load_bundle
+from liquid_pilot.cells import Network
+from liquid_pilot.errors import ConfigError
+from scripts.flying import FlightPool, import_pybullet
+from scripts.tables import number, rich_table, short_name
+
+USUAL_EPISODES = 20
+SEED_STEP = 1_000_003  # between the episodes' seeds of two seeds
+
+
+@dataclass(frozen=True)
+class CheetahRhythm:
+    """When a policy of half-cheetah is called, and what reaches it."""
+
+    frames: str | None = None
+    """Physics frames between two calls, such as 2, or 1-6 for an interval drawn anew each time; the simulator's usual
+    4 (PyBullet, of 4.1 ms) or 5 (MuJoCo, of 10 ms) if not given."""
+    dropped: float | None = None
+    """Share of observations that are lost; the policy is called with the last one and told its age."""
+    delay_frames: str | None = None
+    """Physics frames that an observation is late by, such as 2, or 0-4."""
+    noise: float | None = None
+    """Standard deviation on the observation's scaled numbers."""
+
+    def rhythm(self) -> Rhythm:
+        """Raises `ConfigError`."""
+        return changed(REGULAR, self.frames, self.dropped, self.delay_frames, self.noise)
+
+
+@dataclass(frozen=True, slots=True)
+class CheetahJob:
+    """Episodes of one policy at one rhythm."""
+
+    policy: str
+    rhythm: Rhythm = REGULAR
+    episodes: int = USUAL_EPISODES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ConfigError(f"flights is {self.episodes}; run at least one episode")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; give a whole number from 0 on")
+
+    def seed_of(self, index: int) -> int:
+        """Of an episode."""
+        return self.seed * SEED_STEP + index
+
+
+@lru_cache(maxsize=4)
+def _loaded(policy: str) -> Bundle:
+    bundle = load_bundle(policy)
+    check_policy(bundle)
+    return bundle
+
+
+def open_env(job: CheetahJob, render: bool = False) -> HalfCheetahEnv:
+    """The policy's own simulator and observation, at the job's rhythm."""
+    import_pybullet()
+    meta = _loaded(job.policy).metadata
+    mode = "rgb_array" if render else None
+    return HalfCheetahEnv(meta["simulator"], meta["observe"], "sensors", job.rhythm, mode)
+
+
+def stepper(job: CheetahJob) -> Network:
+    """The policy's network."""
+    bundle = _loaded(job.policy)
+    return Network(bundle.spec, bundle.weights)
+
+
+def episode(job: CheetahJob, index: int) -> Episode:
+    """Episode `index`, in this process."""
+    with closing(open_env(job)) as env:
+        return run_episode(env, stepper(job), job.seed_of(index))
+
+
+def score_episode(job: CheetahJob, index: int) -> tuple[float, float, bool]:
+    """Return, mean speed in m/s, and whether the simulation was lost."""
+    found = episode(job, index)
+    return found.total, found.speed_m_s, found.lost
+
+
+def evaluate_cheetah(job: CheetahJob, pool: FlightPool, on_done: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Run the job and return its row: flat keys, ready for JSON. Raises `LiquidPilotError`."""
+    bundle = _loaded(job.policy)
+    found = pool.each(score_episode, job, job.episodes, on_done)
+    totals = [total for total, _, _ in found]
+    told = asdict(job.rhythm)
+    return {
+        "policy": job.policy,
+        "task": bundle.task,
+        "simulator": bundle.metadata["simulator"],
+        "observe": bundle.metadata["observe"],
+        "frames": list(job.rhythm.frames) if job.rhythm.frames else None,
+        "dropped": told["dropped"],
+        "delay_frames": list(job.rhythm.delay_frames),
+        "noise": told["noise"],
+        "seed": job.seed,
+        "flights": job.episodes,
+        "parameters": bundle.parameters,
+        "policy_sha256": bundle.metadata["sha256"],
+        "return_mean": statistics.fmean(totals),
+        "return_sd": statistics.stdev(totals) if len(totals) > 1 else 0.0,
+        "return_lowest": min(totals),
+        "speed_mean_m_s": statistics.fmean(speed for _, speed, _ in found),
+        "lost": sum(lost for _, _, lost in found),
+    }
+
+
+def rhythm_text(row: Mapping[str, Any]) -> str:
+    """A rhythm in few words."""
+    frames = row["frames"]
+    parts = ["regular" if frames is None else "-".join(str(n) for n in sorted(set(frames))) + " frames"]
+    parts += [f"{row['dropped']:.0%} dropped"] * bool(row["dropped"])
+    parts += [f"{row['delay_frames'][0]}-{row['delay_frames'][1]} frames late"] * bool(row["delay_frames"][1])
+    parts += [f"noise {row['noise']:g}"] * bool(row["noise"])
+    return ", ".join(parts)
+
+
+def cheetah_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Policies with their returns."""
+    header = ("policy", "observes", "rhythm", "runs", "return", "sd", "lowest", "m/s", "lost")
+    body = [
+        [
+            short_name(str(row["policy"])),
+            row["observe"],
+            rhythm_text(row),
+            str(row["flights"]),
+            number(row["return_mean"], 0),
+            number(row["return_sd"], 0),
+            number(row["return_lowest"], 0),
+            number(row["speed_mean_m_s"], 2),
+            str(row["lost"]),
+        ]
+        for row in rows
+    ]
+    return rich_table(title, header, body)
