@@ -11,6 +11,7 @@ Examples:
   python -m scripts.benchmark onboard steps parity               # what flies onboard: C, numpy, ONNX, Cortex-M7
   python -m scripts.benchmark demonstrations                     # how many demonstrations a clone needs
   python -m scripts.benchmark roads runs/hover runs/hover-dagger runs/hover-ppo     # how long each way takes
+  python -m scripts.benchmark half-cheetah                       # models that imitate one teacher, at any rhythm
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
 """
 
@@ -27,6 +28,7 @@ import tyro
 from envs.airframe import load_airframe
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks import rates, speed
+from scripts.benchmarks.cheetah_command import CheetahTable
 from scripts.console import ERR, OUT, exit_code, on_backend, progress_bar
 from scripts.evaluation import Case
 from scripts.files import check_file, check_folder
@@ -372,6 +374,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Annotated[Roads, tyro.conf.subcommand("roads")],
         Annotated[World, tyro.conf.subcommand("world")],
         Annotated[Onboard, tyro.conf.subcommand("onboard")],
+        Annotated[CheetahTable, tyro.conf.subcommand("half-cheetah")],
     ]
     command: Any = tyro.cli(kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__)
     run: Callable[[], None] = command.run

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from rich.table import Table
 
 from envs.half_cheetah.env import HalfCheetahEnv
@@ -121,6 +124,48 @@ def evaluate_cheetah(job: CheetahJob, pool: FlightPool, on_done: Callable[[], No
         "speed_mean_m_s": statistics.fmean(speed for _, speed, _ in found),
         "lost": sum(lost for _, _, lost in found),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class TraceJob:
+    """Traces to record. random_actions: share of the actions that are replaced by random ones."""
+
+    run: CheetahJob
+    random_actions: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.random_actions <= 1.0:
+            raise ConfigError(f"random_actions is {self.random_actions:g}; give a share from 0 to 1")
+
+
+def record_trace(job: TraceJob, index: int) -> npt.NDArray[np.float32]:
+    """Trace `index`: the simulator's own observation before each usual call of an episode, (1000, width)."""
+    network, seed = stepper(job.run), job.run.seed_of(index)
+    rng, h, rows = np.random.default_rng([seed, 5]), network.initial_state(), []
+    with closing(open_env(job.run)) as env:
+        seen, info = env.reset(seed=seed)
+        over = False
+        while not over:
+            rows.append(env.observed)
+            action, h = network.step(seen, h, info["dt_s"])
+            if rng.random() < job.random_actions:
+                action = rng.uniform(-1.0, 1.0, action.shape).astype(np.float32)
+            seen, _, lost, late, info = env.step(action)
+            over = lost or late
+    return np.array(rows, np.float32)
+
+
+def save_traces(path: Path, traces: Sequence[npt.NDArray[np.float32]]) -> Path:
+    """Write trace_0000, trace_0001, ... to an .npz, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.stem}.part.npz")
+    try:
+        named: dict[str, Any] = {f"trace_{number:04d}": trace for number, trace in enumerate(traces)}
+        np.savez_compressed(unfinished, **named)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
 
 
 def rhythm_text(row: Mapping[str, Any]) -> str:

@@ -1,13 +1,18 @@
 """Record an expert's flights: what the sensors say at every IMU event, and what the expert does.
 
-The result is one `.safetensors` file, from which `python -m scripts.train hover --method bc --demos FILE` learns. The
-flights are those of training: IMU rates from 22 to 440 Hz and mixed, losses, outages, wind, drones that differ. The
-same seed gives the same file, with any number of workers.
+Of hover the result is one `.safetensors` file, from which `python -m scripts.train hover --method bc --demos FILE`
+learns. The flights are those of training: IMU rates from 22 to 440 Hz and mixed, losses, outages, wind, drones that
+differ. The same seed gives the same file, with any number of workers.
+
+Of half-cheetah it is one `.npz` of traces for `python -m scripts.benchmark sequence --data FILE`: arrays trace_0000 and
+on, (steps, width) float32, the simulator's own observation at its usual rate, with a share of the policy's actions
+replaced by random ones.
 
 Examples:
   python -m scripts.collect hover --expert geometric --flights 500 --out demos.safetensors
   python -m scripts.collect hover --expert pid --engine pybullet --flights 50 --out demos.safetensors
   python -m scripts.collect hover --expert hover --noise 0.05 --out demos.safetensors     # a policy as the expert
+  python -m scripts.collect half-cheetah --out traces.npz                                 # 25 traces of 1000 steps
 """
 
 from __future__ import annotations
@@ -33,15 +38,18 @@ if TYPE_CHECKING:
 class Options:
     """What is flown, by whom, and where it is kept; see the examples at the top of `scripts/collect.py`."""
 
-    task: Annotated[Literal["hover"], tyro.conf.Positional]
-    """What is flown: hover = recover from a throw, then hold velocity and height."""
+    task: Annotated[Literal["hover", "half-cheetah"], tyro.conf.Positional]
+    """What is flown: hover = recover from a throw, then hold velocity and height. half-cheetah = run."""
     out: Path
-    """The file, .safetensors."""
-    expert: str = "geometric"
-    """geometric, pid: told the true state. A policy, by name or path: on its sensors. PATH.zip: a stable-baselines3
-    model that flies on the observation "state" or "sensors"."""
-    flights: int = 500
-    """How many."""
+    """The file: .safetensors, of half-cheetah .npz."""
+    expert: str | None = None
+    """geometric (usual), pid: told the true state. A policy, by name or path: on its sensors. PATH.zip: a
+    stable-baselines3 model that flies on the observation "state" or "sensors". Of half-cheetah a policy, usually
+    half-cheetah-teacher; its simulator is the one that is run."""
+    flights: int | None = None
+    """How many; 500, of half-cheetah 25 if not given."""
+    random_actions: float = 0.05
+    """Of half-cheetah: share of actions that are replaced by random ones."""
     seconds: float = 10.0
     """Length of a flight after the release, in seconds."""
     seed: int = 0
@@ -68,14 +76,17 @@ def _part(collection: Collection, number: int) -> Demonstrations:
 
 def run(options: Options) -> Path:
     """Fly and write; returns the file."""
+    if options.task == "half-cheetah":
+        return run_cheetah(options)
+    flights, expert = 500 if options.flights is None else options.flights, options.expert or "geometric"
     check_file("--out", options.out, ".safetensors")
     from policies.imitation.collect import Collection, shuffled  # torch only once it is needed
     from policies.imitation.files import save_flights
 
     collection = Collection(
         options.task,
-        options.expert,
-        options.flights,
+        expert,
+        flights,
         options.seed,
         options.airframe,
         options.engine,
@@ -85,12 +96,29 @@ def run(options: Options) -> Path:
     )
     origin = collection.origin()
     with FlightPool(min(collection.parts, options.workers) if options.workers else None) as pool, progress_bar() as bar:
-        task = bar.add_task(f"{options.expert}: {options.flights} flights", total=collection.parts)
+        task = bar.add_task(f"{expert}: {flights} flights", total=collection.parts)
         parts = pool.each(_part, collection, collection.parts, lambda: bar.advance(task))
-    flights = shuffled(parts, options.seed)
-    path = save_flights(options.out, flights, origin)
+    recorded = shuffled(parts, options.seed)
+    path = save_flights(options.out, recorded, origin)
     size = path.stat().st_size / 1e6
-    OUT.print(f"wrote {path}: {flights.flights} flights, {flights.events:,} events, {size:.1f} MB")
+    OUT.print(f"wrote {path}: {recorded.flights} flights, {recorded.events:,} events, {size:.1f} MB")
+    return path
+
+
+def run_cheetah(options: Options) -> Path:
+    """Record traces of HalfCheetah; returns the file."""
+    check_file("--out", options.out, ".npz")
+    from scripts.cheetah import CheetahJob, TraceJob, record_trace, save_traces
+
+    count = 25 if options.flights is None else options.flights
+    job = TraceJob(
+        CheetahJob(options.expert or "half-cheetah-teacher", episodes=count, seed=options.seed), options.random_actions
+    )
+    with FlightPool(options.workers) as pool, progress_bar() as bar:
+        task = bar.add_task(f"{job.run.policy}: {count} traces", total=count)
+        traces = pool.each(record_trace, job, count, lambda: bar.advance(task))
+    path = save_traces(options.out, traces)
+    OUT.print(f"wrote {path}: {count} traces of {traces[0].shape}, {path.stat().st_size / 1e6:.1f} MB")
     return path
 
 

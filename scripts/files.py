@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from liquid_pilot.errors import ConfigError
 
-RESULT_SUFFIXES: Final = (".safetensors", ".json", ".png", ".csv", ".md", ".html", ".mp4", ".gif")
+RESULT_SUFFIXES: Final = (".safetensors", ".npz", ".json", ".png", ".csv", ".md", ".html", ".mp4", ".gif")
 
 
 def check_file(option: str, path: Path, *suffixes: str) -> None:

@@ -41,9 +41,8 @@ from scripts.training.options import Options
 
 __all__ = ["METHODS", "Options", "main", "run"]
 
-METHODS: Final[
-    dict[str, dict[str, str]]
-] = {  # the module whose `run(options, console)` trains; torch is loaded only once one is chosen
+# The module whose `run(options, console)` trains, the usual method first; torch is loaded only once one is chosen.
+METHODS: Final[dict[str, dict[str, str]]] = {
     "hover": {
         "analytic": "scripts.training.analytic",
         "bc": "scripts.training.imitation",

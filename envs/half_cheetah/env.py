@@ -100,6 +100,12 @@ class HalfCheetahEnv(gymnasium.Env[Observation, Action]):
             self._raw, self._frame = np.zeros_like(self._raw), self.episode_frames
         return self._observation(fresh, frames), 0.0 if lost else reward, lost, over and not lost, info
 
+    @property
+    def observed(self) -> npt.NDArray[np.float64]:
+        """The original environment's observation as it is now, whatever the policy sees."""
+        found: npt.NDArray[np.float64] = self._raw.copy()
+        return found
+
     def render(self) -> Any:
         """A picture (height, width, 3), or None without render_mode="rgb_array"."""
         return self.simulator.render() if self.render_mode else None
