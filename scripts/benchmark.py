@@ -12,13 +12,15 @@ Examples:
   python -m scripts.benchmark demonstrations                     # how many demonstrations a clone needs
   python -m scripts.benchmark roads runs/hover runs/hover-dagger runs/hover-ppo     # how long each way takes
   python -m scripts.benchmark half-cheetah                       # models that imitate one teacher, at any rhythm
+  python -m scripts.benchmark sequence --data traces.npz --quick # prediction of recorded motion, model by model
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence as Arguments
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -29,6 +31,7 @@ from envs.airframe import load_airframe
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks import rates, speed
 from scripts.benchmarks.cheetah_command import CheetahTable
+from scripts.benchmarks.sequence_command import Sequence
 from scripts.console import ERR, OUT, exit_code, on_backend, progress_bar
 from scripts.evaluation import Case
 from scripts.files import check_file, check_folder
@@ -361,7 +364,7 @@ class Roads:
         OUT.print(f"wrote {roads.compare(self.runs, self.out)}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Arguments[str] | None = None) -> int:
     """Entry point of `python -m scripts.benchmark`. Returns the exit code."""
     kinds = Union[  # noqa: UP007  # an annotated union, which `|` cannot write
         Annotated[Rates, tyro.conf.subcommand("rates")],
@@ -375,6 +378,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Annotated[World, tyro.conf.subcommand("world")],
         Annotated[Onboard, tyro.conf.subcommand("onboard")],
         Annotated[CheetahTable, tyro.conf.subcommand("half-cheetah")],
+        Annotated[Sequence, tyro.conf.subcommand("sequence")],
     ]
     command: Any = tyro.cli(kinds, prog="python -m scripts.benchmark", args=argv, description=__doc__)
     run: Callable[[], None] = command.run

@@ -1,0 +1,1 @@
+"""Next-step prediction of recorded motion: the benchmark that liquid networks are argued about with."""
