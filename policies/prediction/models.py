@@ -67,7 +67,8 @@ class Predictor(nn.Module):
         for cell in self.cells:
             assert isinstance(cell, Cell)
             z, _ = cell.sequence(z, gap, cell.initial_state(len(x)), kept)
-        return x + self.change * self.readout(z)
+        found: Tensor = x + self.change * self.readout(z)
+        return found
 
     def bridge(self, given: Windows) -> Tensor:
         """Predictions (N, T, width) where its own stand in for lost samples, one physical step after the other."""

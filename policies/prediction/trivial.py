@@ -41,7 +41,8 @@ def _ridge(z: Tensor, y: Tensor) -> Tensor:
     """Weights of least squares with a constant, (features + 1, width), in double precision."""
     rows = torch.cat([z, torch.ones_like(z[..., :1])], dim=-1).flatten(0, 1).double()
     gram = rows.T @ rows + RIDGE * torch.eye(rows.shape[1], dtype=torch.float64)
-    return torch.linalg.solve(gram, rows.T @ y.flatten(0, 1).double())
+    weights: Tensor = torch.linalg.solve(gram, rows.T @ y.flatten(0, 1).double())
+    return weights
 
 
 def _apply(z: Tensor, weights: Tensor) -> Tensor:

@@ -24,8 +24,10 @@ STRIDE: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """N windows of T steps. x (N, T, width): what is seen; y (N, T, width): what follows; kept (N, T) bool; gap (N, T)
-    steps since the sample before that was kept, 1 at first.
+    """N windows of T steps.
+
+    x (N, T, width): what is seen; y (N, T, width): what follows; kept (N, T) bool; gap (N, T): steps since the sample
+    before that was kept, 1 at first.
     """
 
     x: Tensor
@@ -63,7 +65,7 @@ def noisy(given: Windows, deviation: Tensor, generator: torch.Generator) -> Wind
 
 
 def thinned(given: Windows, lost: float | Tensor, generator: torch.Generator) -> Windows:
-    """With a share of the samples lost, each by itself, but never the first of a window. lost: or one a window, (N, 1)."""
+    """With a share of the samples lost, each by itself, never the first of a window. lost: or one a window, (N, 1)."""
     kept = torch.rand(given.kept.shape, generator=generator) >= lost
     kept[:, 0] = True
     steps = torch.arange(kept.shape[1]).expand_as(kept)

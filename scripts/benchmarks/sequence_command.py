@@ -13,7 +13,7 @@ from scripts.files import check_folder
 class Sequence:
     """Next-step prediction of HalfCheetah's motion: liquid cells, rivals, and what needs no training at all.
 
-    All models see the elapsed time, have about as many parameters, the same scaling, and the same four trials of
+    All models see the elapsed time, have about as many parameters, the same scaling, and the same six trials of
     learning rate and time unit on a seed that is not reported. Writes sequence.json, .md and .png; every finished
     training is kept, so that an interrupted benchmark goes on where it stopped. Takes about an hour on two cores.
     """
@@ -32,7 +32,7 @@ class Sequence:
     """Shares of the training data that the main models (decay, default, ltc, lstm, gru) also learn from."""
     seeds: int = 5
     """Reported trainings of each model."""
-    epochs: int = 40
+    epochs: int = 30
     """Of a training; a trial has a fifth."""
     parameters: int = 7000
     """About how many each model has; the main ones also come with the 19 neurons of decay."""

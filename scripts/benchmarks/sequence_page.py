@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from policies.prediction.models import KINDS
 from scripts.console import OUT
 from scripts.files import write_json
 from scripts.pictures.sequence import draw_sequence
 from scripts.tables import rich_table
-
-PUBLISHED: Final = (
-    "LTC 2.308 ± 0.015, LSTM 2.500 ± 0.140, CT-RNN 2.838 ± 0.112 (Hasani et al., 2021, 32 units, 200 epochs)"
-)
 
 
 def _pm(found: Mapping[str, Any] | float | None, digits: int = 3, percent: bool = False) -> str:
@@ -78,8 +74,8 @@ def sections(table: Mapping[str, Any]) -> list[tuple[str, str, list[str], list[l
     seeds = f"{table['seeds']} seed" + "s" * (table["seeds"] > 1)
     how = (
         f"Mean squared error of the next step in raw units on {table['windows']['test']:,} test windows of 32 steps; "
-        f"mean ± sd over {seeds}, {table['epochs']} epochs, best epoch in validation, batch {table['batch']}. Normalised: "
-        "each of the numbers over its variance. Noise: on what is seen, in standard deviations."
+        f"mean ± sd over {seeds}, {table['epochs']} epochs, best epoch in validation, batch {table['batch']}. "
+        "Normalised: each of the numbers over its variance. Noise: on what is seen, in standard deviations."
     )
     for name, title in (("large", "Models"), ("small", "As many parameters as 19 neurons of decay")):
         if table.get(name):
