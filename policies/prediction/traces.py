@@ -58,7 +58,7 @@ def load_traces(path: Path) -> Traces:
     """
     fix = "make one with `python -m scripts.collect half-cheetah --out traces.npz`"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             names = sorted(file.files)
             found = {name: np.asarray(file[name]) for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
