@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from liquid_pilot.errors import ConfigError, MissingExtraError, unknown_name
+from liquid_pilot.errors import ConfigError, MissingExtraError, SimulationError, unknown_name
 
 Array = npt.NDArray[np.float64]
 
@@ -145,6 +145,7 @@ class MujocoCheetah:
 
     def __init__(self) -> None:
         try:
+            import mujoco  # noqa: F401  # in vain where it is not installed, whatever gymnasium makes of that
             from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
         except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
             raise MissingExtraError("MuJoCo is not installed; pip install 'liquid-pilot[mujoco]'") from error
@@ -169,8 +170,13 @@ class MujocoCheetah:
         return float(self._env.data.qpos[0])
 
     def render(self) -> npt.NDArray[np.uint8]:
-        """See `Simulator`."""
-        picture: npt.NDArray[np.uint8] = self._env.render()
+        """See `Simulator`. Raises `SimulationError` on a computer without the graphics that MuJoCo looks for."""
+        try:
+            picture: npt.NDArray[np.uint8] = self._env.render()
+        except Exception as error:  # each graphics library has its own
+            raise SimulationError(
+                f"MuJoCo cannot draw here ({error}); set MUJOCO_GL=egl, or MUJOCO_GL=osmesa, and start again"
+            ) from error
         return picture
 
     def close(self) -> None:
