@@ -43,8 +43,8 @@ from tests.onboard.bundles import make, make_cheetah
 CALLS = 40
 HARD = Rhythm(frames=(1, 6), dropped=0.4, delay_frames=(0, 3), noise=0.05)
 DAGGER = CheetahConfig(
-    updates=6, batch=4, episodes=4, rounds=2, rounds_share=1.0, herd=2, warm_up=4, steps=8, validate_every=3, validation_episodes=3,
-    rhythm=HARD,
+    updates=6, batch=4, episodes=4, rounds=2, rounds_share=1.0, herd=2, warm_up=4, steps=8, validate_every=3,
+    validation_episodes=3, rhythm=HARD,
 )  # fmt: skip
 PPO = CheetahPPOConfig(
     steps=2 * 24 * 4, cheetahs=2, events=24, groups=2, epochs=2, critic_units=8, validate_every=2,
@@ -352,7 +352,7 @@ def test_rivals_have_as_many_parameters_and_liquid_cells_nineteen_neurons(observ
         assert spec.units == NEURONS or cell not in LIQUID
     wired = cheetah_spec("decay", width, wiring="8-5-6")
     assert wired.wiring is not None and wired.units == NEURONS and parameters(wired) < wanted
-    with pytest.raises(ConfigError, match="elman.*decay"):
+    with pytest.raises(ConfigError, match=r"elman.*decay"):
         cheetah_spec("elman", width)
 
 
