@@ -133,7 +133,7 @@ def test_any_other_value_anywhere_is_refused(place: tuple[Any, ...], value: Any)
     with pytest.raises(BundleError):
         load_forged(tensors, metadata)
     if place[0] in ("schema", "task", "simulator", "observe", "observation"):  # even with a hash that fits
-        with pytest.raises(BundleError, match="(metadata|the policy has schema)"):
+        with pytest.raises(BundleError, match=r"(metadata|the policy has schema)"):
             load_forged(tensors, metadata | {"sha256": digest(tensors, metadata)})
 
 

@@ -36,10 +36,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         cheetah, "CheetahConfig", small_config(trainer.CheetahConfig, herd=2, validation_episodes=2, validate_every=2)
     )
-    few = {"cheetahs": 2, "events": 16, "epochs": 1, "validation_episodes": 2, "validate_every": 2}
-    monkeypatch.setattr(
-        cheetah_teacher, "TeachingConfig", small_config(teaching.TeachingConfig, units=8, batch=16, **few)
-    )
+    own = {"cheetahs": 2, "validation_episodes": 2, "validate_every": 2}
+    taught = own | {"units": 8, "batch": 16, "calls": 32, "learning_starts": 8, "buffer": 500}
+    monkeypatch.setattr(cheetah_teacher, "TeachingConfig", small_config(teaching.TeachingConfig, **taught))
+    few = own | {"events": 16, "epochs": 1}
     usual = ppo.usual_config
     monkeypatch.setattr(cheetah_ppo, "usual_config", lambda fine_tuning, **chosen: usual(fine_tuning, **(few | chosen)))
 
@@ -116,7 +116,6 @@ def test_reinforcement_starts_from_a_policy_that_imitation_made(teacher: str, tm
         (["--method", "ppo", "--expert", "hover"], "no --expert"),
         (["--method", "teacher", "--observe", "positions"], "no --observe"),
         (["--method", "teacher", "--cell", "gru", "--init", "hover"], "no --cell, --init"),
-        (["--method", "teacher", "--batch", "100"], "divisor of the 32 calls"),
         (["--expert", "nobody"], "nobody"),
         (["--expert", "hover"], "--method teacher"),
         (["--frames", "fast"], "1-6"),

@@ -59,9 +59,10 @@ def original(name: str) -> Any:
     return made
 
 
-def wave(k: int) -> npt.NDArray[np.float64]:
+def wave(k: int) -> npt.NDArray[Any]:
     """Torques of call k, which make it go somewhere."""
-    return np.sin(0.35 * k + np.arange(6.0)) * np.array([1.0, 0.8, 0.6, 1.0, 0.7, 0.9])
+    found: npt.NDArray[Any] = np.sin(0.35 * k + np.arange(6.0)) * np.array([1.0, 0.8, 0.6, 1.0, 0.7, 0.9])
+    return found
 
 
 @both
@@ -122,7 +123,7 @@ def test_an_episode_lasts_as_many_frames_at_any_rhythm(name: str, frames: tuple[
         for seed in (0, 1):
             shown, info = env.reset(seed=seed)
             assert info["dt_s"] == 0.0 and shown[DT] == 0.0 and info["t_s"] == 0.0
-            took, over, lengths = 0.0, False, []
+            took, over, lengths = 0.0, False, list[int]()
             while not over:
                 shown, _, _, over, info = env.step(wave(len(lengths)))
                 lengths.append(info["frames"])
@@ -320,7 +321,7 @@ def test_mujoco_writes_no_log_file_and_leaves_the_handler_of_others(
 def test_a_lost_simulation_ends_the_episode_without_a_reward(monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(HalfCheetahEnv(obs="both", rhythm=Rhythm(dropped=0.5))) as env:
         env.reset(seed=0)
-        earned = sum(float(env.step(wave(k))[1]) for k in range(5))
+        earned = np.sum([env.step(wave(k))[1] for k in range(5)])
         age_s = float(env._frame - env._taken) * env.simulator.frame_s
         monkeypatch.setattr(env.simulator, "advance", lambda action, frames: (np.full(26, np.nan), np.nan))
         seen, reward, lost, late, info = env.step(wave(0))
@@ -391,7 +392,7 @@ def test_torques_beyond_the_largest_are_the_largest() -> None:
         for size in (1.0, 7.0):
             env.reset(seed=0)
             found.append([env.step(size * np.sign(wave(k)))[0] for k in range(10)])
-        np.testing.assert_array_equal(*found)
+        np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_steps_outside_of_an_episode_are_refused(short: None) -> None:
