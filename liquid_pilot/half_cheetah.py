@@ -44,9 +44,7 @@ _PYBULLET: Final = (
     BodyField("roll_pitch", (6, 7), "rad", 0.25, False, "of the torso"),
     BodyField("joint_angle", (8, 10, 12, 14, 16, 18), "1", 0.5, False, "-1 to 1 between the joint's limits"),
     BodyField("joint_speed", (9, 11, 13, 15, 17, 19), "rad/s * 0.1", 0.5, True, "of each joint"),
-    BodyField(
-        "contact", (20, 21, 22, 23, 24, 25), "1", 0.5, False, "1 where a foot, shin or thigh touched a call ago"
-    ),
+    BodyField("contact", (20, 21, 22, 23, 24, 25), "1", 0.5, False, "1 where a foot, shin or thigh touched a call ago"),
 )
 _MUJOCO: Final = (
     BodyField("height", (0,), "m", 0.1, False, "torso above where it began"),

@@ -29,7 +29,7 @@ from policies.half_cheetah.checkpoint import (
     save_teaching,
 )
 from policies.half_cheetah.episodes import Mixture, record_episodes, run_episodes
-from policies.half_cheetah.export import export_run
+from policies.half_cheetah.export import export_run, trained_rhythm
 from policies.half_cheetah.herd import Herd
 from policies.half_cheetah.ppo import CheetahPPOConfig, CheetahPPOTrainer, usual_config
 from policies.half_cheetah.sizes import LIQUID, NEURONS, RIVALS, cheetah_spec, teacher_spec
@@ -161,6 +161,15 @@ def test_a_finished_run_is_a_policy_that_runs_as_it_was_scored(kit: Kit, tmp_pat
         with closing(HalfCheetahEnv(rhythm=own)) as env:
             numpied.append(run_episode(env, Network(made.spec, made.weights), int(seed)).total)
     np.testing.assert_allclose(numpied, torched, rtol=1e-3, atol=1e-2)
+
+
+def test_a_policy_tells_no_rhythm_that_its_training_did_not_have() -> None:
+    told = trained_rhythm(HARD, 0.0, "pybullet")
+    assert told == {"frames": [4, 4], "dropped": 0.0, "delay_frames": (0, 0), "noise": 0.0}
+    assert trained_rhythm(HARD, 0.5, "mujoco")["frames"] == [1, 6] and trained_rhythm(HARD, 1.0, "pybullet")["noise"]
+    assert trained_rhythm(Rhythm(frames=(1, 2)), 0.5, "pybullet")["frames"] == [1, 4]
+    assert trained_rhythm(Rhythm(frames=(1, 2)), 1.0, "pybullet")["frames"] == [1, 2]
+    assert trained_rhythm(Rhythm(dropped=0.1), 1.0, "mujoco")["frames"] == [5, 5]
 
 
 @pytest.mark.parametrize("wrong", ["seed", "checkpoint"])
