@@ -67,6 +67,7 @@ class Controller:
         log: FlightLog | None = None,
         core: str | Stepper = "numpy",
     ) -> None:
+        command_limits = bundle.limits  # first: a policy of another task is told so
         if (bundle.spec.inputs, bundle.spec.outputs) != (OBS_DIM, _ACTIONS):
             raise BundleError(
                 f"policy {bundle.name!r} has {bundle.spec.inputs} inputs and {bundle.spec.outputs} outputs; "
@@ -76,7 +77,7 @@ class Controller:
             raise ConfigError(f"limits is {limits!r}; give a liquid_pilot.supervisor.SupervisorLimits, or None")
         self.bundle = bundle
         self._network, self._core_note = _core(bundle, core)
-        self._command_limits = bundle.limits
+        self._command_limits = command_limits
         self._memory = SensorMemory()
         self._fallback = Fallback()
         self._setpoints = SetpointHolder(bundle.metadata.get("setpoint_limits", {}), setpoint_timeout_s)

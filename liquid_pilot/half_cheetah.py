@@ -18,6 +18,7 @@ from liquid_pilot.observation import DT_SCALE_S
 
 TASK: Final = "half-cheetah"
 ACTIONS: Final = 6
+MOST_FRAMES: Final = 100  # of physics, between two calls or that an observation is late
 AGE_SCALE_S: Final = 0.05  # an age enters as age / (age + AGE_SCALE_S)
 OBSERVE: Final = ("full", "positions", "velocities")
 
@@ -43,7 +44,7 @@ _PYBULLET: Final = (
     BodyField("roll_pitch", (6, 7), "rad", 0.25, False, "of the torso"),
     BodyField("joint_angle", (8, 10, 12, 14, 16, 18), "1", 0.5, False, "-1 to 1 between the joint's limits"),
     BodyField("joint_speed", (9, 11, 13, 15, 17, 19), "rad/s * 0.1", 0.5, True, "of each joint"),
-    BodyField("contact", (20, 21, 22, 23, 24, 25), "1", 0.5, False, "1 where a foot, shin or thigh touches the ground"),
+    BodyField("contact", (20, 21, 22, 23, 24, 25), "1", 0.5, False, "1 where a foot, shin or thigh touched a call ago"),
 )
 _MUJOCO: Final = (
     BodyField("height", (0,), "m", 0.1, False, "torso above where it began"),
@@ -116,7 +117,7 @@ class CheetahLayout:
         ]
         return told + [{"name": n, "width": 1, "unit": u, "scale": s, "index": []} for n, u, s, _ in TIME_FIELDS]
 
-
-def simulator_width(simulator: str) -> int:
-    """Numbers in a simulator's own observation."""
-    return sum(len(field.index) for field in BODY_FIELDS[simulator])
+    def meanings(self) -> list[str]:
+        """What each entry of the manifest means, in words."""
+        fields = body_fields(self.simulator, self.observe)
+        return [field.meaning for field in fields] + [meaning for *_, meaning in TIME_FIELDS]

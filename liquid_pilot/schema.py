@@ -33,7 +33,7 @@ from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.errors import BundleError, ConfigError
 from liquid_pilot.half_cheetah import ACTIONS as CHEETAH_ACTIONS
-from liquid_pilot.half_cheetah import BODY_FIELDS, OBSERVE, TASK, CheetahLayout
+from liquid_pilot.half_cheetah import BODY_FIELDS, MOST_FRAMES, OBSERVE, TASK, CheetahLayout
 from liquid_pilot.observation import GRAVITY_M_S2, OBS_DIM, layout_manifest
 from liquid_pilot.wiring import LAYERS, CellWiring
 
@@ -87,6 +87,18 @@ def span(low: float, high: float) -> Check:
         both(field, value)
         if value[0] > value[1]:
             raise refuse(field, value, "[lowest, highest]")
+
+    return check
+
+
+def frames(low: int) -> Check:
+    """[fewest, most] whole frames of physics."""
+    within = span(low, MOST_FRAMES)
+
+    def check(field: str, value: Any) -> None:
+        within(field, value)
+        if not all(type(item) is int for item in value):
+            raise refuse(field, value, "[fewest, most] as whole numbers")
 
     return check
 
@@ -207,7 +219,6 @@ _EVERY: Final[dict[str, Check]] = {
     "training": record({"config": anything, "seed": whole, "commit": text, "minutes": number(0.0, 1e7)}, more=True),
     "sha256": text,
 }
-_FRAMES: Final = span(0, 1000)
 _CHEETAH: Final = record(
     _EVERY
     | {
@@ -216,7 +227,7 @@ _CHEETAH: Final = record(
         "observe": one_of(OBSERVE),
         "observation": anything_listed,
         "trained_rhythm": record(
-            {"frames": _FRAMES, "dropped": number(0.0, 1.0), "delay_frames": _FRAMES, "noise": number(0.0, 1e3)}
+            {"frames": frames(1), "dropped": number(0.0, 1.0), "delay_frames": frames(0), "noise": number(0.0, 1e3)}
         ),
     }
 )

@@ -37,7 +37,7 @@ from rich.console import Console
 
 from liquid_pilot.errors import ConfigError
 from scripts.console import OUT, exit_code
-from scripts.training.options import Options
+from scripts.training.options import Options, check_foreign
 
 __all__ = ["METHODS", "Options", "main", "run"]
 
@@ -63,6 +63,7 @@ def run(options: Options, console: Console) -> Path:
     method: str = options.method or next(iter(methods))
     if method not in methods:
         raise ConfigError(f"{options.task} has no method {method!r}; choose one of: {', '.join(sorted(methods))}")
+    check_foreign(options, method)
     policy: Path = import_module(methods[method]).run(replace(options, method=cast(Any, method)), console)
     return policy
 

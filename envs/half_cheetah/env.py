@@ -97,8 +97,11 @@ class HalfCheetahEnv(gymnasium.Env[Observation, Action]):
         if lost or over:
             info["episode_return"] = self._return
         if lost:
-            self._raw, self._frame = np.zeros_like(self._raw), self.episode_frames
-        return self._observation(fresh, frames), 0.0 if lost else reward, lost, over and not lost, info
+            self._raw = np.zeros_like(self._raw)
+        seen = self._observation(fresh, frames)
+        if lost:
+            self._frame = self.episode_frames  # refuse further steps
+        return seen, 0.0 if lost else reward, lost, over and not lost, info
 
     @property
     def observed(self) -> npt.NDArray[np.float64]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Final
 
 from liquid_pilot.errors import ConfigError
+from liquid_pilot.half_cheetah import MOST_FRAMES
 
-MOST_FRAMES: Final = 100
+_SPAN: Final = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,14 @@ class Rhythm:
         if self.frames is not None:
             _check_span("frames", self.frames, 1)
         _check_span("delay_frames", self.delay_frames, 0)
-        if not 0.0 <= self.dropped < 1.0:
-            raise ConfigError(f"dropped is {self.dropped:g}; give a share of at least 0 and below 1")
-        if not (math.isfinite(self.noise) and self.noise >= 0.0):
-            raise ConfigError(f"noise is {self.noise:g}; give a standard deviation of 0 or more")
+        if not _is_number(self.dropped) or not 0.0 <= self.dropped < 1.0:
+            raise ConfigError(f"dropped is {self.dropped!r}; give a share of at least 0 and below 1")
+        if not _is_number(self.noise) or not (math.isfinite(self.noise) and self.noise >= 0.0):
+            raise ConfigError(f"noise is {self.noise!r}; give a standard deviation of 0 or more")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_span(name: str, span: tuple[int, int], fewest: int) -> None:
@@ -48,11 +54,11 @@ IRREGULAR: Final = Rhythm(frames=(1, 6), dropped=0.3)
 
 def parse_frames(name: str, text: str) -> tuple[int, int]:
     """Text to a span: "4" is (4, 4), "1-6" is (1, 6). Raises `ConfigError`."""
-    try:
-        low, _, high = text.partition("-")
-        return int(low), int(high or low)
-    except ValueError as error:
-        raise ConfigError(f"{name} is {text!r}; give frames as 4, or a span as 1-6") from error
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise ConfigError(f"{name} is {text!r}; give frames as 4, or a span as 1-6")
+    low, high = found.groups()
+    return int(low), int(low if high is None else high)
 
 
 def changed(

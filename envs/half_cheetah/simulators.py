@@ -6,7 +6,8 @@ summed as it is, what is earned or paid by the call is weighed by its frames ove
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import BuiltinFunctionType, ModuleType
 from typing import Any, Final, Protocol
@@ -15,7 +16,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from liquid_pilot.errors import ConfigError, MissingExtraError, unknown_name
+from liquid_pilot.errors import ConfigError, MissingExtraError, SimulationError, unknown_name
 
 Array = npt.NDArray[np.float64]
 
@@ -91,7 +92,11 @@ class BulletCheetah:
         return np.asarray(observation, np.float64)
 
     def advance(self, action: Array, frames: int) -> tuple[Array, float]:
-        """See `Simulator`. A call of many frames is the same physics as many calls of one."""
+        """See `Simulator`. A call of many frames is the same physics as many calls of one.
+
+        What it shows of contacts is older: the original environment asks for them after it has taken its observation,
+        so that they are those at the end of the call before, however long that was.
+        """
         if frames != self._frames:
             self._env._p.setPhysicsEngineParameter(
                 fixedTimeStep=self.frame_s * frames,
@@ -120,6 +125,19 @@ class BulletCheetah:
         self._env.close()
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MuJoCo's warnings off the terminal, and its file MUJOCO_LOG.TXT out of the folder that we are in."""
+    import mujoco
+
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda _: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)
+
+
 class MujocoCheetah:
     """gymnasium's `HalfCheetah-v5`: 5 frames of 10 ms a call."""
 
@@ -127,10 +145,12 @@ class MujocoCheetah:
 
     def __init__(self) -> None:
         try:
+            import mujoco  # noqa: F401  # in vain where it is not installed, whatever gymnasium makes of that
             from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
         except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
             raise MissingExtraError("MuJoCo is not installed; pip install 'liquid-pilot[mujoco]'") from error
-        self._env: Any = HalfCheetahEnv(render_mode="rgb_array", width=640, height=480)
+        with _quiet():
+            self._env: Any = HalfCheetahEnv(render_mode="rgb_array", width=640, height=480)
 
     def reset(self, seed: int) -> Array:
         """See `Simulator`."""
@@ -140,8 +160,7 @@ class MujocoCheetah:
     def advance(self, action: Array, frames: int) -> tuple[Array, float]:
         """See `Simulator`."""
         self._env.frame_skip = frames
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MuJoCo warns of what then is not finite, which the environment judges
+        with _quiet():
             observation, reward, *_ = self._env.step(action)
         weight = frames / self.usual_frames
         return np.asarray(observation, np.float64), float(reward) * weight
@@ -151,8 +170,13 @@ class MujocoCheetah:
         return float(self._env.data.qpos[0])
 
     def render(self) -> npt.NDArray[np.uint8]:
-        """See `Simulator`."""
-        picture: npt.NDArray[np.uint8] = self._env.render()
+        """See `Simulator`. Raises `SimulationError` on a computer without the graphics that MuJoCo looks for."""
+        try:
+            picture: npt.NDArray[np.uint8] = self._env.render()
+        except Exception as error:  # each graphics library has its own
+            raise SimulationError(
+                f"MuJoCo cannot draw here ({error}); set MUJOCO_GL=egl, or MUJOCO_GL=osmesa, and start again"
+            ) from error
         return picture
 
     def close(self) -> None:

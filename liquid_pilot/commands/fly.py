@@ -126,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     throttle = Throttle(0.5 if given is None else given, arguments.thrust_curve)
     transport = transport_of(arguments.link, allow_network=arguments.allow_network)
     bundle = load_bundle(arguments.policy)
+    _ = bundle.limits  # a policy that flies no drone is refused here, before anything is opened
     link = MavlinkLink(transport, throttle, system_id=arguments.system_id, rates_hz={"imu": arguments.imu_hz})
     link.open(time.monotonic())
     log = None

@@ -31,6 +31,7 @@ reading the output:
   sensor limits  ages, in seconds, after which the supervisor no longer trusts a sensor
   set-points     largest speed, heights and yaw rate that it was trained to follow
   commands       what an action of -1 and +1 means: collective specific thrust and body rates (FLU)
+  runs in        of a policy of half-cheetah, in the place of what drones have: simulator, and what is seen there
   observation    a number x enters the network as (x - offset) / scale
   self-test      largest difference between recorded outputs and those of this machine
 
@@ -67,38 +68,62 @@ def run(arguments: argparse.Namespace) -> int:
 def describe(bundle: Bundle, path: Path) -> dict[str, Any]:
     """All that `inspect` knows, as plain data. Flies the self-test. Keys end in their unit."""
     from liquid_pilot.bundle import run_selftest
-    from liquid_pilot.observation import OBS_DIM, OBS_FIELDS, layout_manifest
+    from liquid_pilot.half_cheetah import TASK
     from liquid_pilot.schema import cell_field
 
-    spec, limits, metadata = bundle.spec, bundle.limits, bundle.metadata
-    copied = ("schema", "version", "trained_rates_hz", "sensor_limits_s", "setpoint_limits", "airframe", "training")
+    spec, metadata = bundle.spec, bundle.metadata
+    own = _of_cheetah(bundle) if bundle.task == TASK else _of_drone(bundle)
     return {
         "name": bundle.name,
         "task": bundle.task,
         "file": str(path),
         "file_bytes": path.stat().st_size,
-        **{key: metadata[key] for key in copied},
+        **{key: metadata[key] for key in ("schema", "version", *own["copied"], "training")},
         "cell": cell_field(spec),
         "wiring": metadata["wiring"],
         "neurons": spec.units,
         "parameters": bundle.parameters,
         "weight_bytes": sum(int(weight.nbytes) for weight in bundle.weights.values()),
-        "command_limits": asdict(limits),
-        "observation_width": OBS_DIM,
-        # Loading proved that the file's layout is this one; the meanings are written here alone.
-        "observation": [
-            entry | {"meaning": field.meaning} for entry, field in zip(layout_manifest(), OBS_FIELDS, strict=True)
-        ],
+        **own["made"],
+        "observation_width": spec.inputs,
+        "observation": own["observation"],
         "sha256": metadata["sha256"],
         "selftest_steps": len(bundle.selftest.dt_s),
         "selftest_difference": run_selftest(bundle),
     }
 
 
+# Loading proved that the file's layout is that of the running code; the meanings are written there alone.
+
+
+def _of_drone(bundle: Bundle) -> dict[str, Any]:
+    """What a policy that flies has of its own: metadata that is copied, what is made of it, its observation."""
+    from liquid_pilot.observation import OBS_FIELDS, layout_manifest
+
+    rows = zip(layout_manifest(), OBS_FIELDS, strict=True)
+    return {
+        "copied": ("trained_rates_hz", "sensor_limits_s", "setpoint_limits", "airframe"),
+        "made": {"command_limits": asdict(bundle.limits)},
+        "observation": [entry | {"meaning": field.meaning} for entry, field in rows],
+    }
+
+
+def _of_cheetah(bundle: Bundle) -> dict[str, Any]:
+    """The same of a policy of HalfCheetah."""
+    from liquid_pilot.half_cheetah import CheetahLayout
+
+    layout = CheetahLayout(bundle.metadata["simulator"], bundle.metadata["observe"])
+    rows = zip(layout.manifest(), layout.meanings(), strict=True)
+    return {
+        "copied": ("simulator", "observe", "trained_rhythm"),
+        "made": {},
+        "observation": [entry | {"meaning": meaning} for entry, meaning in rows],
+    }
+
+
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The text of `inspect`, line by line."""
-    cell, limits = found["cell"], found["command_limits"]
-    roll, pitch, yaw = limits["rates_rad_s"]
+    cell = found["cell"]
     layers = (
         f"backbone {cell['backbone_layers']} x {cell['backbone_units']}" if cell["backbone_layers"] else "no backbone"
     )
@@ -108,12 +133,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         "cell": f"{cell['form']}, {found['neurons']} neurons, {layers}, time unit {cell['time_unit_s']:g} s",
         "wiring": _wiring(found["wiring"]),
         "parameters": f"{found['parameters']:,} ({found['weight_bytes']:,} bytes)",
-        "trained at": f"{plain(found['trained_rates_hz'])} (Hz)",
-        "sensor limits": f"{plain(found['sensor_limits_s'])} (s)",
-        "set-points": plain(found["setpoint_limits"]),
-        "airframe": plain(found["airframe"]),
-        "commands": f"thrust {plain(limits['thrust_m_s2'])} m/s^2; "
-        f"roll, pitch, yaw rate within {roll:g}, {pitch:g}, {yaw:g} rad/s",
+        **(_drone_lines(found) if "command_limits" in found else _cheetah_lines(found)),
         "sha256": plain(found["sha256"]),
         "self-test": f"passed: {found['selftest_steps']} steps, largest difference {found['selftest_difference']:.1e}",
     }
@@ -123,7 +143,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"observation: {found['observation_width']} numbers; x enters as (x - offset) / scale"
     rows = [["name", "width", "unit", "offset", "scale", "meaning"]]
     for field in found["observation"]:
-        offset = field["offset"]
+        offset = field.get("offset", [0.0])
         shown = f"{offset[0]:g}" if len(set(offset)) == 1 else ", ".join(f"{item:g}" for item in offset)
         rows.append([field["name"], str(field["width"]), field["unit"], shown, f"{field['scale']:g}", field["meaning"]])
     yield from (f"  {line}" for line in table(rows))
@@ -132,6 +152,29 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield "training"
         yield from (f"  {line}" for line in table([list(pair) for pair in training]))
+
+
+def _drone_lines(found: Mapping[str, Any]) -> dict[str, str]:
+    limits = found["command_limits"]
+    roll, pitch, yaw = limits["rates_rad_s"]
+    return {
+        "trained at": f"{plain(found['trained_rates_hz'])} (Hz)",
+        "sensor limits": f"{plain(found['sensor_limits_s'])} (s)",
+        "set-points": plain(found["setpoint_limits"]),
+        "airframe": plain(found["airframe"]),
+        "commands": f"thrust {plain(limits['thrust_m_s2'])} m/s^2; "
+        f"roll, pitch, yaw rate within {roll:g}, {pitch:g}, {yaw:g} rad/s",
+    }
+
+
+def _cheetah_lines(found: Mapping[str, Any]) -> dict[str, str]:
+    rhythm = found["trained_rhythm"]
+    return {
+        "runs in": f"{plain(found['simulator'])}, observes {plain(found['observe'])}; it flies no drone",
+        "trained at": f"calls every {plain(rhythm['frames'])} frames, {rhythm['dropped']:.0%} dropped, "
+        f"{plain(rhythm['delay_frames'])} frames late, noise {rhythm['noise']:g}",
+        "commands": "6 torques, -1 to 1 of the largest: thigh, shin and foot, back then front",
+    }
 
 
 def _wiring(found: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from envs.half_cheetah.rhythm import Rhythm
+from envs.half_cheetah.rhythm import REGULAR, Rhythm
 from envs.half_cheetah.simulators import SIMULATORS
 from liquid_pilot.bundle import SelfTest, make_cheetah_bundle, save_bundle
 from liquid_pilot.half_cheetah import CheetahLayout
@@ -47,8 +47,19 @@ class Run(Protocol):
 
     @property
     def config(self) -> Any:
-        """A dataclass with a seed and the rhythm of irregular episodes."""
+        """A dataclass with a seed, the rhythm of irregular episodes and their share."""
         ...
+
+
+def trained_rhythm(rhythm: Rhythm, irregular: float, simulator: str) -> dict[str, Any]:
+    """What training has drawn: of a run without irregular episodes none of their rhythm, of a mixture both."""
+    usual = SIMULATORS[simulator].usual_frames
+    if irregular <= 0.0:
+        return asdict(REGULAR) | {"frames": [usual, usual]}
+    low, high = rhythm.frames or (usual, usual)
+    if irregular < 1.0:
+        low, high = min(low, usual), max(high, usual)
+    return asdict(rhythm) | {"frames": [low, high]}
 
 
 def export_run(run: Run, path: Path, name: str, commit: str, more: Mapping[str, Any]) -> Path:
@@ -56,8 +67,7 @@ def export_run(run: Run, path: Path, name: str, commit: str, more: Mapping[str, 
 
     Raises `BundleError` if its self-test fails.
     """
-    config, usual = run.config, SIMULATORS[run.layout.simulator].usual_frames
-    rhythm: Rhythm = config.rhythm
+    config = run.config
     training = {
         "config": asdict(config),
         "seed": config.seed,
@@ -73,7 +83,7 @@ def export_run(run: Run, path: Path, name: str, commit: str, more: Mapping[str, 
         run.best.spec,
         run.best.weights(),
         record_selftest(run.best, run.layout, config.seed),
-        trained_rhythm=asdict(rhythm) | {"frames": list(rhythm.frames or (usual, usual))},
+        trained_rhythm=trained_rhythm(config.rhythm, config.irregular, run.layout.simulator),
         training=training,
     )
     return save_bundle(path, bundle)

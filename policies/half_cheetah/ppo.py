@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-import torch
-from gymnasium.wrappers import TransformReward
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
 
-from envs.half_cheetah.env import HalfCheetahEnv
-from envs.half_cheetah.rhythm import IRREGULAR, REGULAR, Rhythm
+from envs.half_cheetah.rhythm import IRREGULAR, Rhythm
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import CheetahLayout
-from policies.half_cheetah.episodes import run_episodes
+from policies.half_cheetah.course import average_into, validation
+from policies.half_cheetah.exploring import exploring_env
 from policies.half_cheetah.herd import Herd
 from policies.half_cheetah.sizes import TIME_UNIT_S, cheetah_spec
 from policies.half_cheetah.start import start_from
@@ -117,7 +113,15 @@ class CheetahPPOTrainer:
     def __init__(self, config: CheetahPPOConfig, start: Bundle | None = None) -> None:
         self.config, self.layout = config, CheetahLayout(config.simulator, config.observe)
         spec = cheetah_spec(config.cell, self.layout.width, config.time_unit_s, config.wiring, config.wiring_seed)
-        self.env = DummyVecEnv([self._maker(i) for i in range(config.cheetahs)])
+        self.env = exploring_env(
+            config.cheetahs,
+            config.simulator,
+            config.observe,
+            "both",
+            config.rhythm,
+            config.irregular,
+            config.reward_scale,
+        )
         self.model = LiquidPPO(
             LiquidPolicy,
             self.env,
@@ -152,16 +156,6 @@ class CheetahPPOTrainer:
         self._herd = Herd(config.validation_episodes, config.simulator, config.observe)
         self._callback = self.model.open(config.steps)
 
-    def _maker(self, number: int) -> Any:
-        config = self.config
-        rhythm = config.rhythm if number < round(config.irregular * config.cheetahs) else REGULAR
-
-        def make() -> Monitor[Any, Any]:
-            env = HalfCheetahEnv(config.simulator, config.observe, "both", rhythm)
-            return Monitor(TransformReward(env, lambda reward: float(reward) * config.reward_scale))
-
-        return make
-
     @property
     def updates(self) -> int:
         """Updates of a whole run."""
@@ -182,7 +176,7 @@ class CheetahPPOTrainer:
         assert model.ep_info_buffer is not None
         model.ep_info_buffer.clear()
         model.fly_and_learn(self._callback, share)
-        self._average()
+        average_into(self.averaged, model.policy.actor, config.average_decay, self.done)
         self.done += 1
         self.elapsed_s += time.perf_counter() - started
         found = model.found
@@ -197,12 +191,6 @@ class CheetahPPOTrainer:
             episode_return=float(np.mean(ended)) if ended else math.nan,
         )
 
-    def _average(self) -> None:
-        decay = min(self.config.average_decay, (self.done + 1) / (self.done + 10))
-        with torch.no_grad():
-            for mean, value in zip(self.averaged.parameters(), self.model.policy.actor.parameters(), strict=True):
-                mean.lerp_(value, 1.0 - decay)
-
     def idle(self) -> Progress:
         """A row without an update, for a validation of its own."""
         return Progress(self.done, self.model.num_timesteps, self.elapsed_s, *[math.nan] * 6)
@@ -210,17 +198,13 @@ class CheetahPPOTrainer:
     def validate(self, progress: Progress) -> Progress:
         """Closed-loop returns of the averaged weights at both rhythms; keeps the best weights."""
         config = self.config
-        returns = [
-            float(np.mean(run_episodes(self._herd, self.averaged, [rhythm] * config.validation_episodes, seed)))
-            for rhythm, seed in ((REGULAR, 10_000), (config.rhythm, 20_000))
-        ]
-        score = -((1.0 - config.irregular) * returns[0] + config.irregular * returns[1])
+        found = validation(self._herd, self.averaged, config.rhythm, config.irregular, config.validation_episodes)
         self.stale += 1
-        if score < self.best_score:
-            self.best_score, self.stale = score, 0
+        if found.score < self.best_score:
+            self.best_score, self.stale = found.score, 0
             self.best.load_state_dict(self.averaged.state_dict())
         self.begins_anew = True
-        return replace(progress, return_regular=returns[0], return_irregular=returns[1], score=score)
+        return replace(progress, **asdict(found))
 
     def close(self) -> None:
         """Free the simulators."""

@@ -11,24 +11,22 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from sb3_contrib import TQC
 from sb3_contrib.tqc.policies import Actor, TQCPolicy
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
-from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
 
-from envs.half_cheetah.env import HalfCheetahEnv
-from envs.half_cheetah.rhythm import REGULAR, Rhythm
+from envs.half_cheetah.rhythm import Rhythm
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import CheetahLayout
 from policies.cells.forms import lecun_tanh
-from policies.half_cheetah.episodes import run_episodes
+from policies.half_cheetah.course import validation
+from policies.half_cheetah.exploring import exploring_env
 from policies.half_cheetah.herd import Herd
 from policies.half_cheetah.sizes import TEACHER_UNITS, teacher_spec
 from policies.network import PolicyNetwork
@@ -118,7 +116,7 @@ class TeacherTrainer:
 
     def __init__(self, config: TeachingConfig) -> None:
         self.config, self.layout = config, CheetahLayout(config.simulator)
-        self.env = DummyVecEnv([self._maker(i) for i in range(config.cheetahs)])
+        self.env = exploring_env(config.cheetahs, config.simulator, "full", "sensors", config.rhythm, config.irregular)
         self.model = TQC(
             TeacherPolicy,
             self.env,
@@ -141,11 +139,6 @@ class TeacherTrainer:
         self.begins_anew = True
         self._herd = Herd(config.validation_episodes, config.simulator, "full")
         _, self._callback = self.model._setup_learn(config.steps, None)
-
-    def _maker(self, number: int) -> Any:
-        config = self.config
-        rhythm = config.rhythm if number < round(config.irregular * config.cheetahs) else REGULAR
-        return lambda: Monitor(HalfCheetahEnv(config.simulator, "full", "sensors", rhythm))
 
     @property
     def updates(self) -> int:
@@ -204,17 +197,13 @@ class TeacherTrainer:
     def validate(self, progress: Progress) -> Progress:
         """Closed-loop returns of the deterministic actor at both rhythms; keeps the best weights."""
         config, network = self.config, self.network()
-        returns = [
-            float(np.mean(run_episodes(self._herd, network, [rhythm] * config.validation_episodes, seed)))
-            for rhythm, seed in ((REGULAR, 10_000), (config.rhythm, 20_000))
-        ]
-        score = -((1.0 - config.irregular) * returns[0] + config.irregular * returns[1])
+        found = validation(self._herd, network, config.rhythm, config.irregular, config.validation_episodes)
         self.stale += 1
-        if score < self.best_score:
-            self.best_score, self.stale = score, 0
+        if found.score < self.best_score:
+            self.best_score, self.stale = found.score, 0
             self.best.load_state_dict(network.state_dict())
         self.begins_anew = True
-        return replace(progress, return_regular=returns[0], return_irregular=returns[1], score=score)
+        return replace(progress, **asdict(found))
 
     def close(self) -> None:
         """Free the simulators."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from envs.half_cheetah.rhythm import IRREGULAR, REGULAR, Rhythm
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import CheetahLayout
-from policies.half_cheetah.episodes import Mixture, record_episodes, run_episodes
+from policies.half_cheetah.course import average_into, validation
+from policies.half_cheetah.episodes import Mixture, record_episodes
 from policies.half_cheetah.herd import Herd
 from policies.half_cheetah.sizes import TIME_UNIT_S, cheetah_spec
 from policies.half_cheetah.start import start_from
@@ -179,16 +180,10 @@ class CheetahTrainer:
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm))
         if math.isfinite(norm):
             self.optimizer.step()
-        self._average()
+        average_into(self.averaged, self.network, config.average_decay, self.done)
         self.done += 1
         self.elapsed_s += time.perf_counter() - started
         return replace(self.idle(), loss=float(loss.detach()), gradient_norm=norm)
-
-    def _average(self) -> None:
-        decay = min(self.config.average_decay, (self.done + 1) / (self.done + 10))
-        with torch.no_grad():
-            for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(value, 1.0 - decay)
 
     def idle(self) -> Progress:
         """A row without an update, for a validation of its own."""
@@ -198,21 +193,13 @@ class CheetahTrainer:
 
     def validate(self, progress: Progress) -> Progress:
         """Closed-loop returns of the averaged weights at both rhythms; keeps the best weights."""
-        config, returns = self.config, []
-        for rhythm, seed in ((REGULAR, 1), (config.rhythm, 2)):
-            found: list[float] = []
-            while len(found) < config.validation_episodes:
-                count = min(config.herd, config.validation_episodes - len(found))
-                own = 10_000 * seed + len(found)
-                found += run_episodes(self._herd, self.averaged, [rhythm] * count, own).tolist()
-            returns.append(float(np.mean(found)))
-        weight = config.irregular
-        score = -((1.0 - weight) * returns[0] + weight * returns[1])
+        config = self.config
+        found = validation(self._herd, self.averaged, config.rhythm, config.irregular, config.validation_episodes)
         self.stale += 1
-        if score < self.best_score:
-            self.best_score, self.stale = score, 0
+        if found.score < self.best_score:
+            self.best_score, self.stale = found.score, 0
             self.best.load_state_dict(self.averaged.state_dict())
-        return replace(progress, return_regular=returns[0], return_irregular=returns[1], score=score)
+        return replace(progress, **asdict(found))
 
     def close(self) -> None:
         """Free the simulators."""

@@ -224,6 +224,7 @@ def load_teacher(expert: str, airframe: Airframe) -> Teacher:
         bundle = load_bundle(expert)
     except ConfigError as error:
         raise ConfigError(f"{error}; or one of the experts {', '.join(EXPERTS)}, or a model's .zip") from error
+    _ = bundle.limits  # refuses a policy that flies no drone
     if bundle.metadata["airframe"] != airframe.name:
         raise ConfigError(
             f"policy {bundle.name!r} was trained for airframe {bundle.metadata['airframe']!r}, not {airframe.name!r}; "

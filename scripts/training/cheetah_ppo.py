@@ -9,7 +9,6 @@ from rich.console import Console
 
 from envs.half_cheetah.rhythm import changed
 from liquid_pilot.cells import parameters
-from liquid_pilot.errors import ConfigError
 from policies.half_cheetah.checkpoint import load_ppo, save_ppo
 from policies.half_cheetah.export import export_run
 from policies.half_cheetah.ppo import CheetahPPOConfig, CheetahPPOTrainer, Progress, usual_config
@@ -51,10 +50,8 @@ def run(options: Options, console: Console) -> Path:
 
 
 def config_of(options: Options) -> CheetahPPOConfig:
-    """The configuration that the options ask for. Raises `ConfigError` for those that PPO has not."""
+    """The configuration that the options ask for. Raises `ConfigError`."""
     own = options.cheetah
-    if options.updates is not None:
-        raise ConfigError("ppo counts calls, not updates; give --steps")
     told = given(options.ppo, "steps")
     if options.batch is not None:
         told["cheetahs"] = options.batch

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import tyro
+
+from liquid_pilot.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,13 @@ class ImitationOptions:
 
 @dataclass(frozen=True)
 class PPOOptions:
-    """Of ppo alone."""
+    """Of ppo; steps of half-cheetah's teacher too."""
 
     engine: Literal["batched", "pybullet"] = "batched"
     """batched: many drones at once on the compiled engine. pybullet: a few in turn, about a hundred times slower."""
     steps: int | None = None
-    """Events (control steps) of all drones together; as many as suit the engine, and a start from a policy, if not
-    given."""
+    """Events (control steps, calls) of all drones or cheetahs together; as many as suit the engine, and a start from a
+    policy, if not given."""
     anchor_weight: float | None = None
     """Weight of the divergence from the policy that the run began with (--init)."""
 
@@ -88,7 +90,8 @@ class Options:
     """Shipped airframe (cf2x, racer, companion) or path of a TOML file, see docs/adding_an_airframe.md. Every flight's
     drone is drawn around it."""
     init: str | None = None
-    """Start from the weights of this policy, a shipped name or a path, of the same cell, sizes and airframe."""
+    """Start from the weights of this policy, a shipped name or a path, of the same cell, sizes and airframe (of
+    half-cheetah: simulator and --observe)."""
     out: Path | None = None
     """Folder of the run; runs/TASK, with -CELL, -METHOD and -AIRFRAME after it where they are not the default, if not
     given."""
@@ -97,11 +100,13 @@ class Options:
     updates: int | None = None
     """Gradient steps; as many as suit the method if not given."""
     batch: int | None = None
-    """Drones flown at once, or sequences of an update; as many as suit the method if not given."""
+    """Drones or cheetahs at once (ppo), sequences of an update (bc, dagger) or calls of a minibatch (teacher); as many
+    as suit the method if not given."""
     learning_rate: float | None = None
     """Largest learning rate of the schedule; what suits the method if not given."""
     time_unit_s: float | None = None
-    """Unit in which the cell sees elapsed time; about the middle of the IMU intervals (0.015) if not given."""
+    """Unit in which the cell sees elapsed time; about the middle of the intervals (0.015, of half-cheetah 0.0165) if
+    not given."""
     resume: bool = False
     """Continue from the last checkpoint in the folder."""
     budget_s: float | None = None
@@ -128,3 +133,41 @@ class Options:
 def given(options: Any, *names: str) -> dict[str, Any]:
     """Those of the named options that are not None."""
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+_OF_DRONES: Final = (
+    "airframe", "backend", "imitation.demos", "imitation.flights", "ppo.engine", "ppo.anchor_weight",
+)  # fmt: skip
+_OF_IMITATION: Final = (
+    "imitation.expert", "imitation.rounds", "imitation.share_decay", "imitation.noise", "cheetah.episodes",
+)  # fmt: skip
+_OF_CELLS: Final = ("cell", "wiring", "wiring_seed", "time_unit_s", "init", "cheetah.observe")
+FOREIGN: Final = {  # options that a method of half-cheetah has not
+    "dagger": (*_OF_DRONES, "ppo.steps"),
+    "ppo": (*_OF_DRONES, *_OF_IMITATION, "updates"),
+    "teacher": (*_OF_DRONES, *_OF_IMITATION, *_OF_CELLS, "updates"),
+}
+
+
+def changed_options(options: Any, usual: Any, prefix: str = "") -> list[str]:
+    """Dotted names of the options that are not as usual."""
+    found = []
+    for field in fields(usual):
+        ours, theirs = getattr(options, field.name), getattr(usual, field.name)
+        if is_dataclass(theirs):
+            found += changed_options(ours, theirs, f"{prefix}{field.name}.")
+        elif ours != theirs:
+            found.append(prefix + field.name)
+    return found
+
+
+def check_foreign(options: Options, method: str) -> None:
+    """Raise `ConfigError` for options that would change nothing, as they are of another task or method."""
+    chosen = changed_options(options, Options(options.task))
+    if options.task == "hover":
+        foreign = [name for name in chosen if name.startswith("cheetah.")]
+    else:
+        foreign = [name for name in chosen if name in FOREIGN.get(method, ())]
+    if foreign:
+        words = ", ".join(f"--{name.rpartition('.')[2].replace('_', '-')}" for name in foreign)
+        raise ConfigError(f"{options.task} by {method} has no {words}; leave it out, or choose another --method")

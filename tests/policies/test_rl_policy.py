@@ -158,7 +158,7 @@ def test_a_strong_anchor_keeps_the_policy() -> None:
     ],
 )
 def test_an_environment_of_another_layout_is_refused(observation: spaces.Space[Any]) -> None:
-    with pytest.raises(ConfigError, match="OBS_FIELDS"):
+    with pytest.raises(ConfigError, match=rf"a box of \({OBS_DIM},\).*make it with obs"):
         policy(observation=observation)
 
 
