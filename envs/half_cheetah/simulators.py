@@ -130,12 +130,13 @@ def _quiet() -> Iterator[None]:
     """Keep MuJoCo's warnings off the terminal, and its file MUJOCO_LOG.TXT out of the folder that we are in."""
     import mujoco
 
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda _: None)
+    module: Any = mujoco  # whose own list of names leaves these out
+    before = module.get_mju_user_warning()
+    module.set_mju_user_warning(lambda _: None)
     try:
         yield
     finally:
-        mujoco.set_mju_user_warning(before)
+        module.set_mju_user_warning(before)
 
 
 class MujocoCheetah:

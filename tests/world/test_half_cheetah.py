@@ -71,7 +71,7 @@ def test_at_its_own_rhythm_an_episode_is_that_of_the_original_environment(name: 
     with closing(HalfCheetahEnv(name, obs="state")) as ours, closing(original(name)) as theirs:
         shown, _ = ours.reset(seed=seed)
         raw, _ = theirs.reset(seed=int(np_random(seed)[0].integers(2**31)))
-        layout, total, over, k = CheetahLayout(name), 0.0, False, 0
+        layout, total, over, k, info = CheetahLayout(name), 0.0, False, 0, dict[str, Any]()
         np.testing.assert_array_equal(shown, layout.body(np.asarray(raw, np.float64)))
         while not over:
             shown, reward, lost, over, info = ours.step(wave(k))
@@ -89,12 +89,11 @@ def test_one_call_of_four_frames_is_four_calls_of_one_in_pybullet() -> None:
         late = 0
         for k in range(150):
             ours, reward = whole.advance(wave(k), 4)
-            earned, quarters = 0.0, 0.0
+            quarters, theirs = 0.0, np.zeros(26)
             for _ in range(4):
                 theirs, part = parts.advance(wave(k), 1)
                 alive, progress, *costs = parts._env.rewards
                 quarters += progress
-                earned += part
                 assert part == pytest.approx(progress + 0.25 * (alive + sum(costs)), abs=1e-12)
             np.testing.assert_array_equal(ours[:20], theirs[:20])
             late += bool((ours[20:] != theirs[20:]).any())
@@ -314,7 +313,8 @@ def test_mujoco_writes_no_log_file_and_leaves_the_handler_of_others(
         cheetah.reset(0)
         cheetah._env.data.qvel[:] = 1e9
         cheetah.advance(np.ones(6), 5)
-    assert mujoco.get_mju_user_warning() is None
+    module: Any = mujoco
+    assert module.get_mju_user_warning() is None
     assert not list(tmp_path.iterdir()) and capfd.readouterr().err == ""
 
 
@@ -391,7 +391,7 @@ def test_torques_beyond_the_largest_are_the_largest() -> None:
         found = []
         for size in (1.0, 7.0):
             env.reset(seed=0)
-            found.append([env.step(size * np.sign(wave(k)))[0] for k in range(10)])
+            found.append([env.step((size * np.sign(wave(k))).astype(np.float32))[0] for k in range(10)])
         np.testing.assert_array_equal(found[0], found[1])
 
 
