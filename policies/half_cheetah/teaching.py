@@ -64,6 +64,9 @@ class TeachingConfig:
         for name in counted:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give at least one")
+        calls = self.cheetahs * self.events
+        if self.batch < 2 or calls % self.batch:
+            raise ConfigError(f"batch is {self.batch}; give a divisor of the {calls} calls of a rollout, from 2 on")
         if not 0.0 < self.learning_rate <= 1.0:
             raise ConfigError(f"learning_rate is {self.learning_rate:g}; it must be above 0 and at most 1")
         if not 0.0 <= self.irregular <= 1.0:
