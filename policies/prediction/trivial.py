@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from policies.prediction.models import scaling
+from policies.prediction.models import MOST_SEEN, scaling
 from policies.prediction.windows import Windows, held
 
 Predict = Callable[[Windows], Tensor]
@@ -62,7 +62,7 @@ def _random_features(train: Windows, seed: int) -> Predict:
     shift = torch.from_numpy(rng.uniform(-1.0, 1.0, FEATURES).astype(np.float32))
 
     def features(windows: Windows) -> Tensor:
-        z = (held(windows) - given.mean) / given.deviation
+        z = ((held(windows) - given.mean) / given.deviation).clamp(-MOST_SEEN, MOST_SEEN)
         return torch.cat([torch.tanh(z @ inner + shift), z], dim=2)
 
     weights = _ridge(features(train), train.y)
