@@ -1,7 +1,8 @@
 """A teacher for HalfCheetah by PPO of stable-baselines3, in a form that is a policy file as it is.
 
 What makes it one: the environment's own scaled observation in the place of running statistics, two layers with the
-activation of our backbones, and a tanh on the actions, which explore by state-dependent noise before it. After every
+activation of our backbones, and a tanh that belongs to the environment, so that what is explored by state-dependent
+noise is what comes before it; inside of the policy, torques near their limits have no finite density. After every
 validation all episodes begin anew and all generators are seeded from its number, in an unbroken run too, so that a run
 that was stopped there goes on to the same policy.
 """
@@ -39,7 +40,7 @@ class TeachingConfig:
 
     simulator: str = "pybullet"
     seed: int = 0
-    steps: int = 4_000_000
+    steps: int = 3_000_000
     cheetahs: int = 16
     events: int = 512
     batch: int = 256
@@ -106,9 +107,8 @@ class TeacherTrainer:
 
     def __init__(self, config: TeachingConfig) -> None:
         self.config, self.layout = config, CheetahLayout(config.simulator)
-        self.env = exploring_env(
-            config.cheetahs, config.simulator, "full", "sensors", config.rhythm, config.irregular, config.reward_scale
-        )
+        told = (config.rhythm, config.irregular, config.reward_scale)
+        self.env = exploring_env(config.cheetahs, config.simulator, "full", "sensors", *told, before_tanh=True)
         self._rate = config.learning_rate
         self.model = PPO(
             "MlpPolicy",
@@ -125,7 +125,6 @@ class TeacherTrainer:
             policy_kwargs={
                 "log_std_init": config.log_std,
                 "ortho_init": False,
-                "squash_output": True,
                 "activation_fn": Activation,
                 "net_arch": {"pi": [config.units] * 2, "vf": [config.units] * 2},
             },
