@@ -44,7 +44,7 @@ def draw_episode(found: Episode, path_png: Path, title: str) -> Path:
         _speed(speed, found)
         for k, (name, colour) in enumerate(zip(JOINTS, PALETTE, strict=False)):
             torque.step(t, found.actions[late, k], where="post", color=colour, lw=1.2, label=name)
-        torque.set_title("Torques asked for (share of the largest)")
+        torque.set_title("Torques (shares of the largest)")
         torque.set_ylim(-1.05, 1.05)
         torque.legend(loc="lower right", ncols=6, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1)
         _neurons(neurons, t, found.hidden[late])
