@@ -30,6 +30,7 @@ MAIN: Final = ("decay", "default", "ltc", "lstm", "gru")
 _TIMED: Final = tuple((rate, unit) for unit in (1.0, 4.0) for rate in (3e-3, 1e-2, 2e-2))
 _UNTIMED: Final = tuple((rate, 1.0) for rate in (1e-3, 3e-3, 5e-3, 1e-2, 2e-2, 4e-2))
 LARGE, SMALL = "large", "small"
+_BY_LEVEL: Final = ("noise", "given", "withheld", "bridged", "across", "across_untold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +150,13 @@ def _made(work: Work, training: Training) -> dict[str, Any]:
     torch.set_num_threads(1)
     data = loaded(work.plan.file)
     train = data.train if training.share == 1.0 else windows(data.traces.first(training.share).train)
-    model = build(training.model, training.size, data.given, training.time_unit, training.config.seed)
+    given = data.given if training.share == 1.0 else scaling(train)
+    model = build(training.model, training.size, given, training.time_unit, training.config.seed)
     found = fit(model, train, data.valid, training.config)
     judged = {}
     if work.judged:
         with torch.no_grad():
-            judged = judge(model, data.test, data.given.deviation, work.plan.noise, work.plan.missing)
+            judged = judge(model, data.test, data.given.noise, work.plan.noise, work.plan.missing)
     return asdict(found) | {"judged": judged}
 
 
@@ -174,10 +176,13 @@ class Runs:
         self.plan, self._pool, self._bar = plan, pool, bar
         self._sha256 = hashlib.sha256(plan.file.read_bytes()).hexdigest()
 
-    def each(self, title: str, trainings: Sequence[Training], judged: bool = True) -> list[dict[str, Any]]:
-        """Records of all, in order."""
+    def each(
+        self, title: str, trainings: Sequence[Training], judged: bool = True, clean: bool = False
+    ) -> list[dict[str, Any]]:
+        """Records of all, in order. clean: judged without noise and losses."""
         task = self._bar.add_task(title, total=len(trainings))
-        work = Work(self.plan, self._sha256, tuple(trainings), judged)
+        plan = replace(self.plan, noise=(), missing=()) if clean or not judged else self.plan
+        work = Work(plan, self._sha256, tuple(trainings), judged)
         return self._pool.each(record_of, work, len(trainings), lambda: self._bar.advance(task))
 
 
@@ -205,7 +210,7 @@ def run(plan: Plan, workers: int | None = None) -> dict[str, Any]:
         "missing": list(plan.missing),
         "shares": list(plan.shares),
         "trivial": [
-            {"title": name, **judge(predict, data.test, data.given.deviation, plan.noise, plan.missing)}
+            {"title": name, **judge(predict, data.test, data.given.noise, plan.noise, plan.missing)}
             for name, predict in settled.items()
         ],
         **rows,
@@ -279,7 +284,7 @@ def _extra(plan: Plan, runs: Runs, models: dict[str, int], best: dict[str, list[
             for m in plan.main
             for s in range(plan.seeds)
         ]  # fmt: skip
-        records = runs.each(title, trainings)
+        records = runs.each(title, trainings, clean=share < 1.0)
         return {
             model: spread([r["judged"] for r in records[k * plan.seeds : (k + 1) * plan.seeds]])
             for k, model in enumerate(plan.main)
@@ -294,7 +299,10 @@ def _extra(plan: Plan, runs: Runs, models: dict[str, int], best: dict[str, list[
 
 
 def spread(judged: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sd over seeds of each figure, and of the relative rises over each seed's own clean figure."""
+    """Mean and sd over seeds of each figure, and of the relative rises over each seed's own clean figure.
+
+    rise_same: over its error on whole windows at the very steps that are judged where samples are lost.
+    """
 
     def both(values: Sequence[float]) -> dict[str, float | None]:
         return {
@@ -305,13 +313,17 @@ def spread(judged: Sequence[dict[str, Any]]) -> dict[str, Any]:
     def table(name: str) -> dict[str, Any]:
         return {key: both([one[name][key] for one in judged]) for key in judged[0].get(name, {})}
 
-    def rises(name: str) -> dict[str, Any]:
-        return {key: both([one[name][key] / one["clean"] - 1.0 for one in judged]) for key in judged[0].get(name, {})}
+    def rises(name: str, same: bool = False) -> dict[str, Any]:
+        return {
+            key: both([one[name][key] / (one["whole"][key] if same else one["clean"]) - 1.0 for one in judged])
+            for key in judged[0].get(name, {})
+        }
 
     return {
         "clean": both([one["clean"] for one in judged]),
         "normalised": both([one["normalised"] for one in judged]),
-        **{name: table(name) for name in ("noise", "given", "withheld", "bridged")},
+        **{name: table(name) for name in _BY_LEVEL},
         "rise": rises("given"),
+        "rise_same": rises("given", same=True),
         "rise_withheld": rises("withheld"),
     }
