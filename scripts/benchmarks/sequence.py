@@ -17,10 +17,12 @@ import torch
 from liquid_pilot.errors import ConfigError, unknown_name
 from policies.prediction.fit import FitConfig, fit
 from policies.prediction.judge import judge
+from policies.prediction.known import check_known
 from policies.prediction.models import KINDS, NEURONS, Scaling, build, count, matched_size, scaling
 from policies.prediction.traces import Traces, load_traces
 from policies.prediction.trivial import trivial
 from policies.prediction.windows import Windows, windows
+from scripts.benchmarks.sequence_spread import spread
 from scripts.console import ERR, progress_bar
 from scripts.files import write_json
 from scripts.flying import FlightPool
@@ -30,7 +32,6 @@ MAIN: Final = ("decay", "default", "ltc", "lstm", "gru")
 _TIMED: Final = tuple((rate, unit) for unit in (1.0, 4.0) for rate in (3e-3, 1e-2, 2e-2))
 _UNTIMED: Final = tuple((rate, 1.0) for rate in (1e-3, 3e-3, 5e-3, 1e-2, 2e-2, 4e-2))
 LARGE, SMALL = "large", "small"
-_BY_LEVEL: Final = ("noise", "given", "withheld", "bridged", "across", "across_untold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +198,12 @@ def run(plan: Plan, workers: int | None = None) -> dict[str, Any]:
         rows = {name: _rows(plan, runs, data.width, name, models) for name, models in classes.items() if models}
         best = {row["model"]: row["setting"] for row in rows[LARGE]}
         extra = _extra(plan, runs, classes[LARGE], best)
-    settled = trivial(data.train)
+    settled = [
+        {"title": name, **judge(predict, data.test, data.given.noise, plan.noise, plan.missing)}
+        for name, predict in trivial(data.train).items()
+    ]
     return {
+        "paper": check_known(data.traces, {row["title"]: row["clean"] for row in settled}),
         "data": plan.file.name,
         "windows": {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)},
         "width": data.width,
@@ -209,10 +214,7 @@ def run(plan: Plan, workers: int | None = None) -> dict[str, Any]:
         "noise": list(plan.noise),
         "missing": list(plan.missing),
         "shares": list(plan.shares),
-        "trivial": [
-            {"title": name, **judge(predict, data.test, data.given.noise, plan.noise, plan.missing)}
-            for name, predict in settled.items()
-        ],
+        "trivial": settled,
         **rows,
         **extra,
     }
@@ -266,6 +268,7 @@ def _rows(plan: Plan, runs: Runs, width: int, size_class: str, models: dict[str,
                 "parameters": count(model, models[model], width),
                 "setting": list(best[model][1]),
                 "seconds": statistics.median(record["seconds"] for record in own),
+                "valid": statistics.fmean(record["valid"] for record in own),
                 **spread([record["judged"] for record in own]),
             }
         )
@@ -295,35 +298,4 @@ def _extra(plan: Plan, runs: Runs, models: dict[str, int], best: dict[str, list[
     return {
         "augmented": trained("augmented", 1.0, True),
         "data_amount": {f"{share:g}": trained(f"{share:.0%} of the data", share, False) for share in plan.shares},
-    }
-
-
-def spread(judged: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sd over seeds of each figure, and of the relative rises over each seed's own clean figure.
-
-    rise_same: over its error on whole windows at the very steps that are judged where samples are lost.
-    """
-
-    def both(values: Sequence[float]) -> dict[str, float | None]:
-        return {
-            "mean": statistics.fmean(values),
-            "sd": statistics.stdev(values) if len(values) > 1 else None,
-        }
-
-    def table(name: str) -> dict[str, Any]:
-        return {key: both([one[name][key] for one in judged]) for key in judged[0].get(name, {})}
-
-    def rises(name: str, same: bool = False) -> dict[str, Any]:
-        return {
-            key: both([one[name][key] / (one["whole"][key] if same else one["clean"]) - 1.0 for one in judged])
-            for key in judged[0].get(name, {})
-        }
-
-    return {
-        "clean": both([one["clean"] for one in judged]),
-        "normalised": both([one["normalised"] for one in judged]),
-        **{name: table(name) for name in _BY_LEVEL},
-        "rise": rises("given"),
-        "rise_same": rises("given", same=True),
-        "rise_withheld": rises("withheld"),
     }
