@@ -75,8 +75,9 @@ def _loaded(policy: str) -> Bundle:
 
 def open_env(job: CheetahJob, render: bool = False) -> HalfCheetahEnv:
     """The policy's own simulator and observation, at the job's rhythm."""
-    import_pybullet()
     meta = _loaded(job.policy).metadata
+    if meta["simulator"] == "pybullet":
+        import_pybullet()
     mode = "rgb_array" if render else None
     return HalfCheetahEnv(meta["simulator"], meta["observe"], "sensors", job.rhythm, mode)
 

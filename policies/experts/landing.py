@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from envs.airframe import Airframe
 from envs.physics import Body
-from envs.rollout import Expert
 from liquid_pilot.messages import Command, Setpoint
+
+if TYPE_CHECKING:  # importing it loads the simulator
+    from envs.rollout import Expert
 
 STANDS_WITHIN_M: Final = 0.02  # of the height of a standing drone
 STANDS_M_S: Final = 0.2

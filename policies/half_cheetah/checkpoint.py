@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from stable_baselines3.common.buffers import ReplayBuffer
 from torch import Tensor
 
 from liquid_pilot.bundle import Bundle
@@ -28,6 +29,7 @@ from policies.imitation.demonstrations import Demonstrations
 
 Trainer: TypeAlias = "CheetahTrainer | TeacherTrainer | CheetahPPOTrainer"
 SCHEMA = 1
+_BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 _PARTS = ("observation", "action", "dt_s", "held", "length")
 
 
@@ -66,11 +68,18 @@ def load_imitation(
 
 
 def save_teaching(path: Path, trainer: TeacherTrainer) -> None:
-    """Write the run's state. Raises `TrainingError`."""
-    policy = trainer.model.policy
-    networks: dict[str, torch.nn.Module] = {"policy": policy, "best": trainer.best}
-    record = _course(trainer) | {"config": asdict(trainer.config), "steps": trainer.model.num_timesteps}
-    write_checkpoint(path, learner_tensors(networks, policy.optimizer), record)
+    """Write the run's state, with all calls that it learns from. Raises `TrainingError`."""
+    model = trainer.model
+    tensors = learner_tensors({"policy": model.policy, "best": trainer.best}, model.actor.optimizer)
+    for name, optimizer in _more_optimizers(trainer).items():
+        tensors |= {f"{name}.{key}": value for key, value in learner_tensors({}, optimizer).items()}
+    tensors["log_ent_coef"] = _entropy(trainer)
+    buffer = _buffer(trainer)
+    held = buffer.buffer_size if buffer.full else buffer.pos
+    tensors |= {f"buffer.{name}": torch.from_numpy(getattr(buffer, name)[:held].copy()) for name in _BUFFER}
+    record = _course(trainer) | {"config": asdict(trainer.config), "steps": model.num_timesteps}
+    record |= {"position": buffer.pos, "full": buffer.full, "fitted": model._n_updates}
+    write_checkpoint(path, tensors, record)
 
 
 def load_teaching(path: Path, config: TeachingConfig) -> TeacherTrainer:
@@ -78,11 +87,41 @@ def load_teaching(path: Path, config: TeachingConfig) -> TeacherTrainer:
     tensors, record = read_checkpoint(path, SCHEMA, config)
     trainer = TeacherTrainer(config)
     with restoring(path):
-        policy = trainer.model.policy
-        restore_learner(tensors, {"policy": policy, "best": trainer.best}, policy.optimizer)
-        trainer.model.num_timesteps = int(record["steps"])
+        model = trainer.model
+        restore_learner(tensors, {"policy": model.policy, "best": trainer.best}, model.actor.optimizer)
+        for name, optimizer in _more_optimizers(trainer).items():
+            own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+            restore_learner(own, {}, optimizer)
+        with torch.no_grad():
+            _entropy(trainer).copy_(tensors["log_ent_coef"])
+        buffer = _buffer(trainer)
+        for name in _BUFFER:
+            rows = tensors[f"buffer.{name}"].numpy()
+            getattr(buffer, name)[: len(rows)] = rows
+        buffer.pos, buffer.full = int(record["position"]), bool(record["full"])
+        model.num_timesteps, model._n_updates = int(record["steps"]), int(record["fitted"])
         _take_up(trainer, record)
     return trainer
+
+
+def _more_optimizers(trainer: TeacherTrainer) -> dict[str, torch.optim.Optimizer]:
+    """Those beside the actor's."""
+    model = trainer.model
+    assert model.ent_coef_optimizer is not None
+    return {"critic_optimizer": model.critic.optimizer, "entropy_optimizer": model.ent_coef_optimizer}
+
+
+def _entropy(trainer: TeacherTrainer) -> Tensor:
+    """Logarithm of the weight of the entropy."""
+    found = trainer.model.log_ent_coef
+    assert found is not None
+    return found
+
+
+def _buffer(trainer: TeacherTrainer) -> ReplayBuffer:
+    buffer = trainer.model.replay_buffer
+    assert buffer is not None
+    return buffer
 
 
 def save_ppo(path: Path, trainer: CheetahPPOTrainer) -> None:

@@ -1,9 +1,10 @@
-"""A teacher for HalfCheetah by PPO of stable-baselines3, in a form that is a policy file as it is.
+"""A teacher for HalfCheetah by TQC of sb3-contrib, in a form that is a policy file as it is.
 
-What makes it one: the environment's own scaled observation in the place of running statistics, two layers with the
-activation of our backbones, and a tanh on the actions, which explore by state-dependent noise before it. After every
-validation all episodes begin anew and all generators are seeded from its number, in an unbroken run too, so that a run
-that was stopped there goes on to the same policy.
+Truncated quantile critics (Kuznetsov et al., "Controlling overestimation bias with truncated mixture of continuous
+distributional quantile critics", 2020). The actor has two layers with the activation of our backbones and a tanh on its
+mean, and sees the environment's own scaled observation. After every validation all episodes begin anew and all
+generators are seeded from its number, in an unbroken run too, so that a run that was stopped there goes on to the same
+policy.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
+from sb3_contrib import TQC
+from sb3_contrib.tqc.policies import Actor, TQCPolicy
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from torch import Tensor, nn
 
 from envs.half_cheetah.rhythm import Rhythm
@@ -26,32 +30,31 @@ from policies.half_cheetah.exploring import exploring_env
 from policies.half_cheetah.herd import Herd
 from policies.half_cheetah.sizes import TEACHER_UNITS, teacher_spec
 from policies.network import PolicyNetwork
-from policies.schedule import learning_rate_shape
 
 
 @dataclass(frozen=True, slots=True)
 class TeachingConfig:
-    """Everything that decides a run; the usual settings are near those of rl-baselines3-zoo for the PyBullet task.
+    """Everything that decides a run; the usual settings are those of rl-baselines3-zoo for the PyBullet task, smaller.
 
-    steps: calls of all environments together; events: of each of them in a rollout. rhythm: of a share `irregular` of
-    the environments. reward_scale: of what the critic sees.
+    steps: calls of all environments together. calls: of one update, after each `train_every` of which there are
+    `gradient_steps`. buffer: newest calls that are learnt from. rhythm: of a share `irregular` of the environments.
     """
 
     simulator: str = "pybullet"
     seed: int = 0
-    steps: int = 4_000_000
-    cheetahs: int = 16
-    events: int = 512
-    batch: int = 256
-    epochs: int = 10
-    learning_rate: float = 2e-4
-    gamma: float = 0.99
-    gae_lambda: float = 0.9
-    clip_range: float = 0.4
-    log_std: float = -2.0
-    noise_calls: int = 4
+    steps: int = 800_000
+    cheetahs: int = 4
+    calls: int = 2_000
+    train_every: int = 16
+    gradient_steps: int = 8
+    learning_starts: int = 10_000
+    buffer: int = 300_000
+    batch: int = 128
+    learning_rate: float = 7e-4
+    gamma: float = 0.98
+    tau: float = 0.02
+    log_std: float = -3.0
     units: int = TEACHER_UNITS
-    reward_scale: float = 0.05
     rhythm: Rhythm = field(default_factory=lambda: Rhythm(frames=(1, 6)))
     irregular: float = 0.0
     validate_every: int = 20
@@ -60,8 +63,8 @@ class TeachingConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}; give a whole number from 0 on")
-        counted = ("steps", "cheetahs", "events", "batch", "epochs", "units", "validate_every", "validation_episodes")
-        for name in counted:
+        for name in ("steps", "cheetahs", "calls", "train_every", "gradient_steps", "buffer", "batch", "units",
+                     "validate_every", "validation_episodes"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give at least one")
         if not 0.0 < self.learning_rate <= 1.0:
@@ -81,6 +84,7 @@ class Progress:
     steps: int
     elapsed_s: float
     loss: float
+    entropy_weight: float
     episode_return: float
     return_regular: float = math.nan
     return_irregular: float = math.nan
@@ -95,37 +99,35 @@ class Activation(nn.Module):
         return lecun_tanh(x)
 
 
+class TeacherPolicy(TQCPolicy):
+    """An actor that can be exported; the critics keep their usual activation."""
+
+    def make_actor(self, features_extractor: Any = None) -> Actor:
+        """See the base class."""
+        self.actor_kwargs["activation_fn"] = Activation
+        return super().make_actor(features_extractor)
+
+
 class TeacherTrainer:
-    """State of one run. `update()` is one rollout and what is learnt from it.
+    """State of one run. `update()` is some calls and what is learnt after them.
 
     `policies.half_cheetah.checkpoint` saves and restores it. Raises as `HalfCheetahEnv`.
     """
 
     def __init__(self, config: TeachingConfig) -> None:
         self.config, self.layout = config, CheetahLayout(config.simulator)
-        self.env = exploring_env(
-            config.cheetahs, config.simulator, "full", "sensors", config.rhythm, config.irregular, config.reward_scale
-        )
-        self._rate = config.learning_rate
-        self.model = PPO(
-            "MlpPolicy",
+        self.env = exploring_env(config.cheetahs, config.simulator, "full", "sensors", config.rhythm, config.irregular)
+        self.model = TQC(
+            TeacherPolicy,
             self.env,
-            learning_rate=lambda _: self._rate,
-            n_steps=config.events,
+            learning_rate=lambda remaining: config.learning_rate * max(remaining, 0.05),
+            buffer_size=config.buffer,
+            learning_starts=config.learning_starts,
             batch_size=config.batch,
-            n_epochs=config.epochs,
+            tau=config.tau,
             gamma=config.gamma,
-            gae_lambda=config.gae_lambda,
-            clip_range=config.clip_range,
             use_sde=True,
-            sde_sample_freq=config.noise_calls,
-            policy_kwargs={
-                "log_std_init": config.log_std,
-                "ortho_init": False,
-                "squash_output": True,
-                "activation_fn": Activation,
-                "net_arch": {"pi": [config.units] * 2, "vf": [config.units] * 2},
-            },
+            policy_kwargs={"log_std_init": config.log_std, "clip_mean": 0.0, "net_arch": [config.units] * 2},
             seed=config.seed,
             device="cpu",
         )
@@ -140,43 +142,52 @@ class TeacherTrainer:
 
     @property
     def updates(self) -> int:
-        """Rollouts of a whole run."""
-        return math.ceil(self.config.steps / (self.config.cheetahs * self.config.events))
+        """Updates of a whole run."""
+        return math.ceil(self.config.steps / self.config.calls)
 
     @property
     def validate_every(self) -> int:
-        """Rollouts between two validations."""
+        """Updates between two validations."""
         return self.config.validate_every
 
     def update(self, share: float) -> Progress:
-        """One rollout, and what is learnt from it, at `share` (0 to 1) of the run."""
+        """Some calls, and what is learnt after them, at `share` (0 to 1) of the run."""
         started, config, model = time.perf_counter(), self.config, self.model
         if self.begins_anew:
             model.set_random_seed(int(np.random.SeedSequence([config.seed, self.done]).generate_state(1)[0] % 2**31))
             model._last_obs = self.env.reset()  # type: ignore[assignment]
-            model._last_episode_starts = np.ones(config.cheetahs, np.bool_)
             self.begins_anew = False
-        self._rate = config.learning_rate * learning_rate_shape(share)
-        assert model.ep_info_buffer is not None
+        assert model.ep_info_buffer is not None and model.replay_buffer is not None
         model.ep_info_buffer.clear()
-        model.collect_rollouts(self.env, self._callback, model.rollout_buffer, config.events)
-        ended = [episode["r"] / config.reward_scale for episode in model.ep_info_buffer]
-        model.train()
+        model._current_progress_remaining = 1.0 - share
+        often = TrainFreq(max(1, config.train_every // config.cheetahs), TrainFrequencyUnit.STEP)
+        wanted = model.num_timesteps + config.calls
+        while model.num_timesteps < wanted:
+            model.collect_rollouts(
+                self.env, self._callback, often, model.replay_buffer, learning_starts=config.learning_starts
+            )
+            if model.num_timesteps > config.learning_starts:
+                model.train(config.gradient_steps, config.batch)
         self.done += 1
         self.elapsed_s += time.perf_counter() - started
-        loss = float(model.logger.name_to_value["train/loss"])
-        model.logger.name_to_value.clear()
-        return replace(self.idle(), loss=loss, episode_return=float(np.mean(ended)) if ended else math.nan)
+        told, ended = model.logger.name_to_value, [episode["r"] for episode in model.ep_info_buffer]
+        row = replace(
+            self.idle(),
+            loss=float(told.get("train/critic_loss", math.nan)),
+            entropy_weight=float(told.get("train/ent_coef", math.nan)),
+            episode_return=float(np.mean(ended)) if ended else math.nan,
+        )
+        told.clear()
+        return row
 
     def idle(self) -> Progress:
         """A row without an update, for a validation of its own."""
-        return Progress(self.done, self.model.num_timesteps, self.elapsed_s, math.nan, math.nan)
+        return Progress(self.done, self.model.num_timesteps, self.elapsed_s, math.nan, math.nan, math.nan)
 
     def network(self) -> PolicyNetwork:
         """The present actor's deterministic part."""
-        network, state = PolicyNetwork(self.spec), self.model.policy.state_dict()
-        names = {"backbone.0": "mlp_extractor.policy_net.0", "backbone.1": "mlp_extractor.policy_net.2"}
-        names["readout"] = "action_net"
+        network, state = PolicyNetwork(self.spec), self.model.actor.state_dict()
+        names = {"backbone.0": "latent_pi.0", "backbone.1": "latent_pi.2", "readout": "mu"}
         with torch.no_grad():
             for name, parameter in network.named_weights().items():
                 layer, _, what = name.rpartition(".")

@@ -19,7 +19,7 @@ NUMBERED: Final = ("persistence", "linear AR(1)", "CfC decay", "CfC default", "L
 def _pm(found: Mapping[str, Any] | float | None, digits: int = 3, percent: bool = False) -> str:
     if found is None:
         return "-"
-    mean, sd = (found, None) if isinstance(found, float) else (found["mean"], found["sd"])
+    mean, sd = (found["mean"], found["sd"]) if isinstance(found, Mapping) else (found, None)
     if percent:
         return f"{mean:+.0%}"
     return f"{mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")

@@ -132,3 +132,12 @@ def test_imports_point_one_way(package: str, above: set[str]) -> None:
     wrong = {str(path.relative_to(ROOT)): found for path in files(package) if (found := roots(path) & above)}
     assert files(package)
     assert wrong == {}
+
+
+def test_scripts_load_neither_simulator_nor_torch_before_they_need_it() -> None:
+    code = (
+        "import sys, scripts.train, scripts.evaluate, scripts.benchmark, scripts.collect\n"
+        "print(sorted({'pybullet', 'torch', 'mujoco'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.split() == ["[]"] and not found.stderr

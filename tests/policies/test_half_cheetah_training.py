@@ -51,8 +51,8 @@ PPO = CheetahPPOConfig(
     validation_episodes=2, average_decay=0.5, rhythm=HARD,
 )  # fmt: skip
 TEACHING = TeachingConfig(
-    steps=48 * 4, cheetahs=2, events=24, batch=16, epochs=2, units=16, validate_every=2, validation_episodes=2,
-    rhythm=HARD, irregular=0.5,
+    steps=48 * 4, cheetahs=2, calls=48, train_every=8, gradient_steps=2, learning_starts=16, buffer=100, batch=16,
+    units=16, validate_every=2, validation_episodes=2, rhythm=HARD, irregular=0.5,
 )  # fmt: skip
 
 
@@ -340,7 +340,7 @@ def test_an_expert_that_answers_nothing_finite_is_refused(taught: Bundle) -> Non
         for config, names in (
             (DAGGER, ("updates", "batch", "episodes", "rounds", "herd", "steps", "validate_every")),
             (PPO, ("steps", "cheetahs", "events", "groups", "epochs", "validate_every", "validation_episodes")),
-            (TEACHING, ("steps", "cheetahs", "events", "batch", "epochs", "units", "validate_every")),
+            (TEACHING, ("steps", "cheetahs", "calls", "train_every", "buffer", "batch", "units", "validate_every")),
         )
         for name, value in (*((name, 0) for name in names), ("seed", -1), ("irregular", 1.5), ("learning_rate", 0.0))
     ],

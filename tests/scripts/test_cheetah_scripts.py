@@ -37,7 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         cheetah, "CheetahConfig", small_config(trainer.CheetahConfig, herd=2, validation_episodes=2, validate_every=2)
     )
     own = {"cheetahs": 2, "validation_episodes": 2, "validate_every": 2}
-    taught = own | {"units": 8, "batch": 16, "events": 16, "epochs": 1}
+    taught = own | {"units": 8, "batch": 16, "calls": 32, "learning_starts": 8, "buffer": 500}
     monkeypatch.setattr(cheetah_teacher, "TeachingConfig", small_config(teaching.TeachingConfig, **taught))
     few = own | {"events": 16, "epochs": 1}
     usual = ppo.usual_config
