@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from scripts.pictures.style import GREY, MARKERS, PALETTE, headline, house_style, new_figure, save
 
-SHOWN: Final = ("decay", "default", "ltc", "lstm", "gru", "transformer", "odernn")  # more lines say nothing
+SHOWN: Final = ("decay", "default", "ltc", "lstm", "gru", "transformer", "mlp")  # more lines say nothing
 
 
 def draw_sequence(table: Mapping[str, Any], path_png: str | Path) -> Path:
