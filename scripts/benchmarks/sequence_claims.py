@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 PUBLISHED_LTC: Final = 2.308  # Hasani et al. (2021), Half-Cheetah, as its LSTM
@@ -16,9 +16,13 @@ HYBRIDS: Final = ("mixed", "attention")
 Row = Mapping[str, Any]
 
 
-def best_liquid(table: Mapping[str, Any]) -> Row | None:
-    """The liquid model, hybrids aside, with the least error in validation, so that no test figure chooses it."""
-    rows = [row for row in table["large"] if row["liquid"] and row["model"] not in HYBRIDS]
+def best_liquid(table: Mapping[str, Any], among: Collection[str] | None = None) -> Row | None:
+    """The liquid model, hybrids aside, with the least error in validation, so that no test figure chooses it.
+
+    among: names; None for all.
+    """
+    liquid = [row for row in table["large"] if row["liquid"] and row["model"] not in HYBRIDS]
+    rows = [row for row in liquid if among is None or row["model"] in among]
     return min(rows, key=lambda row: float(row["valid"]), default=None)
 
 
@@ -35,8 +39,9 @@ def claims(table: Mapping[str, Any]) -> list[str]:
         lines.append(_noise(table, liquid, rows["lstm"]) + _chosen_by_test(table["large"], "noise", NOISE))
     if LOST in liquid["rise"]:
         lines.append(_lost(table["large"], liquid, rows["lstm"]) + _chosen_by_test(table["large"], "rise", LOST))
-    if table["data_amount"] and liquid["model"] in table["augmented"]:
-        lines.append(_amount(table, liquid["model"]))
+    main = best_liquid(table, table["augmented"])
+    if table["data_amount"] and main is not None:
+        lines.append(_amount(table, main))
     lines += [_hybrid(row, liquid, rows) for name, row in rows.items() if name in HYBRIDS]
     return lines
 
@@ -69,12 +74,17 @@ def _noise(table: Mapping[str, Any], liquid: Row, lstm: Row) -> str:
     gain = less(liquid, lstm)
     text = (
         f"25 % less error than the LSTM under noise of 0.2 deviations: {_verdict(gain >= WANTED_NOISE)}, "
-        f"{_pm(liquid['noise'][NOISE])} against {_pm(lstm['noise'][NOISE])}, {gain:.0%} less"
+        f"{_pm(liquid['noise'][NOISE])} against {_pm(lstm['noise'][NOISE])}, {_change(gain)}"
     )
-    both = table["augmented"]
-    if liquid["model"] in both and "lstm" in both:
-        text += f"; trained with noise, {less(both[liquid['model']], both['lstm']):.0%} less"
+    both, main = table["augmented"], best_liquid(table, table["augmented"])
+    if main is not None and "lstm" in both:
+        gain = less(both[main["model"]], both["lstm"])
+        text += f"; trained with noise and lost samples {main['title']}, {_change(gain)}"
     return f"{text}."
+
+
+def _change(gain: float) -> str:
+    return f"{abs(gain):.1%} {'less' if gain >= 0.0 else 'more'}"
 
 
 def _lost(rows: Sequence[Row], liquid: Row, lstm: Row) -> str:
@@ -100,12 +110,13 @@ def _finite(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _amount(table: Mapping[str, Any], model: str) -> str:
+def _amount(table: Mapping[str, Any], liquid: Row) -> str:
+    model = liquid["model"]
     shares = [s for s, found in table["data_amount"].items() if "lstm" in found]
     pairs = [(s, table["data_amount"][s][model]["clean"], table["data_amount"][s]["lstm"]["clean"]) for s in shares]
     held = bool(pairs) and all(ours["mean"] < theirs["mean"] for _, ours, theirs in pairs)
     told = ", ".join(f"{float(s):.0%}: {_pm(ours)} against {_pm(theirs)}" for s, ours, theirs in pairs)
-    return f"Less error than the LSTM from less data: {_verdict(held)}, {told}."
+    return f"Less error than the LSTM from each share of the data ({liquid['title']}): {_verdict(held)}, {told}."
 
 
 def _hybrid(row: Row, liquid: Row, rows: Mapping[str, Row]) -> str:

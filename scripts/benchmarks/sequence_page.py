@@ -26,7 +26,7 @@ def _pm(found: Mapping[str, Any] | float | None, digits: int = 3, percent: bool 
 
 
 def main_table(table: Mapping[str, Any], name: str) -> tuple[list[str], list[list[str]]]:
-    """Header and body of one size class; what needs no training above it."""
+    """Header and body of one size class; above the large one what needs no training."""
     levels = [f"{level:g}" for level in table["noise"] if level > 0.0]
     head = [
         "model",
@@ -47,7 +47,7 @@ def main_table(table: Mapping[str, Any], name: str) -> tuple[list[str], list[lis
             _pm(row["normalised"]),
             *(_pm(row["noise"][n]) for n in levels),
         ]
-        for row in table["trivial"]
+        for row in (table["trivial"] if name == "large" else ())
     ]
     for row in table[name]:
         noise = [_pm(row["noise"][level]) for level in levels]

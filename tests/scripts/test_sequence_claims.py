@@ -43,7 +43,7 @@ def test_a_claim_holds_by_its_number_and_only_by_it() -> None:
     assert len(good) == len(bad) == 4
     assert all("**holds**" in line for line in good[1:])
     assert all("**does not hold**" in line for line in bad[1:])
-    assert "28% less" in good[2] and "2.400" in good[1] and "place 2 of 2" in bad[3]
+    assert "27.5% less" in good[2] and "2.400" in good[1] and "place 2 of 2" in bad[3]
 
 
 def test_the_liquid_model_is_chosen_by_validation_and_hybrids_do_not_stand_in_for_it() -> None:
