@@ -95,4 +95,4 @@ def fit(
 def _augmented(given: Windows, model: Predictor, generator: torch.Generator) -> Windows:
     level = torch.rand((len(given), 1, 1), generator=generator) * MOST_NOISE
     lost = torch.rand((len(given), 1), generator=generator) * MOST_LOST
-    return thinned(noisy(given, level * model.deviation, generator), lost, generator)
+    return thinned(noisy(given, level * model.noise, generator), lost, generator)

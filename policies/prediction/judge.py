@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -11,27 +12,31 @@ from torch import Tensor
 from policies.prediction.fit import predictions, squared_error
 from policies.prediction.models import Predictor
 from policies.prediction.trivial import Predict
-from policies.prediction.windows import Windows, noisy, thinned
+from policies.prediction.windows import Windows, held, noisy, thinned
 
 NOISE_SEED: Final = 11
 LOST_SEED: Final = 12
 
 
 def judge(
-    model: Predictor | Predict, test: Windows, deviation: Tensor, noise: Sequence[float], lost: Sequence[float]
+    model: Predictor | Predict, test: Windows, unit: Tensor, noise: Sequence[float], lost: Sequence[float]
 ) -> dict[str, Any]:
-    """Mean squared errors, plain numbers.
+    """Mean squared errors, plain numbers. unit: (width,), of noise.
 
     clean, normalised (each number's over its variance; those that never change left out), per_dimension; noise: by
-    level in deviations; lost: by share, with the gap's length given, and withheld; bridged: by share, where the model's
-    own predictions stand in for lost samples and every physical step is judged.
+    level, in units. By share of lost samples: given, withheld: of the step after each kept sample, with the gap's
+    length given, and withheld; whole: of those same steps where nothing is lost (a window's first step, of which
+    little can be known, is always kept, and weighs the more the more is lost); bridged: of every step, where the
+    model's own predictions stand in for lost samples; across, across_untold: of the next kept sample beyond the gap,
+    where the gap's length is told beforehand (its own predictions lead to it), and where it is not (what was said to
+    follow the newest kept sample stands).
     """
 
     def predicted(given: Windows) -> Tensor:
         return predictions(model, given) if isinstance(model, Predictor) else model(given)
 
     def noised(level: float) -> Windows:
-        return noisy(test, level * deviation, torch.Generator().manual_seed(NOISE_SEED))
+        return noisy(test, level * unit, torch.Generator().manual_seed(NOISE_SEED))
 
     def lossy(share: float) -> Windows:
         return thinned(test, share, torch.Generator().manual_seed(LOST_SEED))
@@ -49,10 +54,22 @@ def judge(
         "withheld": {
             f"{share:g}": float(squared_error(predicted(lossy(share).withheld()), lossy(share))) for share in lost
         },
+        "whole": {f"{share:g}": float(squared_error(clean, lossy(share))) for share in lost},
     }
     if isinstance(model, Predictor):
-        with torch.no_grad():
-            found["bridged"] = {
-                f"{share:g}": float((model.bridge(lossy(share)) - test.y).square().mean()) for share in lost
-            }
+        found |= {"bridged": {}, "across": {}, "across_untold": {}}
+        for share in lost:
+            given, key = lossy(share), f"{share:g}"
+            with torch.no_grad():
+                bridged = model.bridge(given)
+            found["bridged"][key] = float((bridged - test.y).square().mean())
+            found["across"][key] = across(bridged, given)
+            found["across_untold"][key] = across(held(replace(given, x=predicted(given))), given)
     return found
+
+
+def across(said: Tensor, given: Windows) -> float:
+    """Error at samples that are kept. said: (N, T, width), what was expected after each step, kept or lost."""
+    error = (said - given.y).square().mean(dim=2)[:, :-1]
+    arrives = given.kept[:, 1:]
+    return float((error * arrives).sum() / arrives.sum())

@@ -17,10 +17,12 @@ import torch
 from liquid_pilot.errors import ConfigError, unknown_name
 from policies.prediction.fit import FitConfig, fit
 from policies.prediction.judge import judge
+from policies.prediction.known import check_known
 from policies.prediction.models import KINDS, NEURONS, Scaling, build, count, matched_size, scaling
 from policies.prediction.traces import Traces, load_traces
 from policies.prediction.trivial import trivial
 from policies.prediction.windows import Windows, windows
+from scripts.benchmarks.sequence_spread import spread
 from scripts.console import ERR, progress_bar
 from scripts.files import write_json
 from scripts.flying import FlightPool
@@ -149,12 +151,13 @@ def _made(work: Work, training: Training) -> dict[str, Any]:
     torch.set_num_threads(1)
     data = loaded(work.plan.file)
     train = data.train if training.share == 1.0 else windows(data.traces.first(training.share).train)
-    model = build(training.model, training.size, data.given, training.time_unit, training.config.seed)
+    given = data.given if training.share == 1.0 else scaling(train)
+    model = build(training.model, training.size, given, training.time_unit, training.config.seed)
     found = fit(model, train, data.valid, training.config)
     judged = {}
     if work.judged:
         with torch.no_grad():
-            judged = judge(model, data.test, data.given.deviation, work.plan.noise, work.plan.missing)
+            judged = judge(model, data.test, data.given.noise, work.plan.noise, work.plan.missing)
     return asdict(found) | {"judged": judged}
 
 
@@ -174,10 +177,13 @@ class Runs:
         self.plan, self._pool, self._bar = plan, pool, bar
         self._sha256 = hashlib.sha256(plan.file.read_bytes()).hexdigest()
 
-    def each(self, title: str, trainings: Sequence[Training], judged: bool = True) -> list[dict[str, Any]]:
-        """Records of all, in order."""
+    def each(
+        self, title: str, trainings: Sequence[Training], judged: bool = True, clean: bool = False
+    ) -> list[dict[str, Any]]:
+        """Records of all, in order. clean: judged without noise and losses."""
         task = self._bar.add_task(title, total=len(trainings))
-        work = Work(self.plan, self._sha256, tuple(trainings), judged)
+        plan = replace(self.plan, noise=(), missing=()) if clean or not judged else self.plan
+        work = Work(plan, self._sha256, tuple(trainings), judged)
         return self._pool.each(record_of, work, len(trainings), lambda: self._bar.advance(task))
 
 
@@ -192,8 +198,12 @@ def run(plan: Plan, workers: int | None = None) -> dict[str, Any]:
         rows = {name: _rows(plan, runs, data.width, name, models) for name, models in classes.items() if models}
         best = {row["model"]: row["setting"] for row in rows[LARGE]}
         extra = _extra(plan, runs, classes[LARGE], best)
-    settled = trivial(data.train)
+    settled = [
+        {"title": name, **judge(predict, data.test, data.given.noise, plan.noise, plan.missing)}
+        for name, predict in trivial(data.train).items()
+    ]
     return {
+        "paper": check_known(data.traces, {row["title"]: row["clean"] for row in settled}),
         "data": plan.file.name,
         "windows": {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)},
         "width": data.width,
@@ -204,10 +214,7 @@ def run(plan: Plan, workers: int | None = None) -> dict[str, Any]:
         "noise": list(plan.noise),
         "missing": list(plan.missing),
         "shares": list(plan.shares),
-        "trivial": [
-            {"title": name, **judge(predict, data.test, data.given.deviation, plan.noise, plan.missing)}
-            for name, predict in settled.items()
-        ],
+        "trivial": settled,
         **rows,
         **extra,
     }
@@ -261,6 +268,7 @@ def _rows(plan: Plan, runs: Runs, width: int, size_class: str, models: dict[str,
                 "parameters": count(model, models[model], width),
                 "setting": list(best[model][1]),
                 "seconds": statistics.median(record["seconds"] for record in own),
+                "valid": statistics.fmean(record["valid"] for record in own),
                 **spread([record["judged"] for record in own]),
             }
         )
@@ -279,7 +287,7 @@ def _extra(plan: Plan, runs: Runs, models: dict[str, int], best: dict[str, list[
             for m in plan.main
             for s in range(plan.seeds)
         ]  # fmt: skip
-        records = runs.each(title, trainings)
+        records = runs.each(title, trainings, clean=share < 1.0)
         return {
             model: spread([r["judged"] for r in records[k * plan.seeds : (k + 1) * plan.seeds]])
             for k, model in enumerate(plan.main)
@@ -290,28 +298,4 @@ def _extra(plan: Plan, runs: Runs, models: dict[str, int], best: dict[str, list[
     return {
         "augmented": trained("augmented", 1.0, True),
         "data_amount": {f"{share:g}": trained(f"{share:.0%} of the data", share, False) for share in plan.shares},
-    }
-
-
-def spread(judged: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sd over seeds of each figure, and of the relative rises over each seed's own clean figure."""
-
-    def both(values: Sequence[float]) -> dict[str, float | None]:
-        return {
-            "mean": statistics.fmean(values),
-            "sd": statistics.stdev(values) if len(values) > 1 else None,
-        }
-
-    def table(name: str) -> dict[str, Any]:
-        return {key: both([one[name][key] for one in judged]) for key in judged[0].get(name, {})}
-
-    def rises(name: str) -> dict[str, Any]:
-        return {key: both([one[name][key] / one["clean"] - 1.0 for one in judged]) for key in judged[0].get(name, {})}
-
-    return {
-        "clean": both([one["clean"] for one in judged]),
-        "normalised": both([one["normalised"] for one in judged]),
-        **{name: table(name) for name in ("noise", "given", "withheld", "bridged")},
-        "rise": rises("given"),
-        "rise_withheld": rises("withheld"),
     }

@@ -4,50 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from policies.prediction.models import KINDS
+from scripts.benchmarks.sequence_claims import claims
 from scripts.console import OUT
 from scripts.files import write_json
 from scripts.pictures.sequence import draw_sequence
 from scripts.tables import rich_table
 
+NUMBERED: Final = ("persistence", "linear AR(1)", "CfC decay", "CfC default", "LTC", "LSTM", "GRU")
+
 
 def _pm(found: Mapping[str, Any] | float | None, digits: int = 3, percent: bool = False) -> str:
     if found is None:
         return "-"
-    mean, sd = (found, None) if isinstance(found, float) else (found["mean"], found["sd"])
+    mean, sd = (found["mean"], found["sd"]) if isinstance(found, Mapping) else (found, None)
     if percent:
         return f"{mean:+.0%}"
     return f"{mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
 
 
 def main_table(table: Mapping[str, Any], name: str) -> tuple[list[str], list[list[str]]]:
-    """Header and body of one size class; what needs no training above it."""
+    """Header and body of one size class; above the large one what needs no training."""
     levels = [f"{level:g}" for level in table["noise"] if level > 0.0]
-    head = ["model", "parameters", "s/epoch", "clean", "normalised", *(f"noise {level}" for level in levels)]
+    head = [
+        "model",
+        "parameters",
+        "rate, unit",
+        "s/epoch",
+        "clean",
+        "normalised",
+        *(f"noise {level}" for level in levels),
+    ]
     body = [
-        [row["title"], "-", "-", _pm(row["clean"]), _pm(row["normalised"]), *(_pm(row["noise"][n]) for n in levels)]
-        for row in table["trivial"]
+        [
+            row["title"],
+            "-",
+            "-",
+            "-",
+            _pm(row["clean"]),
+            _pm(row["normalised"]),
+            *(_pm(row["noise"][n]) for n in levels),
+        ]
+        for row in (table["trivial"] if name == "large" else ())
     ]
     for row in table[name]:
         noise = [_pm(row["noise"][level]) for level in levels]
-        told = [row["title"], f"{row['parameters']:,}", f"{row['seconds']:.2f}"]
+        rate, unit = row["setting"]
+        told = [row["title"], f"{row['parameters']:,}", f"{rate:g}, {unit:g}", f"{row['seconds']:.2f}"]
         body.append([*told, _pm(row["clean"]), _pm(row["normalised"]), *noise])
     return head, body
 
 
 def missing_table(table: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Rise over each model's own clean figure where samples are lost, and the error over bridged gaps."""
+    """Rise over each model's own clean figure where samples are lost."""
     shares = [f"{share:g}" for share in table["missing"] if share > 0.0]
     head = ["model", *(f"{float(share):.0%} lost" for share in shares)]
-    head += [f"{float(share):.0%}, gap withheld" for share in shares] + ["bridged, 30 %"] * ("0.3" in shares)
+    head += [f"{float(share):.0%}, gap withheld" for share in shares]
+    head += [f"{float(share):.0%}, same steps" for share in shares]
     body = []
     for title, row in rows.items():
         cells = [_pm(row["rise"][share], percent=True) for share in shares]
         cells += [_pm(row["rise_withheld"][share], percent=True) for share in shares]
-        body.append([title, *cells, *([_pm(row["bridged"]["0.3"])] if "0.3" in shares else [])])
+        cells += [_pm(row["rise_same"][share], percent=True) for share in shares]
+        body.append([title, *cells])
     return head, body
+
+
+def gap_table(table: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Error at the next kept sample, beyond the gap."""
+    shares = [f"{share:g}" for share in table["missing"] if share > 0.0]
+    head = ["model", *(f"{float(share):.0%}, {told}" for share in shares for told in ("told", "untold"))]
+    both = ("across", "across_untold")
+    body = [[title, *(_pm(row[name][share]) for share in shares for name in both)] for title, row in rows.items()]
+    return head, body
+
+
+def number_table(table: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Clean error of each number of a step, in raw units; models as columns."""
+    columns = {row["title"]: row["per_dimension"] for row in (*table["trivial"], *table["large"])}
+    names = [name for name in columns if name in NUMBERED]
+    body = [[str(k), *(f"{columns[name][k]:.4f}" for name in names)] for k in range(table["width"])]
+    return ["number", *names], body
 
 
 def amount_table(table: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -80,9 +119,20 @@ def sections(table: Mapping[str, Any]) -> list[tuple[str, str, list[str], list[l
     for name, title in (("large", "Models"), ("small", "As many parameters as 19 neurons of decay")):
         if table.get(name):
             found.append((title, how, *main_table(table, name)))
-    lost = "How much the error of the next step rises over the model's own clean error when samples are lost. "
+    lost = (
+        "How much the error of the next step after each kept sample rises over the model's own clean error when "
+        "samples are lost. Gap withheld: every sample comes as if one step had passed. Same steps: over its error on "
+        "whole windows at the steps that are judged; a window's first step, of which little can be known, is always "
+        "kept, and weighs the more the more is lost."
+    )
     kinds = {row["title"]: row for row in table["large"]}
     found.append(("Lost samples, trained on whole windows", lost, *missing_table(table, kinds)))
+    gap = (
+        "Error at the next kept sample, whatever lies between. Told: its time is known beforehand, and the model's own "
+        "predictions lead to it step by step. Untold: what was said to follow the newest kept sample stands."
+    )
+    found.append(("Across the gap, trained on whole windows", gap, *gap_table(table, kinds)))
+    found.append(("Each number of a step", "Clean error in raw units.", *number_table(table)))
     if table["augmented"]:
         rows = {KINDS[model].title: row for model, row in table["augmented"].items()}
         noise = [level for level in table["noise"] if level > 0.0]
@@ -103,7 +153,9 @@ def sections(table: Mapping[str, Any]) -> list[tuple[str, str, list[str], list[l
 
 def markdown(table: Mapping[str, Any]) -> str:
     """All tables."""
-    parts = [f"### {title}\n\n{text}\n\n{_markdown(head, body)}" for title, text, head, body in sections(table)]
+    lines = claims(table)
+    parts = ["### What it says about the claims\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"] if lines else []
+    parts += [f"### {title}\n\n{text}\n\n{_markdown(head, body)}" for title, text, head, body in sections(table)]
     return "\n".join(parts)
 
 

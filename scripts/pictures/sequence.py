@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from scripts.pictures.style import GREY, MARKERS, PALETTE, headline, house_style, new_figure, save
 
-SHOWN: Final = ("decay", "default", "ltc", "lstm", "gru", "transformer", "odernn")  # more lines say nothing
+SHOWN: Final = ("decay", "default", "ltc", "lstm", "gru", "transformer", "mlp")  # more lines say nothing
 
 
 def draw_sequence(table: Mapping[str, Any], path_png: str | Path) -> Path:
@@ -42,6 +42,9 @@ def draw_sequence(table: Mapping[str, Any], path_png: str | Path) -> Path:
         amount.set_ylabel("clean error")
         if table["data_amount"]:
             amount.set_xscale("log")
+            shares = [*(float(share) for share in table["data_amount"]), 1.0]
+            amount.set_xticks(shares, [f"{share:.0%}" for share in shares], minor=False)
+            amount.minorticks_off()
         handles, names = noise.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
         facts = (

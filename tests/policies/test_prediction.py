@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from liquid_pilot.errors import ConfigError
 from policies.prediction.fit import FitConfig, fit, predictions, squared_error
-from policies.prediction.judge import judge
-from policies.prediction.models import KINDS, build, count, matched_size, plain, scaling
+from policies.prediction.judge import across, judge
+from policies.prediction.models import KINDS, MOST_SEEN, build, count, matched_size, plain, scaling
 from policies.prediction.traces import Traces, load_traces
 from policies.prediction.trivial import trivial
 from policies.prediction.windows import LENGTH, STRIDE, Windows, held, noisy, thinned, windows
@@ -160,10 +160,46 @@ def test_figures_survive_a_number_that_never_changes(parts: tuple[Windows, ...])
     train, _, test = parts
     given_scaling = scaling(train)
     assert float(given_scaling.deviation[-1]) == 1.0
-    found = judge(build("lstm", 4, given_scaling), test, given_scaling.deviation, (0.0, 0.2), (0.0, 0.3))
+    model = build("lstm", 6, given_scaling)
+    fit(model, train, parts[1], FitConfig(4, 8, 1e-2))
+    found = judge(model, test, given_scaling.noise, (0.0, 0.2), (0.0, 0.3))
     assert all(np.isfinite(found[name]) for name in ("clean", "normalised"))
-    assert found["noise"]["0"] == pytest.approx(found["clean"]) == found["given"]["0"]
+    assert found["noise"]["0"] == pytest.approx(found["clean"]) == found["given"]["0"] == found["whole"]["0"]
     assert found["noise"]["0.2"] > found["clean"]
+    noised = noisy(test, given_scaling.noise, torch.Generator().manual_seed(0))
+    assert torch.equal(noised.x[..., -1], test.x[..., -1])
+    assert not torch.equal(noised.x[..., 0], test.x[..., 0])
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_seeds_draw_first_weights_of_their_own(name: str, parts: tuple[Windows, ...]) -> None:
+    first, again, other = (build(name, 6, scaling(parts[0]), seed=seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    drawn = [key for key, value in first.items() if key.startswith("cells") and value.ndim == 2 and value.std() > 0]
+    assert drawn and not any(torch.equal(first[key], other[key]) for key in drawn)
+
+
+def test_what_lies_outside_the_training_range_is_seen_at_its_edge(parts: tuple[Windows, ...]) -> None:
+    train = parts[0]
+    given_scaling = scaling(train)
+    model, few = build("gru", 4, given_scaling), train.rows(torch.arange(3))
+    edge = given_scaling.mean + MOST_SEEN * given_scaling.deviation
+    far = given_scaling.mean + 30.0 * given_scaling.deviation
+    ours, theirs = (model(x.expand_as(few.x).contiguous(), few.gap) for x in (edge, far))
+    np.testing.assert_allclose(ours.detach(), theirs.detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_across_a_gap_its_length_tells_how_far_to_look(parts: tuple[Windows, ...]) -> None:
+    train, valid, test = parts
+    model = build("decay", 8, scaling(train))
+    fit(model, train, valid, FitConfig(12, 8, 1e-2))
+    found = judge(model, test, scaling(train).noise, (), (0.0, 0.5))
+    assert found["across"]["0"] == pytest.approx(found["across_untold"]["0"], rel=1e-4)
+    assert found["across"]["0.5"] < found["across_untold"]["0.5"]
+    lossy = thinned(test, 0.5, torch.Generator().manual_seed(1))
+    assert across(test.y, lossy) == 0.0
+    wrong_where_lost = torch.where(torch.roll(lossy.kept, -1, dims=1)[:, :, None], test.y, 9.0)
+    assert across(wrong_where_lost, lossy) == 0.0
 
 
 def test_less_training_data_is_the_beginning_of_each_trace() -> None:
