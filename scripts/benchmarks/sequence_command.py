@@ -15,7 +15,7 @@ class Sequence:
 
     All models see the elapsed time, have about as many parameters, the same scaling, and the same six trials of
     learning rate and time unit on a seed that is not reported. Writes sequence.json, .md and .png; every finished
-    training is kept, so that an interrupted benchmark goes on where it stopped. Takes about an hour on two cores.
+    training is kept, so that an interrupted benchmark goes on where it stopped. Takes an hour or so.
     """
 
     data: Path | None = None
