@@ -23,6 +23,7 @@ from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import ConfigError, TrainingError, unknown_name
+from policies.averaging import average_into
 from policies.backend import BACKENDS, Backend, Carry, Recipe
 from policies.cost import CostWeights
 from policies.curriculum import Curriculum, lesson
@@ -166,16 +167,10 @@ class AnalyticTrainer:
             self.optimizer.step()
         else:
             self.carry = None  # the lanes that made it are dropped; the weights are untouched
-        self._average()
+        average_into(self.averaged, self.network, self.config.average_decay, self.done)
         self.done += 1
         self.elapsed_s += time.perf_counter() - started
         return Progress(self.done, self.elapsed_s, loss, norm, now.steps / now.horizon_s, now.horizon_s)
-
-    def _average(self) -> None:
-        decay = min(self.config.average_decay, (self.done + 1) / (self.done + 10))
-        with torch.no_grad():
-            for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(value, 1.0 - decay)
 
     def _launch(self, conditions: Conditions) -> Carry:
         """The lanes of this chunk: fresh ones where a lane is lost, old or drawn for a relaunch."""

@@ -1,11 +1,10 @@
-"""What the trainers of HalfCheetah share beside `policies.schedule`: validation at both rhythms, averaged weights."""
+"""What the trainers of HalfCheetah share: validation at both rhythms."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from envs.half_cheetah.rhythm import REGULAR, Rhythm
 from policies.half_cheetah.episodes import run_episodes
@@ -34,11 +33,3 @@ def validation(herd: Herd, network: PolicyNetwork, rhythm: Rhythm, irregular: fl
             found += run_episodes(herd, network, [own] * count, seed + len(found)).tolist()
         means.append(float(np.mean(found)))
     return Returns(means[0], means[1], -((1.0 - irregular) * means[0] + irregular * means[1]))
-
-
-def average_into(mean: PolicyNetwork, network: PolicyNetwork, decay: float, done: int) -> None:
-    """Move the averaged weights towards those after `done` updates; the average is short as long as they are few."""
-    kept = min(decay, (done + 1) / (done + 10))
-    with torch.no_grad():
-        for ours, value in zip(mean.parameters(), network.parameters(), strict=True):
-            ours.lerp_(value, 1.0 - kept)

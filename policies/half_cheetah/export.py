@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from envs.half_cheetah.rhythm import REGULAR, Rhythm
+from envs.half_cheetah.rhythm import IRREGULAR, REGULAR, Rhythm
 from envs.half_cheetah.simulators import SIMULATORS
 from liquid_pilot.bundle import SelfTest, make_cheetah_bundle, save_bundle
 from liquid_pilot.half_cheetah import CheetahLayout
@@ -19,7 +19,6 @@ from policies.half_cheetah.herd import Herd
 from policies.network import PolicyNetwork
 
 SELFTEST_STEPS = 128
-SELFTEST_RHYTHM = Rhythm(frames=(1, 6), dropped=0.3)
 
 
 def record_selftest(network: PolicyNetwork, layout: CheetahLayout, seed: int = 0) -> SelfTest:
@@ -27,7 +26,7 @@ def record_selftest(network: PolicyNetwork, layout: CheetahLayout, seed: int = 0
     h = network.initial_state(1)
     rows: list[tuple[Any, float, Any, Any]] = []
     with Herd(1, layout.simulator, layout.observe) as herd, torch.no_grad():
-        view = herd.reset(seed, [SELFTEST_RHYTHM])
+        view = herd.reset(seed, [IRREGULAR])
         for _ in range(SELFTEST_STEPS):
             action, h = network.step(torch.from_numpy(view.sensors), h, torch.from_numpy(view.dt_s))
             rows.append((view.sensors[0], float(view.dt_s[0]), action[0].numpy(), h[0].numpy()))

@@ -17,7 +17,8 @@ from envs.half_cheetah.rhythm import IRREGULAR, REGULAR, Rhythm
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import CheetahLayout
-from policies.half_cheetah.course import average_into, validation
+from policies.averaging import average_into
+from policies.half_cheetah.course import validation
 from policies.half_cheetah.episodes import Mixture, record_episodes
 from policies.half_cheetah.herd import Herd
 from policies.half_cheetah.sizes import TIME_UNIT_S, cheetah_spec

@@ -22,6 +22,7 @@ from envs.scoring import FlightScore
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import ConfigError, TrainingError, unknown_name
+from policies.averaging import average_into
 from policies.compiled_trainer import fly_and_score, hover_rollout
 from policies.curriculum import Curriculum
 from policies.fragments import flatten_weights
@@ -211,16 +212,10 @@ class ImitationTrainer:
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm))
         if math.isfinite(norm):
             self.optimizer.step()
-        self._average()
+        average_into(self.averaged, self.network, self.config.average_decay, self.done)
         self.done += 1
         self.elapsed_s += time.perf_counter() - started
         return replace(self.idle(), loss=float(loss.detach()), gradient_norm=norm)
-
-    def _average(self) -> None:
-        decay = min(self.config.average_decay, (self.done + 1) / (self.done + 10))
-        with torch.no_grad():
-            for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(value, 1.0 - decay)
 
     def idle(self) -> Progress:
         """A row without an update, for a validation of its own."""

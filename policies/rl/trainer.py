@@ -20,6 +20,7 @@ from liquid_pilot.bundle import Bundle
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import ConfigError, TrainingError, unknown_name
 from policies.analytic import make_backend
+from policies.averaging import average_into
 from policies.backend import Recipe
 from policies.cost import CostWeights
 from policies.curriculum import Curriculum, lesson
@@ -211,7 +212,7 @@ class PPOTrainer:
         self._relaunch()
         self.env.flown.clear()
         model.fly_and_learn(self._callback, share)
-        self._average()
+        average_into(self.averaged, self.model.policy.actor, self.config.average_decay, self.done)
         self.done += 1
         took_s = time.perf_counter() - started
         self.elapsed_s += took_s
@@ -252,12 +253,6 @@ class PPOTrainer:
         if self.rng.random() < curriculum.hover_chance:
             return replace(conditions, setpoint_speed_m_s=(0.0, 0.0), setpoint_yaw_rate_rad_s=(0.0, 0.0))
         return conditions
-
-    def _average(self) -> None:
-        decay = min(self.config.average_decay, (self.done + 1) / (self.done + 10))
-        with torch.no_grad():
-            for mean, value in zip(self.averaged.parameters(), self.model.policy.actor.parameters(), strict=True):
-                mean.lerp_(value, 1.0 - decay)
 
     def idle(self) -> Progress:
         """A row without an update, for a validation of its own."""
