@@ -82,7 +82,10 @@ class HalfCheetahEnv(gymnasium.Env[Observation, Action]):
         """See `gymnasium.Env.step`. Raises `MessageError` for an action of another shape or not finite."""
         if not 0 <= self._frame < self.episode_frames:
             raise SimulationError("the episode is over, or has not begun; call reset first")
-        given = np.asarray(action, np.float64)
+        try:
+            given = np.asarray(action, np.float64)
+        except (TypeError, ValueError):
+            given = np.zeros(0)
         if given.shape != (ACTIONS,) or not np.isfinite(given).all():
             raise MessageError(f"the action is {action!r}; give {ACTIONS} finite numbers in -1 to 1")
         low, high = self.frames

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from envs.half_cheetah.rhythm import changed
 from liquid_pilot.cells import parameters
+from liquid_pilot.errors import ConfigError
 from policies.half_cheetah.checkpoint import load_imitation, save_imitation
 from policies.half_cheetah.export import export_run
 from policies.half_cheetah.teacher import load_teacher
@@ -18,14 +19,20 @@ from scripts.training.cheetah_teacher import tell_returns
 from scripts.training.options import Options, given
 from scripts.training.run import follow, git_commit, open_folder, start_policy
 
-TEACHERS = {"pybullet": "half-cheetah-teacher", "mujoco": "half-cheetah-mujoco-teacher"}
+TEACHERS = {"pybullet": "half-cheetah-teacher"}  # shipped
 
 
 def run(options: Options, console: Console) -> Path:
     """Train as the options say; returns the policy file."""
     folder, own = open_folder(options), options.cheetah
     import_pybullet()
-    teacher = load_teacher(options.imitation.expert or TEACHERS[own.simulator], own.simulator)
+    expert = options.imitation.expert or TEACHERS.get(own.simulator)
+    if expert is None:
+        raise ConfigError(
+            f"no teacher of {own.simulator} is shipped; train one with `python -m scripts.train half-cheetah --method "
+            f"teacher --simulator {own.simulator}` and give its policy as --expert"
+        )
+    teacher = load_teacher(expert, own.simulator)
     usual = CheetahConfig()
     config = CheetahConfig(
         simulator=own.simulator,

@@ -119,6 +119,7 @@ def test_reinforcement_starts_from_a_policy_that_imitation_made(teacher: str, tm
         (["--method", "teacher", "--cell", "gru", "--init", "hover"], "no --cell, --init"),
         (["--expert", "nobody"], "nobody"),
         (["--expert", "hover"], "--method teacher"),
+        (["--method", "dagger", "--simulator", "mujoco"], "no teacher of mujoco is shipped"),
         (["--frames", "fast"], "1-6"),
         (["--dropped", "1"], "below 1"),
         (["--irregular", "2"], "irregular"),

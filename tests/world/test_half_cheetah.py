@@ -377,7 +377,7 @@ def test_options_that_do_not_exist_are_refused_with_those_that_do(wrong: Callabl
 
 @pytest.mark.parametrize(
     "action",
-    [np.zeros(5), np.zeros((1, 6)), np.full(6, np.nan), np.array([0.0] * 5 + [np.inf]), 0.0],
+    ["run", None, np.zeros(5), np.zeros((1, 6)), np.full(6, np.nan), np.array([0.0] * 5 + [np.inf]), 0.0],
 )
 def test_actions_that_are_none_are_refused(action: Any) -> None:
     with closing(HalfCheetahEnv()) as env:
