@@ -66,10 +66,11 @@ def load_imitation(
 
 
 def save_teaching(path: Path, trainer: TeacherTrainer) -> None:
-    """Write the run's state, with all calls that it learns from. Raises `TrainingError`."""
-    tensors = {name: torch.from_numpy(array) for name, array in trainer.learner.state().items()}
-    tensors |= {f"best.{name}": value for name, value in trainer.best.state_dict().items()}
-    write_checkpoint(path, tensors, _course(trainer) | {"config": asdict(trainer.config)})
+    """Write the run's state. Raises `TrainingError`."""
+    policy = trainer.model.policy
+    networks: dict[str, torch.nn.Module] = {"policy": policy, "best": trainer.best}
+    record = _course(trainer) | {"config": asdict(trainer.config), "steps": trainer.model.num_timesteps}
+    write_checkpoint(path, learner_tensors(networks, policy.optimizer), record)
 
 
 def load_teaching(path: Path, config: TeachingConfig) -> TeacherTrainer:
@@ -77,9 +78,9 @@ def load_teaching(path: Path, config: TeachingConfig) -> TeacherTrainer:
     tensors, record = read_checkpoint(path, SCHEMA, config)
     trainer = TeacherTrainer(config)
     with restoring(path):
-        trainer.learner.restore({name: value.numpy() for name, value in tensors.items()})
-        best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
-        trainer.best.load_state_dict(best)
+        policy = trainer.model.policy
+        restore_learner(tensors, {"policy": policy, "best": trainer.best}, policy.optimizer)
+        trainer.model.num_timesteps = int(record["steps"])
         _take_up(trainer, record)
     return trainer
 

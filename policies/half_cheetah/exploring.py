@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import gymnasium
-from gymnasium.wrappers import TransformReward
+import numpy as np
+from gymnasium.wrappers import TransformAction, TransformReward
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from envs.half_cheetah.env import HalfCheetahEnv
 from envs.half_cheetah.rhythm import REGULAR, Rhythm
+from liquid_pilot.half_cheetah import ACTIONS
+
+FAR: Final = 10.0  # before the tanh; beyond it nothing changes
 
 
 def exploring_env(
@@ -22,16 +26,19 @@ def exploring_env(
     rhythm: Rhythm,
     irregular: float,
     reward_scale: float = 1.0,
+    before_tanh: bool = False,
 ) -> DummyVecEnv:
     """`count` environments, a share `irregular` of them at the rhythm, with scaled rewards. Raises as the environment.
 
-    Of the infos' episodes, "r" is the scaled return.
+    Of the infos' episodes, "r" is the scaled return. before_tanh: actions are what a tanh makes torques of.
     """
     odd = round(irregular * count)
 
     def maker(own: Rhythm) -> Callable[[], Any]:
         def make() -> Monitor[Any, Any]:
             env: gymnasium.Env[Any, Any] = HalfCheetahEnv(simulator, observe, obs, own)
+            if before_tanh:
+                env = TransformAction(env, np.tanh, gymnasium.spaces.Box(-FAR, FAR, (ACTIONS,), np.float32))
             return Monitor(TransformReward(env, lambda reward: float(reward) * reward_scale))
 
         return make

@@ -1,8 +1,10 @@
-"""A teacher for HalfCheetah by truncated quantile critics (TQC), in a form that is a policy file as it is.
+"""A teacher for HalfCheetah by PPO of stable-baselines3, in a form that is a policy file as it is.
 
 What makes it one: the environment's own scaled observation in the place of running statistics, two layers with the
-activation of our backbones, and a tanh. After every validation all episodes begin anew and all generators are seeded
-from its number, in an unbroken run too, so that a run that was stopped there goes on to the same policy.
+activation of our backbones, and a tanh that belongs to the environment, so that what is explored by state-dependent
+noise is what comes before it; inside of the policy, torques near their limits have no finite density. After every
+validation all episodes begin anew and all generators are seeded from its number, in an unbroken run too, so that a run
+that was stopped there goes on to the same policy.
 """
 
 from __future__ import annotations
@@ -13,54 +15,59 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
+from stable_baselines3 import PPO
+from torch import Tensor, nn
 
 from envs.half_cheetah.rhythm import Rhythm
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import CheetahLayout
+from policies.cells.forms import lecun_tanh
 from policies.half_cheetah.course import validation
 from policies.half_cheetah.exploring import exploring_env
 from policies.half_cheetah.herd import Herd
-from policies.half_cheetah.quantile_critics import QuantileCritics
 from policies.half_cheetah.sizes import TEACHER_UNITS, teacher_spec
 from policies.network import PolicyNetwork
+from policies.schedule import learning_rate_shape
 
 
 @dataclass(frozen=True, slots=True)
 class TeachingConfig:
     """Everything that decides a run; the usual settings are near those of rl-baselines3-zoo for the PyBullet task.
 
-    steps: calls of all environments together. calls: of one update; after each `train_every` of them there are
-    `gradient_steps`. buffer: newest calls that are learnt from. noise_calls: that exploration holds its noise for.
-    rhythm: of a share `irregular` of the environments.
+    steps: calls of all environments together; events: of each of them in a rollout. rhythm: of a share `irregular` of
+    the environments. reward_scale: of what the critic sees.
     """
 
     simulator: str = "pybullet"
     seed: int = 0
-    steps: int = 600_000
-    cheetahs: int = 4
-    calls: int = 2_000
-    train_every: int = 16
-    gradient_steps: int = 8
-    learning_starts: int = 10_000
-    buffer: int = 300_000
-    batch: int = 128
-    learning_rate: float = 7e-4
-    gamma: float = 0.98
-    tau: float = 0.02
+    steps: int = 3_000_000
+    cheetahs: int = 16
+    events: int = 512
+    batch: int = 256
+    epochs: int = 10
+    learning_rate: float = 2e-4
+    gamma: float = 0.99
+    gae_lambda: float = 0.9
+    clip_range: float = 0.4
+    log_std: float = -2.0
     noise_calls: int = 4
     units: int = TEACHER_UNITS
+    reward_scale: float = 0.05
     rhythm: Rhythm = field(default_factory=lambda: Rhythm(frames=(1, 6)))
     irregular: float = 0.0
-    validate_every: int = 10
+    validate_every: int = 20
     validation_episodes: int = 6
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}; give a whole number from 0 on")
-        for name in ("steps", "cheetahs", "calls", "train_every", "gradient_steps", "buffer", "batch", "noise_calls",
-                     "units", "validate_every", "validation_episodes"):  # fmt: skip
+        counted = ("steps", "cheetahs", "events", "batch", "epochs", "units", "validate_every", "validation_episodes")
+        for name in counted:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give at least one")
+        calls = self.cheetahs * self.events
+        if self.batch < 2 or calls % self.batch:
+            raise ConfigError(f"batch is {self.batch}; give a divisor of the {calls} calls of a rollout, from 2 on")
         if not 0.0 < self.learning_rate <= 1.0:
             raise ConfigError(f"learning_rate is {self.learning_rate:g}; it must be above 0 and at most 1")
         if not 0.0 <= self.irregular <= 1.0:
@@ -71,32 +78,59 @@ class TeachingConfig:
 class Progress:
     """One row of the learning curve. episode_return: mean of newly ended episodes, with exploration, or NaN.
 
-    loss: of a critic; entropy_weight: what exploration is worth. Mean returns at both rhythms are NaN between
-    validations; score: minus their weighted mean.
+    Mean returns at both rhythms are NaN between validations; score: minus their weighted mean.
     """
 
     update: int
     steps: int
     elapsed_s: float
     loss: float
-    entropy_weight: float
     episode_return: float
     return_regular: float = math.nan
     return_irregular: float = math.nan
     score: float = math.nan
 
 
-class TeacherTrainer:
-    """State of one run. `update()` is some calls and what is learnt after them.
+class Activation(nn.Module):
+    """That of our backbones."""
 
-    `policies.half_cheetah.checkpoint` saves and restores it. Raises as `HalfCheetahEnv`, and `MissingExtraError` where
-    SBX is not installed.
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise."""
+        return lecun_tanh(x)
+
+
+class TeacherTrainer:
+    """State of one run. `update()` is one rollout and what is learnt from it.
+
+    `policies.half_cheetah.checkpoint` saves and restores it. Raises as `HalfCheetahEnv`.
     """
 
     def __init__(self, config: TeachingConfig) -> None:
         self.config, self.layout = config, CheetahLayout(config.simulator)
-        self.env = exploring_env(config.cheetahs, config.simulator, "full", "sensors", config.rhythm, config.irregular)
-        self.learner = QuantileCritics(config, self.env)
+        told = (config.rhythm, config.irregular, config.reward_scale)
+        self.env = exploring_env(config.cheetahs, config.simulator, "full", "sensors", *told, before_tanh=True)
+        self._rate = config.learning_rate
+        self.model = PPO(
+            "MlpPolicy",
+            self.env,
+            learning_rate=lambda _: self._rate,
+            n_steps=config.events,
+            batch_size=config.batch,
+            n_epochs=config.epochs,
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+            clip_range=config.clip_range,
+            use_sde=True,
+            sde_sample_freq=config.noise_calls,
+            policy_kwargs={
+                "log_std_init": config.log_std,
+                "ortho_init": False,
+                "activation_fn": Activation,
+                "net_arch": {"pi": [config.units] * 2, "vf": [config.units] * 2},
+            },
+            seed=config.seed,
+            device="cpu",
+        )
         self.spec = teacher_spec(self.layout.width, config.units)
         self.best = PolicyNetwork(self.spec, config.seed)
         self.best_score = math.inf
@@ -104,50 +138,51 @@ class TeacherTrainer:
         self.elapsed_s = 0.0
         self.begins_anew = True
         self._herd = Herd(config.validation_episodes, config.simulator, "full")
-
-    @property
-    def calls(self) -> int:
-        """Of all environments, so far."""
-        return int(self.learner.model.num_timesteps)
+        _, self._callback = self.model._setup_learn(config.steps, None)
 
     @property
     def updates(self) -> int:
-        """Updates of a whole run."""
-        return math.ceil(self.config.steps / self.config.calls)
+        """Rollouts of a whole run."""
+        return math.ceil(self.config.steps / (self.config.cheetahs * self.config.events))
 
     @property
     def validate_every(self) -> int:
-        """Updates between two validations."""
+        """Rollouts between two validations."""
         return self.config.validate_every
 
     def update(self, share: float) -> Progress:
-        """Some calls, and what is learnt after them, at `share` (0 to 1) of the run."""
-        started, config, learner = time.perf_counter(), self.config, self.learner
+        """One rollout, and what is learnt from it, at `share` (0 to 1) of the run."""
+        started, config, model = time.perf_counter(), self.config, self.model
         if self.begins_anew:
-            learner.begin(int(np.random.SeedSequence([config.seed, self.done]).generate_state(1)[0] % 2**31))
+            model.set_random_seed(int(np.random.SeedSequence([config.seed, self.done]).generate_state(1)[0] % 2**31))
+            model._last_obs = self.env.reset()  # type: ignore[assignment]
+            model._last_episode_starts = np.ones(config.cheetahs, np.bool_)
             self.begins_anew = False
-        ended = learner.model.ep_info_buffer
-        ended.clear()
-        told = learner.explore_and_learn(config.calls, share)
+        self._rate = config.learning_rate * learning_rate_shape(share)
+        assert model.ep_info_buffer is not None
+        model.ep_info_buffer.clear()
+        model.collect_rollouts(self.env, self._callback, model.rollout_buffer, config.events)
+        ended = [episode["r"] / config.reward_scale for episode in model.ep_info_buffer]
+        model.train()
         self.done += 1
         self.elapsed_s += time.perf_counter() - started
-        return replace(
-            self.idle(),
-            loss=told.get("train/critic_loss", math.nan),
-            entropy_weight=told.get("train/ent_coef", math.nan),
-            episode_return=float(np.mean([episode["r"] for episode in ended])) if ended else math.nan,
-        )
+        loss = float(model.logger.name_to_value["train/loss"])
+        model.logger.name_to_value.clear()
+        return replace(self.idle(), loss=loss, episode_return=float(np.mean(ended)) if ended else math.nan)
 
     def idle(self) -> Progress:
         """A row without an update, for a validation of its own."""
-        return Progress(self.done, self.calls, self.elapsed_s, math.nan, math.nan, math.nan)
+        return Progress(self.done, self.model.num_timesteps, self.elapsed_s, math.nan, math.nan)
 
     def network(self) -> PolicyNetwork:
         """The present actor's deterministic part."""
-        network, weights = PolicyNetwork(self.spec), self.learner.actor_weights()
+        network, state = PolicyNetwork(self.spec), self.model.policy.state_dict()
+        names = {"backbone.0": "mlp_extractor.policy_net.0", "backbone.1": "mlp_extractor.policy_net.2"}
+        names["readout"] = "action_net"
         with torch.no_grad():
             for name, parameter in network.named_weights().items():
-                parameter.copy_(torch.from_numpy(weights[name]))
+                layer, _, what = name.rpartition(".")
+                parameter.copy_(state[f"{names[layer]}.{what}"])
         return network
 
     def validate(self, progress: Progress) -> Progress:

@@ -41,7 +41,7 @@ def run(options: Options, console: Console) -> Path:
 
     def keep() -> None:
         save_teaching(folder.checkpoint, trainer)
-        export_run(trainer, folder.policy, folder.name, commit, {"calls": trainer.calls})
+        export_run(trainer, folder.policy, folder.name, commit, {"calls": trainer.model.num_timesteps})
 
     columns = [field.name for field in fields(Progress)]
     try:
