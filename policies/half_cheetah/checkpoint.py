@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from torch import Tensor
 
 from liquid_pilot.bundle import Bundle
@@ -28,6 +29,7 @@ from policies.imitation.demonstrations import Demonstrations
 
 Trainer: TypeAlias = "CheetahTrainer | TeacherTrainer | CheetahPPOTrainer"
 SCHEMA = 1
+_MOMENTS = ("mean", "var", "count")
 _PARTS = ("observation", "action", "dt_s", "held", "length")
 
 
@@ -70,7 +72,10 @@ def save_teaching(path: Path, trainer: TeacherTrainer) -> None:
     policy = trainer.model.policy
     networks: dict[str, torch.nn.Module] = {"policy": policy, "best": trainer.best}
     record = _course(trainer) | {"config": asdict(trainer.config), "steps": trainer.model.num_timesteps}
-    write_checkpoint(path, learner_tensors(networks, policy.optimizer), record)
+    tensors = learner_tensors(networks, policy.optimizer)
+    for name, seen in _statistics(trainer).items():
+        tensors |= {f"{name}.{part}": torch.tensor(getattr(seen, part), dtype=torch.float64) for part in _MOMENTS}
+    write_checkpoint(path, tensors, record)
 
 
 def load_teaching(path: Path, config: TeachingConfig) -> TeacherTrainer:
@@ -80,9 +85,17 @@ def load_teaching(path: Path, config: TeachingConfig) -> TeacherTrainer:
     with restoring(path):
         policy = trainer.model.policy
         restore_learner(tensors, {"policy": policy, "best": trainer.best}, policy.optimizer)
+        for name, seen in _statistics(trainer).items():
+            for part in _MOMENTS:
+                setattr(seen, part, tensors[f"{name}.{part}"].numpy())
         trainer.model.num_timesteps = int(record["steps"])
         _take_up(trainer, record)
     return trainer
+
+
+def _statistics(trainer: TeacherTrainer) -> dict[str, RunningMeanStd]:
+    """By which observations and returns are scaled."""
+    return {"observations": trainer.env.obs_rms, "returns": trainer.env.ret_rms}
 
 
 def save_ppo(path: Path, trainer: CheetahPPOTrainer) -> None:

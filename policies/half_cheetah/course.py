@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.half_cheetah.rhythm import REGULAR, Rhythm
-from policies.half_cheetah.episodes import run_episodes
+from policies.half_cheetah.episodes import Pilot, run_episodes
 from policies.half_cheetah.herd import Herd
-from policies.network import PolicyNetwork
 
 REGULAR_SEED, IRREGULAR_SEED = 10_000, 20_000
 
@@ -23,7 +22,7 @@ class Returns:
     score: float
 
 
-def validation(herd: Herd, network: PolicyNetwork, rhythm: Rhythm, irregular: float, episodes: int) -> Returns:
+def validation(herd: Herd, network: Pilot, rhythm: Rhythm, irregular: float, episodes: int) -> Returns:
     """Closed-loop returns over the same episodes each time, as many of each rhythm; irregular: weight of the second."""
     means = []
     for own, seed in ((REGULAR, REGULAR_SEED), (rhythm, IRREGULAR_SEED)):

@@ -4,20 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from envs.half_cheetah.rhythm import Rhythm
-from policies.half_cheetah.herd import F32, Herd, Mask
-from policies.half_cheetah.teacher import CheetahTeacher
+from policies.half_cheetah.herd import F32, Herd, Mask, View
 from policies.imitation.demonstrations import Demonstrations
-from policies.network import PolicyNetwork
 
 SHIFT_S: Final = 0.5  # mean time for which teacher or pilot keeps the controls
 NOISE_S: Final = 0.1  # for which noise on the teacher's actions stays about the same
+
+
+class Expert(Protocol):
+    """Who is asked at every call; it sees the true body."""
+
+    def reset(self, cheetahs: int) -> None:
+        """So many new episodes."""
+        ...
+
+    def act(self, view: View) -> F32:
+        """Actions (N, 6) in -1..1."""
+        ...
+
+
+class Pilot(Protocol):
+    """Who runs; as `policies.network.PolicyNetwork`."""
+
+    def initial_state(self, batch: int) -> Tensor:
+        """(B, state)."""
+        ...
+
+    def step(self, x: Tensor, h: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions and the next state of sensors, a state and the times since the calls before."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +50,20 @@ class Mixture:
     noise: standard deviation of what is added to the teacher's actions as they act, not to those recorded.
     """
 
-    pilot: PolicyNetwork | None = None
+    pilot: Pilot | None = None
     share: float = 1.0
     noise: float = 0.0
 
 
 def record_episodes(
     herd: Herd,
-    teacher: CheetahTeacher,
+    teacher: Expert,
     mixture: Mixture,
     rhythms: Sequence[Rhythm],
     seed: int,
     on_call: Callable[[], None] = lambda: None,
 ) -> Demonstrations:
-    """One episode a rhythm; random numbers follow from the seed. Raises as `CheetahTeacher.act`."""
+    """One episode a rhythm; random numbers follow from the seed. Raises as the teacher's `act`."""
     rng = np.random.default_rng([seed, 2])
     view = herd.reset(seed, rhythms)
     n, pilot = len(view), mixture.pilot
@@ -78,7 +101,7 @@ def _by_episode(rows: list[tuple[F32, F32, F32]], length: npt.NDArray[np.int64])
     return Demonstrations(sensors, action, dt_s, np.zeros(len(dt_s), np.bool_), length)
 
 
-def run_episodes(herd: Herd, network: PolicyNetwork, rhythms: Sequence[Rhythm], seed: int) -> npt.NDArray[np.float64]:
+def run_episodes(herd: Herd, network: Pilot, rhythms: Sequence[Rhythm], seed: int) -> npt.NDArray[np.float64]:
     """Returns (N,) of a policy, one episode a rhythm."""
     view = herd.reset(seed, rhythms)
     h, over = network.initial_state(len(view)), np.zeros(len(view), np.bool_)

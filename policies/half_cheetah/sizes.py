@@ -14,7 +14,7 @@ BACKBONE: Final = 32  # of decay, whose parameters the rivals have as well
 LIQUID: Final = ("decay", "default", "no_gate", "pure")
 RIVALS: Final = ("gru", "lstm", "mlp")
 TIME_UNIT_S: Final = 0.0165
-TEACHER_UNITS: Final = 256
+TEACHER_UNITS: Final = 128
 
 
 def cheetah_spec(

@@ -77,7 +77,7 @@ class Options:
     method: Literal["analytic", "bc", "dagger", "ppo", "teacher"] | None = None
     """analytic: gradients through the differentiable world, usual for hover. bc: behaviour cloning of an expert's
     flights. dagger: the expert corrects the policy where it acts itself, usual for half-cheetah. ppo: reinforcement
-    learning. teacher: of half-cheetah, PPO of stable-baselines3 with a wide memoryless network."""
+    learning. teacher: of half-cheetah, PPO of stable-baselines3, then a clone in the form of a policy file."""
     cell: Literal["decay", "default", "no_gate", "pure", "gru", "lstm", "mlp"] = "decay"
     """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru, lstm and
     mlp (no memory): rivals of as many parameters."""

@@ -180,11 +180,12 @@ def follow(
     console: Console,
     tell: Callable[[R], str] = tell_loss,
     tell_validation: Callable[[R], str] = tell_flights,
+    finish: Callable[[], None] = lambda: None,
 ) -> Path:
     """Train to the end while logging; returns the policy file.
 
     columns: of the log; config: the resolved configuration; keep: writes the run's checkpoint and policy; tell: what
-    stands beside the progress bar; tell_validation: what a validation found.
+    stands beside the progress bar; tell_validation: what a validation found; finish: what comes after the training.
     """
     if options.verbose:
         console.print(f"compiled code is kept in {native.cache_dir()}")
@@ -206,5 +207,6 @@ def follow(
 
         train(trainer, on_progress, keep_all, options.budget_s, options.patience)
     log.close()
+    finish()
     console.print(f"wrote {folder.policy}, learning_curve.png, progress.csv and config.json in {folder.path}")
     return folder.policy

@@ -20,6 +20,7 @@ from liquid_pilot.bundle import Bundle, load_bundle
 from liquid_pilot.cells import Network, parameters
 from liquid_pilot.errors import ConfigError, TrainingError
 from liquid_pilot.half_cheetah import CheetahLayout
+from policies.half_cheetah.actor import TIME_LEFT
 from policies.half_cheetah.checkpoint import (
     load_imitation,
     load_ppo,
@@ -28,9 +29,10 @@ from policies.half_cheetah.checkpoint import (
     save_ppo,
     save_teaching,
 )
+from policies.half_cheetah.cloning import Clone, Cloning, cloned
 from policies.half_cheetah.episodes import Mixture, record_episodes, run_episodes
 from policies.half_cheetah.export import export_run, trained_rhythm
-from policies.half_cheetah.herd import Herd
+from policies.half_cheetah.herd import Herd, View
 from policies.half_cheetah.ppo import CheetahPPOConfig, CheetahPPOTrainer, usual_config
 from policies.half_cheetah.sizes import LIQUID, NEURONS, RIVALS, cheetah_spec, teacher_spec
 from policies.half_cheetah.teacher import CheetahTeacher
@@ -54,6 +56,7 @@ TEACHING = TeachingConfig(
     steps=48 * 4, cheetahs=2, events=24, batch=16, epochs=2, units=16, validate_every=2, validation_episodes=2,
     rhythm=HARD, irregular=0.5,
 )  # fmt: skip
+FEW = Cloning(rounds=2, herd=4, updates=600, batch=64)
 
 
 @pytest.fixture(autouse=True)
@@ -142,14 +145,15 @@ def test_a_finished_run_is_a_policy_that_runs_as_it_was_scored(kit: Kit, tmp_pat
         rows = followed(trainer)
         scored = [row for row in rows if np.isfinite(row.score)]
         best = min(scored, key=lambda row: row.score)
-        path = export_run(trainer, tmp_path / "p.safetensors", "p", "unknown", {"host": "test"})
         assert trainer.best_score == best.score
+        run = Clone.of(trainer, FEW) if isinstance(trainer, TeacherTrainer) else trainer
+        path = export_run(run, tmp_path / "p.safetensors", "p", "unknown", {"host": "test"})
         assert best.score == pytest.approx(-0.5 * (best.return_regular + best.return_irregular))
         rhythm = trainer.config.rhythm
     made = load_bundle(path)
     told = made.metadata["training"]
     assert told["seed"] == 0 and told["host"] == "test" and told["updates"] == trainer.done
-    assert told["validation_return"] == pytest.approx(-best.score, abs=0.05)
+    assert told["validation_return"] == pytest.approx(-run.best_score, abs=0.05)
     assert made.metadata["trained_rhythm"] == {
         "frames": [1, 6], "dropped": rhythm.dropped, "delay_frames": [0, 3], "noise": rhythm.noise,
     }  # fmt: skip
@@ -270,18 +274,33 @@ def test_torch_and_numpy_are_one_policy_over_an_episode(taught: Bundle) -> None:
                 seen, _, _, over, info = env.step(action)
 
 
-def test_the_exported_teacher_acts_as_its_sb3_model() -> None:
+def test_the_actor_acts_as_its_sb3_model() -> None:
     with closing(TeacherTrainer(TEACHING)) as trainer:
         trainer.update(0.0)
-        network = trainer.network()
+        trainer.actor.take(trainer.model, trainer.env)
         rng = np.random.default_rng(0)
-        seen = rng.standard_normal((200, trainer.layout.width)).astype(np.float32)
-        wanted, _ = trainer.model.predict(seen, deterministic=True)
-        ours = Network(network.spec, network.weights())
-        found = np.array([ours.step(row, ours.initial_state(), 0.01)[0] for row in seen])
-        np.testing.assert_allclose(found, np.tanh(wanted), atol=1e-5)
+        state = rng.standard_normal((200, trainer.actor.inputs)).astype(np.float32)
+        told = trainer.env.normalize_obs(np.concatenate([state, np.full((200, 1), TIME_LEFT, np.float32)], axis=1))
+        wanted, _ = trainer.model.predict(told, deterministic=True)
+        view = View(np.zeros((200, trainer.layout.width), np.float32), state, np.zeros(200, np.float32))
+        np.testing.assert_allclose(trainer.actor.act(view), wanted, atol=1e-4)
         assert wanted.std() > 1e-3
-        assert parameters(network.spec) == sum(value.size for value in network.weights().values())
+
+
+def test_a_clone_acts_as_its_teacher_and_is_the_same_for_a_seed(taught: Bundle) -> None:
+    teacher, spec = CheetahTeacher(taught, "pybullet"), teacher_spec(CheetahLayout("pybullet").width, 16)
+    first, again = (cloned(teacher, spec, "pybullet", 3, FEW) for _ in range(2))
+    for name, value in first.weights().items():
+        np.testing.assert_array_equal(value, again.weights()[name])
+    untaught = PolicyNetwork(spec, 3)
+    with Herd(2, "pybullet", "full") as herd:
+        episodes = record_episodes(herd, teacher, Mixture(first, 0.0), [REGULAR] * 2, 9)
+    x, errors = torch.from_numpy(episodes.observation), []
+    for network in (first, untaught):
+        with torch.no_grad():
+            said = network.act(network.features(x, x[:, :0])).numpy()
+        errors.append(float(np.square(said - episodes.action).mean()))
+    assert errors[0] < 0.1 * errors[1]
 
 
 def test_a_run_that_starts_from_a_policy_begins_with_it_and_keeps_nothing_worse(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from envs.half_cheetah import env as env_module
 from envs.half_cheetah.rhythm import REGULAR, Rhythm
 from liquid_pilot.bundle import load_bundle, save_bundle
 from liquid_pilot.cli import main as wheel
-from policies.half_cheetah import ppo, teaching, trainer
+from policies.half_cheetah import cloning, ppo, teaching, trainer
 from policies.half_cheetah.sizes import teacher_spec
 from scripts import evaluate, train
 from scripts.cheetah import CheetahJob, CheetahRhythm, episode, rhythm_text
@@ -39,6 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"cheetahs": 2, "validation_episodes": 2, "validate_every": 2}
     taught = own | {"units": 8, "batch": 16, "events": 16, "epochs": 1}
     monkeypatch.setattr(cheetah_teacher, "TeachingConfig", small_config(teaching.TeachingConfig, **taught))
+    monkeypatch.setattr(cheetah_teacher, "Cloning", small_config(cloning.Cloning, rounds=2, herd=2, updates=20))
     few = own | {"events": 16, "epochs": 1}
     usual = ppo.usual_config
     monkeypatch.setattr(cheetah_ppo, "usual_config", lambda fine_tuning, **chosen: usual(fine_tuning, **(few | chosen)))
