@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from policies.half_cheetah.herd import F32, View
 
 TIME_LEFT: Final = 0.5  # of the episode; what the actor is told once it is trained
 FURTHEST: Final = 10.0  # deviations from the mean; as in training
+_KINDS: Final = ("weight", "bias")
 _LAYERS: Final = {"0": "mlp_extractor.policy_net.0", "2": "mlp_extractor.policy_net.2", "4": "action_net"}
 
 
@@ -39,7 +40,8 @@ class Actor(nn.Module):
 
     def take(self, model: PPO, env: VecNormalize) -> None:
         """The present weights and statistics of a training."""
-        state, seen = model.policy.state_dict(), env.obs_rms
+        state = model.policy.state_dict()
+        seen: Any = env.obs_rms  # of one box, not a dictionary of them
         weights = {f"layers.{k}.{what}": state[f"{name}.{what}"] for k, name in _LAYERS.items() for what in _KINDS}
         deviation = np.sqrt(seen.var + env.epsilon)
         told = {"mean": torch.as_tensor(seen.mean), "deviation": torch.as_tensor(deviation)}
@@ -64,6 +66,3 @@ class Actor(nn.Module):
             action, _ = self.step(torch.from_numpy(view.state), self.initial_state(len(view)), torch.zeros(len(view)))
         found: F32 = action.numpy()
         return found
-
-
-_KINDS: Final = ("weight", "bias")

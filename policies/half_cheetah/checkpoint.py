@@ -95,7 +95,8 @@ def load_teaching(path: Path, config: TeachingConfig) -> TeacherTrainer:
 
 def _statistics(trainer: TeacherTrainer) -> dict[str, RunningMeanStd]:
     """By which observations and returns are scaled."""
-    return {"observations": trainer.env.obs_rms, "returns": trainer.env.ret_rms}
+    seen: Any = trainer.env.obs_rms  # of one box, not a dictionary of them
+    return {"observations": seen, "returns": trainer.env.ret_rms}
 
 
 def save_ppo(path: Path, trainer: CheetahPPOTrainer) -> None:

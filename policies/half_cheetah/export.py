@@ -38,11 +38,30 @@ def record_selftest(network: PolicyNetwork, layout: CheetahLayout, seed: int = 0
 class Run(Protocol):
     """What a finished or unfinished run of any method has."""
 
-    best: PolicyNetwork
-    best_score: float
-    layout: CheetahLayout
-    done: int
-    elapsed_s: float
+    @property
+    def best(self) -> PolicyNetwork:
+        """What is exported."""
+        ...
+
+    @property
+    def best_score(self) -> float:
+        """Its score in validation, lower is better."""
+        ...
+
+    @property
+    def layout(self) -> CheetahLayout:
+        """What it sees."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """Updates."""
+        ...
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of training."""
+        ...
 
     @property
     def config(self) -> Any:

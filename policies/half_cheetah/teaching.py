@@ -142,7 +142,7 @@ class TeacherTrainer:
         started, config, model = time.perf_counter(), self.config, self.model
         if self.begins_anew:
             model.set_random_seed(int(np.random.SeedSequence([config.seed, self.done]).generate_state(1)[0] % 2**31))
-            model._last_obs = self.env.reset()  # type: ignore[assignment]
+            model._last_obs = self.env.reset()
             model._last_episode_starts = np.ones(config.cheetahs, np.bool_)
             self.begins_anew = False
         assert model.ep_info_buffer is not None
