@@ -28,7 +28,7 @@ def run(options: Options, console: Console) -> Path:
     config = TeachingConfig(
         simulator=own.simulator,
         seed=options.seed,
-        rhythm=changed(usual.rhythm, own.frames, own.dropped, own.delay_frames, own.noise_on),
+        rhythm=changed(usual.rhythm, own.frames, None, None, None),
         **given(own, "irregular"),
         **given(options.ppo, "steps"),
         **options.given("batch", "learning_rate"),

@@ -57,13 +57,13 @@ class CheetahOptions:
     frames: str | None = None
     """Physics frames between two calls of the policy in irregular episodes, such as 1-6 (usual), or 2."""
     dropped: float | None = None
-    """Share of observations that are lost in irregular episodes; 0.3, of a teacher 0, if not given."""
+    """Share of observations that are lost in irregular episodes; 0.3 if not given. A teacher sees the true body."""
     delay_frames: str | None = None
     """Physics frames that observations are late by in irregular episodes, such as 0-4."""
     noise_on: float | None = None
     """Standard deviation on what is observed in irregular episodes."""
     irregular: float | None = None
-    """Share of irregular episodes; half of them if not given."""
+    """Share of irregular episodes; half of them, of a teacher none, if not given."""
     episodes: int | None = None
     """Of dagger: episodes recorded in all."""
 
@@ -142,10 +142,11 @@ _OF_IMITATION: Final = (
     "imitation.expert", "imitation.rounds", "imitation.share_decay", "imitation.noise", "cheetah.episodes",
 )  # fmt: skip
 _OF_CELLS: Final = ("cell", "wiring", "wiring_seed", "time_unit_s", "init", "cheetah.observe")
+_OF_SENSORS: Final = ("cheetah.dropped", "cheetah.delay_frames", "cheetah.noise_on")
 FOREIGN: Final = {  # options that a method of half-cheetah has not
     "dagger": (*_OF_DRONES, "ppo.steps"),
     "ppo": (*_OF_DRONES, *_OF_IMITATION, "updates"),
-    "teacher": (*_OF_DRONES, *_OF_IMITATION, *_OF_CELLS, "updates"),
+    "teacher": (*_OF_DRONES, *_OF_IMITATION, *_OF_CELLS, *_OF_SENSORS, "updates"),
 }
 
 

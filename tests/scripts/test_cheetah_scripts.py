@@ -116,6 +116,7 @@ def test_reinforcement_starts_from_a_policy_that_imitation_made(teacher: str, tm
         (["--method", "ppo", "--updates", "3"], "no --updates"),
         (["--method", "ppo", "--expert", "hover"], "no --expert"),
         (["--method", "teacher", "--observe", "positions"], "no --observe"),
+        (["--method", "teacher", "--dropped", "0.1"], "no --dropped"),
         (["--method", "teacher", "--batch", "100"], "give a divisor of the"),
         (["--method", "teacher", "--cell", "gru", "--init", "hover"], "no --cell, --init"),
         (["--expert", "nobody"], "nobody"),
