@@ -51,7 +51,7 @@ class CheetahConfig:
     irregular: float = 0.5
     updates: int = 6000
     batch: int = 64
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     time_unit_s: float = TIME_UNIT_S
     episodes: int = 192
     rounds: int = 12

@@ -11,10 +11,10 @@ from scripts.cheetah import CheetahJob, episode
 @pytest.mark.parametrize(
     ("policy", "rhythm", "least"),
     [
-        ("half-cheetah-teacher", REGULAR, 2200.0),
-        ("half-cheetah", REGULAR, 2100.0),
-        ("half-cheetah", IRREGULAR, 1200.0),
-        ("half-cheetah-positions", REGULAR, 1900.0),
+        ("half-cheetah-teacher", REGULAR, 2700.0),
+        ("half-cheetah", REGULAR, 2400.0),
+        ("half-cheetah", IRREGULAR, 2200.0),
+        ("half-cheetah-positions", REGULAR, 2400.0),
     ],
     ids=lambda value: "irregular" if value is IRREGULAR else "regular" if value is REGULAR else str(value),
 )
