@@ -10,6 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
+from liquid_pilot.errors import TrainingError
 from liquid_pilot.half_cheetah import ACTIONS
 from policies.half_cheetah.herd import F32, View
 
@@ -39,7 +40,7 @@ class Actor(nn.Module):
         self.register_buffer("deviation", torch.ones(inputs + 1))
 
     def take(self, model: PPO, env: VecNormalize) -> None:
-        """The present weights and statistics of a training."""
+        """The present weights and statistics of a training, whose networks have `units`."""
         state = model.policy.state_dict()
         seen: Any = env.obs_rms  # of one box, not a dictionary of them
         weights = {f"layers.{k}.{what}": state[f"{name}.{what}"] for k, name in _LAYERS.items() for what in _KINDS}
@@ -61,8 +62,10 @@ class Actor(nn.Module):
         """As a teacher of so many new episodes."""
 
     def act(self, view: View) -> F32:
-        """As a teacher: actions (N, 6) for the true bodies."""
+        """As a teacher: actions (N, 6) for the true bodies. Raises `TrainingError` where one is not finite."""
         with torch.no_grad():
             action, _ = self.step(torch.from_numpy(view.state), self.initial_state(len(view)), torch.zeros(len(view)))
         found: F32 = action.numpy()
+        if not np.isfinite(found).all():
+            raise TrainingError("the actor answers with what is not finite; train again with a smaller learning rate")
         return found

@@ -11,6 +11,7 @@ import torch
 
 from envs.half_cheetah.rhythm import REGULAR, Rhythm
 from liquid_pilot.cells import CellSpec
+from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import CheetahLayout
 from policies.half_cheetah.course import validation
 from policies.half_cheetah.episodes import Expert, Mixture, record_episodes
@@ -23,9 +24,10 @@ from policies.schedule import learning_rate_shape
 
 @dataclass(frozen=True, slots=True)
 class Cloning:
-    """rounds: of a herd's episodes each, the first the expert's, with noise, then half as many of its shifts each time.
+    """How a clone is made. rounds: of `herd` episodes each, a share `irregular` of them at the run's rhythm.
 
-    irregular: of the herd's episodes, at the rhythm of 1 to 6 frames. updates: gradient steps in all.
+    updates: gradient steps in all, of `batch` calls. noise, share_decay: of the expert, see `Mixture`; its share of the
+    controls begins at 1. Raises `ConfigError` for numbers that make no sense.
     """
 
     rounds: int = 10
@@ -37,21 +39,34 @@ class Cloning:
     noise: float = 0.2
     share_decay: float = 0.5
 
+    def __post_init__(self) -> None:
+        for name in ("rounds", "herd", "updates", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give at least one")
+        for name in ("irregular", "noise", "share_decay"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} is {getattr(self, name):g}; give a number from 0 to 1")
+        if not 0.0 < self.learning_rate <= 1.0:
+            raise ConfigError(f"learning_rate is {self.learning_rate:g}; it must be above 0 and at most 1")
+
 
 def cloned(
     expert: Expert,
     spec: CellSpec,
     simulator: str,
+    rhythm: Rhythm,
     seed: int,
-    config: Cloning | None = None,
+    config: Cloning,
     on_round: Callable[[], None] = lambda: None,
 ) -> PolicyNetwork:
-    """The clone. The same seed gives the same one. Raises as `HalfCheetahEnv`."""
-    config = Cloning() if config is None else config
+    """The clone, a memoryless network of `spec`. The same seed gives the same one.
+
+    Raises as `HalfCheetahEnv` and the expert's `act`.
+    """
     network, rng = PolicyNetwork(spec, seed), np.random.default_rng([seed, 3])
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     odd = round(config.irregular * config.herd)
-    rhythms = [Rhythm(frames=(1, 6))] * odd + [REGULAR] * (config.herd - odd)
+    rhythms = [rhythm] * odd + [REGULAR] * (config.herd - odd)
     generator, seen, wanted = torch.Generator().manual_seed(seed), [], []
     with Herd(config.herd, simulator, "full") as herd:
         for number in range(config.rounds):
@@ -75,7 +90,7 @@ def cloned(
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """Of a finished teacher, ready for `policies.half_cheetah.export`."""
+    """Of a finished teacher, a `policies.half_cheetah.export.Run`; best_score as the teacher's, lower is better."""
 
     config: TeachingConfig
     layout: CheetahLayout
@@ -86,9 +101,11 @@ class Clone:
 
     @staticmethod
     def of(trainer: TeacherTrainer, config: Cloning, on_round: Callable[[], None] = lambda: None) -> Clone:
-        """Of the best actor of a run, scored by the same episodes. Raises as `HalfCheetahEnv`."""
+        """Of the best actor of a run, scored by the same episodes. Raises as `cloned`."""
         began, own, layout = time.perf_counter(), trainer.config, trainer.layout
-        network = cloned(trainer.best, teacher_spec(layout.width), own.simulator, own.seed, config, on_round)
+        network = cloned(
+            trainer.best, teacher_spec(layout.width), own.simulator, own.rhythm, own.seed, config, on_round
+        )
         with Herd(own.validation_episodes, own.simulator, "full") as herd:
             found = validation(herd, network, own.rhythm, own.irregular, own.validation_episodes)
         spent_s = trainer.elapsed_s + time.perf_counter() - began

@@ -1,10 +1,10 @@
 """A teacher for HalfCheetah by PPO of stable-baselines3, with the settings of rl-baselines3-zoo for the PyBullet task.
 
 As there, observations and rewards are scaled by running statistics, exploration is state-dependent, and the learner is
-told the time that is left (with other rates, our scaling and no time PPO came to stand at 2,450, and so did TQC). What
-it learns is an `Actor`; `policies.half_cheetah.cloning` makes a policy file of it. After every validation all episodes
-begin anew and all generators are seeded from its number, in an unbroken run too, so that a run that was stopped there
-goes on to the same policy.
+told the time that is left; without that, and with larger rates and fewer epochs, it came to stand at a return of 2,450
+to 2,490. What it learns is an `Actor`; `policies.half_cheetah.cloning` makes a policy file of it. After every
+validation all episodes begin anew and all generators are seeded from its number, in an unbroken run too, so that a run
+that was stopped there goes on to the same policy.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class TeacherTrainer:
         return self.config.validate_every
 
     def update(self, share: float) -> Progress:
-        """One rollout, and what is learnt from it, at `share` (0 to 1) of the run, of which nothing depends."""
+        """One rollout, and what is learnt from it, at `share` (0 to 1) of the run, on which nothing depends."""
         started, config, model = time.perf_counter(), self.config, self.model
         if self.begins_anew:
             model.set_random_seed(int(np.random.SeedSequence([config.seed, self.done]).generate_state(1)[0] % 2**31))

@@ -20,7 +20,6 @@ from liquid_pilot.bundle import Bundle, load_bundle
 from liquid_pilot.cells import Network, parameters
 from liquid_pilot.errors import ConfigError, TrainingError
 from liquid_pilot.half_cheetah import CheetahLayout
-from policies.half_cheetah.actor import TIME_LEFT
 from policies.half_cheetah.checkpoint import (
     load_imitation,
     load_ppo,
@@ -29,10 +28,10 @@ from policies.half_cheetah.checkpoint import (
     save_ppo,
     save_teaching,
 )
-from policies.half_cheetah.cloning import Clone, Cloning, cloned
-from policies.half_cheetah.episodes import Mixture, record_episodes, run_episodes
+from policies.half_cheetah.cloning import Clone, Cloning
+from policies.half_cheetah.episodes import run_episodes
 from policies.half_cheetah.export import export_run, trained_rhythm
-from policies.half_cheetah.herd import Herd, View
+from policies.half_cheetah.herd import Herd
 from policies.half_cheetah.ppo import CheetahPPOConfig, CheetahPPOTrainer, usual_config
 from policies.half_cheetah.sizes import LIQUID, NEURONS, RIVALS, cheetah_spec, teacher_spec
 from policies.half_cheetah.teacher import CheetahTeacher
@@ -216,49 +215,6 @@ def test_rounds_that_are_not_those_recorded_are_refused(damage: str, taught: Bun
         load_imitation(path, DAGGER, teacher)
 
 
-def test_labels_are_the_teachers_whatever_reached_the_pilot(taught: Bundle) -> None:
-    teacher = CheetahTeacher(taught, "pybullet")
-    told, network, layout = list[Any](), Network(taught.spec, taught.weights), CheetahLayout("pybullet")
-    original = teacher.act
-
-    def watched(view: Any) -> Any:
-        told.append((view.state.copy(), view.dt_s.copy()))
-        return original(view)
-
-    teacher.act = watched  # type: ignore[method-assign]
-    pilot = PolicyNetwork(cheetah_spec("decay", CheetahLayout("pybullet", "positions").width), 1)
-    with Herd(2, "pybullet", "positions") as herd:
-        found = record_episodes(herd, teacher, Mixture(pilot, 0.5, 0.3), [HARD, REGULAR], 4)
-    assert found.length.tolist()[1] == CALLS and found.length[0] != CALLS
-    for i, (start, length) in enumerate(zip(found.start, found.length, strict=True)):
-        rows = slice(start, start + length)
-        fresh = found.observation[rows, -3]
-        assert found.dt_s[start] == 0.0 and (i == 1) == bool((fresh == 1.0).all())
-        for k in range(length):
-            state, dt_s = told[k][0][i], float(told[k][1][i])
-            assert dt_s == found.dt_s[rows][k]
-            wanted, _ = network.step(layout.assemble(state, True, 0.0, dt_s), network.initial_state(), dt_s)
-            np.testing.assert_allclose(found.action[rows][k], wanted, atol=1e-5)
-    held = found.observation[:, -3] == 0.0
-    assert held.sum() > 10  # calls at which the pilot saw nothing new, and the teacher answered for the true body
-
-
-def test_recording_follows_from_its_seed_and_the_mixture_decides_who_acts(taught: Bundle) -> None:
-    teacher = CheetahTeacher(taught, "pybullet")
-    pilot = PolicyNetwork(cheetah_spec("decay", CheetahLayout("pybullet").width), 1)
-
-    def record(share: float, seed: int = 4) -> Any:
-        with Herd(2, "pybullet", "full") as herd:
-            return record_episodes(herd, teacher, Mixture(pilot, share, 0.0), [REGULAR] * 2, seed).observation
-
-    np.testing.assert_array_equal(record(0.5), record(0.5))
-    assert not np.array_equal(record(0.5), record(0.5, seed=5))
-    with Herd(2, "pybullet", "full") as herd:
-        alone = record_episodes(herd, teacher, Mixture(), [REGULAR] * 2, 4).observation
-    np.testing.assert_array_equal(record(1.0), alone)
-    assert not np.array_equal(record(0.0), alone)
-
-
 def test_torch_and_numpy_are_one_policy_over_an_episode(taught: Bundle) -> None:
     for cell in (*LIQUID, *RIVALS):
         net = PolicyNetwork(cheetah_spec(cell, 29), 2)
@@ -272,35 +228,6 @@ def test_torch_and_numpy_are_one_policy_over_an_episode(taught: Bundle) -> None:
                 action, g = ours.step(seen, g, info["dt_s"])
                 np.testing.assert_allclose(action, wanted[0].numpy(), atol=1e-5, err_msg=cell)
                 seen, _, _, over, info = env.step(action)
-
-
-def test_the_actor_acts_as_its_sb3_model() -> None:
-    with closing(TeacherTrainer(TEACHING)) as trainer:
-        trainer.update(0.0)
-        trainer.actor.take(trainer.model, trainer.env)
-        rng = np.random.default_rng(0)
-        state = rng.standard_normal((200, trainer.actor.inputs)).astype(np.float32)
-        told = trainer.env.normalize_obs(np.concatenate([state, np.full((200, 1), TIME_LEFT, np.float32)], axis=1))
-        wanted, _ = trainer.model.predict(told, deterministic=True)
-        view = View(np.zeros((200, trainer.layout.width), np.float32), state, np.zeros(200, np.float32))
-        np.testing.assert_allclose(trainer.actor.act(view), wanted, atol=1e-4)
-        assert wanted.std() > 1e-3
-
-
-def test_a_clone_acts_as_its_teacher_and_is_the_same_for_a_seed(taught: Bundle) -> None:
-    teacher, spec = CheetahTeacher(taught, "pybullet"), teacher_spec(CheetahLayout("pybullet").width, 16)
-    first, again = (cloned(teacher, spec, "pybullet", 3, FEW) for _ in range(2))
-    for name, value in first.weights().items():
-        np.testing.assert_array_equal(value, again.weights()[name])
-    untaught = PolicyNetwork(spec, 3)
-    with Herd(2, "pybullet", "full") as herd:
-        episodes = record_episodes(herd, teacher, Mixture(first, 0.0), [REGULAR] * 2, 9)
-    x, errors = torch.from_numpy(episodes.observation), []
-    for network in (first, untaught):
-        with torch.no_grad():
-            said = network.act(network.features(x, x[:, :0])).numpy()
-        errors.append(float(np.square(said - episodes.action).mean()))
-    assert errors[0] < 0.1 * errors[1]
 
 
 def test_a_run_that_starts_from_a_policy_begins_with_it_and_keeps_nothing_worse(tmp_path: Path) -> None:
@@ -336,20 +263,6 @@ def test_a_start_from_what_means_something_else_is_refused(told: str, bundle: Bu
         CheetahPPOTrainer(PPO, bundle)
     with pytest.raises(ConfigError, match=f"cannot start this run.*{told}"):
         CheetahTrainer(DAGGER, CheetahTeacher(taught, "pybullet"), bundle)
-
-
-@pytest.mark.parametrize("bundle", [make(), make_cheetah("mujoco"), make_cheetah(observe="velocities")])
-def test_an_expert_sees_the_whole_body_in_the_same_simulator(bundle: Bundle) -> None:
-    with pytest.raises(ConfigError, match="--method teacher"):
-        CheetahTeacher(bundle, "pybullet")
-
-
-def test_an_expert_that_answers_nothing_finite_is_refused(taught: Bundle) -> None:
-    teacher = CheetahTeacher(taught, "pybullet")
-    with torch.no_grad():
-        teacher._network.readout.bias[0] = torch.nan
-    with Herd(1, "pybullet", "full") as herd, pytest.raises(TrainingError, match="not finite"):
-        record_episodes(herd, teacher, Mixture(), [REGULAR], 0)
 
 
 @pytest.mark.parametrize(
