@@ -35,7 +35,9 @@ SETTLE_S: Final = 1.0
 CLOCK_WORDS: Final = 4  # of preload.c: now, granted, handled datagrams
 NOW, GRANTED, HANDLED = 0, 1, 2
 REPLY_S: Final = 20.0  # on the wall, for what takes microseconds on an idle machine
-START_S: Final = 20.0  # it must answer by then
+START_S: Final = 8.0  # its serial port must be there by then
+STARTS: Final = 4  # of the process, until its command line answers
+QUESTIONS: Final = 4  # put to the command line of each
 _SHIM: Final = Path(__file__).with_name("preload.c")
 
 
@@ -79,6 +81,10 @@ def _bound(kind: socket.SocketKind, port: int) -> socket.socket:
     return own
 
 
+class _DeafError(SimulationError):
+    """Its serial port is not there, or its command line does not answer."""
+
+
 class Firmware:
     """A running firmware with a configuration of its own, in `folder`. Use it in a `with`.
 
@@ -98,12 +104,9 @@ class Firmware:
         return port + self.shift
 
     def __enter__(self) -> Firmware:
-        self.shift = free_shift()
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "eeprom.bin").unlink(missing_ok=True)
         try:
-            self._start()
-            self._set_up()
+            self._configure()
             self._clock_file.write_bytes(bytes(CLOCK_WORDS * 8))
             self.clock = np.memmap(self._clock_file, dtype=np.uint64, mode="r+", shape=(CLOCK_WORDS,))
             self._start()
@@ -116,6 +119,20 @@ class Firmware:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+
+    def _configure(self) -> None:
+        """Save all lines. It does so in real time, where a start now and then leaves it deaf: then it starts again."""
+        for remaining in reversed(range(STARTS)):
+            self.shift = free_shift()
+            (self._folder / "eeprom.bin").unlink(missing_ok=True)
+            self._start()
+            try:
+                self._set_up()
+                return
+            except _DeafError:
+                self._end()
+                if not remaining:
+                    raise
 
     def sent(self) -> None:
         """One datagram went to it; `run_until` waits until it was dealt with."""
@@ -186,7 +203,7 @@ class Firmware:
                 return socket.create_connection((HOST, self.port(SERIAL_PORT)), timeout=1.0)
             except OSError:
                 time.sleep(0.1)
-        raise SimulationError(
+        raise _DeafError(
             f"Betaflight does not listen on {HOST}:{self.port(SERIAL_PORT)}; see {self._folder / 'firmware.log'}"
         )
 
@@ -194,7 +211,7 @@ class Firmware:
         """A "#" alone, then silence, opens it; where it was open already, that began a comment, which the line ends."""
         serial.settimeout(1.0)
         said = b""
-        for _ in range(8):
+        for _ in range(QUESTIONS):
             serial.sendall(b"#")
             time.sleep(0.4)
             try:
@@ -203,7 +220,7 @@ class Firmware:
                 continue
             serial.settimeout(5.0)
             return
-        raise SimulationError(f"Betaflight's command line does not open; it said {said[:200]!r}")
+        raise _DeafError(f"Betaflight's command line does not open after {STARTS} starts; it said {said[:200]!r}")
 
     def _set_up(self) -> None:
         """Say all lines to its command line, and save; saving ends the process."""
