@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from envs.launch import HandLaunch
 from envs.physics import Body
 from envs.sample_clock import EPS_S
 from envs.task import heading, turned
@@ -19,6 +18,9 @@ from liquid_pilot.command import CommandLimits, from_action
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.messages import Floats3
 from liquid_pilot.ops import FLOAT_OPS, Ops, S, Vec3, Vec4
+
+if TYPE_CHECKING:
+    from envs.launch import HandLaunch
 
 VELOCITY_LIMITS_M_S: Final = (2.0, 2.0, 1.0)  # forward, left, up
 YAW_RATE_LIMIT_RAD_S: Final = 2.0

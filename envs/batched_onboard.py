@@ -12,6 +12,7 @@ from envs.batched_ops import TORCH_OPS
 from envs.batched_state import BatchedState, Channel
 from envs.fault_effects import ahead_s, fits_clock, unheard
 from envs.faults import Fault
+from envs.task import Goal
 from liquid_pilot.observation import INITIAL_AGE_S, Held
 
 
@@ -33,9 +34,9 @@ def forget(channel: Channel, moved: Tensor) -> Channel:
     return replace(channel, held_stamp_s=stamp, fresh=channel.fresh & ~moved)
 
 
-def held_of(state: BatchedState, faults: Sequence[Fault]) -> Held[Tensor]:
+def held_of(state: BatchedState, goal: Goal[Tensor], faults: Sequence[Fault]) -> Held[Tensor]:
     """Newest sensor values with freshness and age. Where an IMU sample was refused nothing is fresh."""
-    s, c, dtype = state.sensors, state.constants, state.body.position_m[2].dtype
+    s, dtype = state.sensors, state.body.position_m[2].dtype
     now_s, known = state.t_s + state.imu.ahead_s, (state.imu.silent_s == 0.0).to(dtype)
 
     def age(stamp_s: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ def held_of(state: BatchedState, faults: Sequence[Fault]) -> Held[Tensor]:
         range_m=s.range.held[0],
         range_fresh=s.range.fresh * known,
         range_age_s=age(s.range.held_stamp_s),
-        setpoint_velocity_m_s=(c["setpoint_velocity_m_s"][0], c["setpoint_velocity_m_s"][1]),
-        setpoint_height_m=c["setpoint_height_m"],
-        setpoint_yaw_rate_rad_s=c["setpoint_yaw_rate_rad_s"],
+        setpoint_velocity_m_s=goal.velocity_m_s,
+        setpoint_height_m=goal.height_m,
+        setpoint_yaw_rate_rad_s=goal.yaw_rate_rad_s,
     )

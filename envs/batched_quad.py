@@ -29,7 +29,7 @@ from envs.batched_sensors import (
     sense_substep,
     step_noise,
 )
-from envs.batched_state import BatchedState, lane_constants, vec3
+from envs.batched_state import BatchedState, detach, lane_constants, vec3
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY, SUBSTEP_S, Conditions, check_batched
 from envs.fault_effects import (
     Disturbance,
@@ -43,6 +43,7 @@ from envs.fault_effects import (
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
 from envs.sensors import DEFAULT_SENSORS, FlowModel, ImuModel, RangeModel, SensorModels, read_imu, specific_force
+from envs.task import SETPOINT_AIM, Aim, Course, Goal, setpoint_course
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body
@@ -67,6 +68,7 @@ class BatchedQuad:
     imu: ImuModel = field(default_factory=ImuModel)
     flow: FlowModel = field(default_factory=FlowModel)
     range: RangeModel = field(default_factory=RangeModel)
+    aim: Aim = SETPOINT_AIM
 
     def __post_init__(self) -> None:
         check_batched(self.conditions)
@@ -78,8 +80,12 @@ class BatchedQuad:
         special = {name: model for name, model in given.items() if model != getattr(DEFAULT_SENSORS, name)}
         return replace(self.conditions.sensors, **special)
 
-    def reset(self, flights: Flights) -> BatchedState:
-        """Every drone in the hand at t = 0, with its first IMU sample read."""
+    def reset(self, flights: Flights, course: Course | None = None) -> BatchedState:
+        """Every drone in the hand at t = 0, with its first IMU sample read.
+
+        course: (k, n) numbers for the goal of `aim`; the drawn set-points if not given.
+        """
+        course = setpoint_course(flights) if course is None else course
         c = lane_constants(flights, self.dtype)
         zero = torch.zeros_like(c["mass_kg"])
         t = torch.zeros_like(c["flow_phase"])
@@ -91,6 +97,7 @@ class BatchedQuad:
         default = torch.stack([zero + self.release_thrust_m_s2, zero, zero, zero])
         state = BatchedState(
             constants=c,
+            course=torch.as_tensor(course, dtype=self.dtype),
             t_s=t,
             dt_s=t,
             release_s=t + torch.inf,
@@ -208,8 +215,16 @@ class BatchedQuad:
         return torch.stack(torch.broadcast_tensors(*assemble(self.held(state))), dim=1)
 
     def held(self, state: BatchedState) -> Held[Tensor]:
-        """Newest sensor values with freshness and age, as the onboard controller would hold them."""
-        return held_of(state, self.conditions.faults)
+        """Newest sensor values with freshness and age, as the onboard controller would hold them.
+
+        The set-point is taken as told: that it is told in the frame of the true heading has no gradient.
+        """
+        return held_of(state, self.goal(replace(state, body=detach(state.body))), self.conditions.faults)
+
+    def goal(self, state: BatchedState) -> Goal[Tensor]:
+        """What is asked of every drone now."""
+        flown_s = torch.where(torch.isfinite(state.release_s), state.t_s - state.release_s, 0.0).to(self.dtype)
+        return self.aim.goal(TORCH_OPS, state.course.unbind(), flown_s, state.body)
 
     def _drift(self, state: BatchedState, dt_s: Tensor, noise: StepNoise) -> BatchedState:
         """Gusts and bias walk, once a control step."""

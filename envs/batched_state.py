@@ -53,6 +53,7 @@ class BatchedState:
     """One moment of B drones, at an IMU event."""
 
     constants: dict[str, Tensor]  # the drawn flights, by field of `Flights`
+    course: Tensor  # (k, B) what each flight is to fly, see `envs.task.Aim`
     t_s: Tensor  # (B,) float64
     dt_s: Tensor  # (B,) float64, interval that ended here
     release_s: Tensor  # (B,) float64, inf while held

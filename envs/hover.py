@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Final
-
-import numpy as np
 
 from envs.batched_env import BatchedQuadEnv
 from envs.conditions import Conditions
-from envs.flights import Flights
-from envs.physics import Body
 from envs.quad_env import QuadEnv
 from envs.scoring import TILT_AFTER_S, TILT_LIMIT_DEG
 from envs.task import (
-    Course,
-    Goal,
     Memory,
     Moment,
     Task,
@@ -25,20 +18,10 @@ from envs.task import (
     exceeds,
     following_reward_per_s,
     from_hand,
-    place_goal,
+    setpoint_course,
+    setpoint_goal,
 )
 from liquid_pilot.ops import Ops
-
-
-def _course(flights: Flights, duration_s: float, rng: np.random.Generator) -> Course:
-    """Velocity in the heading frame, height and yaw rate."""
-    rows = (*flights.setpoint_velocity_m_s.T, flights.setpoint_height_m, flights.setpoint_yaw_rate_rad_s)
-    return np.stack(rows)
-
-
-def _goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
-    vx, vy, height, yaw_rate = course
-    return place_goal(ops, body, (vx, vy), height, yaw_rate)
 
 
 def _judge(ops: Ops, memory: Memory, moment: Moment[Any]) -> tuple[Memory, Any, Any]:
@@ -52,8 +35,8 @@ HOVER: Final = Task(
     conditions=Conditions(),
     duration_s=15.0,
     launch=from_hand,
-    course=_course,
-    goal=_goal,
+    course=lambda flights, duration_s, rng: setpoint_course(flights),
+    goal=setpoint_goal,
     reward_per_s=lambda ops, moment: following_reward_per_s(ops, moment.body, moment.goal.point),
     begin=(0.0,),
     judge=_judge,

@@ -8,13 +8,22 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from envs.scoring import FlightScore, out_of_bounds
+from envs.scoring import HOVER_RULE, FlightScore, Rule, out_of_bounds
 
 Ledger: TypeAlias = npt.NDArray[np.float64]
 
 # Of a flight from its release to its end: heights; whether it leant, whether it left the finite numbers (also in the
 # hand); errors and time, summed over the time in which errors count.
-LEDGER: Final = ("lowest_m", "highest_m", "tilted", "speed_error", "height_error", "weight", "not_finite")
+LEDGER: Final = (
+    "lowest_m",
+    "highest_m",
+    "tilted",
+    "speed_error",
+    "height_error",
+    "weight",
+    "not_finite",
+    "speed_square",
+)
 
 
 def new_ledger(batch: int) -> Ledger:
@@ -24,15 +33,17 @@ def new_ledger(batch: int) -> Ledger:
     return ledger
 
 
-def flight_scores(ledger: Ledger) -> list[FlightScore]:
-    """The score of each flight. ledger: (len(LEDGER), B), of flights that are over."""
-    return [_score(dict(zip(LEDGER, flight, strict=True))) for flight in ledger.T.tolist()]
+def flight_scores(ledger: Ledger, rule: Rule = HOVER_RULE) -> list[FlightScore]:
+    """The score of each flight. ledger: (len(LEDGER), B), of flights that are over and were noted by this rule."""
+    return [_score(dict(zip(LEDGER, flight, strict=True)), rule) for flight in ledger.T.tolist()]
 
 
-def _score(flight: dict[str, Any]) -> FlightScore:
+def _score(flight: dict[str, Any], rule: Rule) -> FlightScore:
     reason = "not finite" if flight["not_finite"] else out_of_bounds(flight["lowest_m"], flight["highest_m"])
     reason = reason or ("tilt" if flight["tilted"] else "")
+    weight = max(flight["weight"], 1e-9)
+    speed = math.sqrt(flight["speed_square"] / weight) if rule.rms else flight["speed_error"] / weight
+    reason = reason or ("" if speed <= rule.speed_limit_m_s else "speed error")
     if reason:
         return FlightScore(False, reason, math.inf, math.inf)
-    weight = max(flight["weight"], 1e-9)
-    return FlightScore(True, "", flight["speed_error"] / weight, flight["height_error"] / weight)
+    return FlightScore(True, "", speed, flight["height_error"] / weight)

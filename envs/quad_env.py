@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -19,18 +19,20 @@ from envs.actions import ACTION_MODES, Drive, read_action
 from envs.airframe import load_airframe
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from envs.launch import HandLaunch
-from envs.pybullet_quad import PyBulletQuad
 from envs.state_observation import STATE_DIM, assemble_state
 from envs.task import Moment, Task, heading, turned
 from envs.task_flight import SUCCESS, TaskFlight
-from envs.window import Window, has_display
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
 from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.messages import Imu, SensorMessage, Setpoint
 from liquid_pilot.observation import OBS_DIM, POSITION_DIM, Held, Located, assemble, assemble_position
 from liquid_pilot.ops import FLOAT_OPS
+
+if TYPE_CHECKING:  # they load PyBullet, which no task needs before it flies
+    from envs.launch import HandLaunch
+    from envs.pybullet_quad import PyBulletQuad
+    from envs.window import Window
 
 Observation: TypeAlias = Any  # (width,) float32; a dictionary of two such with obs="both"
 Action: TypeAlias = npt.NDArray[np.float32]
@@ -137,6 +139,9 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Draw a new flight and put the drone where it begins."""
+        from envs.launch import HandLaunch
+        from envs.pybullet_quad import PyBulletQuad
+
         super().reset(seed=seed)
         if self._quad is None:
             self._quad = PyBulletQuad(self.airframe)
@@ -213,6 +218,8 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         if self.render_mode != "human":
             return
         if self._window is None:
+            from envs.window import Window
+
             self._window = Window(self.airframe)
         body = moment.body
         self._window.show(body.position_m, body.attitude_wxyz, moment.goal.point.position_m, flight.launch.t_s)
@@ -278,6 +285,8 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
 
 def _render_modes() -> list[str]:
     """Those that can work on this machine."""
+    from envs.window import has_display
+
     return ["human", "rgb_array"] if has_display() else ["rgb_array"]
 
 

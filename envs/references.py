@@ -185,10 +185,14 @@ def path_rows(path: Path[Any], legs: int, n: int) -> npt.NDArray[np.float64]:
     return np.stack([np.broadcast_to(np.asarray(row, dtype=np.float64), (n,)) for row in rows])
 
 
+LEG_ROWS: Final = len(flatten(_NO_LEG))
+PATH_ROWS: Final = len(flatten(still((0.0, 0.0, 0.0))))  # without legs
+
+
 def path_of(rows: Sequence[S]) -> Path[S]:
     """The path that `path_rows` has told."""
     plain = still((0.0, 0.0, 0.0))
-    legs = (len(rows) - len(flatten(plain))) // len(flatten(_NO_LEG))
+    legs = (len(rows) - PATH_ROWS) // LEG_ROWS
     path: Path[Any] = unflatten(replace(plain, legs=(_NO_LEG,) * legs), rows)
     return path
 

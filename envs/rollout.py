@@ -125,14 +125,16 @@ class _Recorder:
 
     def __init__(self) -> None:
         self._truth: list[tuple[float, ...]] = []
+        self._settled: list[float] = []
         self._network: dict[str, list[npt.NDArray[np.float64]]] = {
             "observation": [],
             "hidden": [],
             "time_constants": [],
         }
 
-    def add(self, launch: HandLaunch, pilot: object) -> None:
-        """One row, at the present IMU event."""
+    def add(self, launch: HandLaunch, pilot: object, settled: float = 1.0) -> None:
+        """One row, at the present IMU event. settled: 0 in a transient."""
+        self._settled.append(settled)
         body, (thrust, rates), sp = launch.body, launch.issued, launch.setpoint
         self._truth.append(
             (
@@ -175,6 +177,7 @@ class _Recorder:
             highest_m=launch.highest_m,
             arrivals_s={name: np.array(times) for name, times in launch.sensors.arrivals_s.items()},
             supervisor=tuple(changes),
+            settled=np.array(self._settled),
             outcome=outcome,
         )
 
@@ -200,7 +203,7 @@ def _run_task(flight: TaskFlight, driver: _FedPilot | _ToldExpert) -> FlightTrac
     while True:
         moment = flight.moment()
         driver.event(messages)
-        recorder.add(launch, driver.pilot)
+        recorder.add(launch, driver.pilot, float(moment.goal.settled))
         if launch.released and launch.flight_time_s > 0.0:
             outcome = flight.outcome(moment, *flight.judge(moment))
             if outcome is not None:

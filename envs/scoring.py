@@ -19,7 +19,26 @@ CEILING_M: Final = 3.5
 TILT_LIMIT_DEG: Final = 20.0
 TILT_AFTER_S: Final = 3.0  # time after release in which any tilt is allowed
 TOUCHDOWN_LIMIT_M_S: Final = 0.5  # of a landing
+ROUGH_LIMIT_M_S: Final = 1.5  # of one that the supervisor has to make without its sensors
+STANDING_M: Final = 0.06  # centre of a drone that stands, at most
 MEASURE_AFTER_S: Final = 5.0  # errors count from here after release
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the batched engines judge a flight by, beside the bounds.
+
+    Tilt must stay below tilt_limit_deg from tilt_after_s after the release on. A flight's speed error is its mean over
+    time or, with `rms`, the root of the mean square, and more than speed_limit_m_s of it fails.
+    """
+
+    tilt_limit_deg: float = TILT_LIMIT_DEG
+    tilt_after_s: float = TILT_AFTER_S
+    rms: bool = False
+    speed_limit_m_s: float = math.inf
+
+
+HOVER_RULE: Final = Rule()
 
 
 Summary: TypeAlias = dict[str, Any]  # flat and ready for JSON; see `summarise`
@@ -68,9 +87,24 @@ def score_task(trace: FlightTrace, duration_s: float) -> FlightScore:
     return FlightScore(True, "", math.sqrt(square), _time_mean(trace, trace.height_error_m, duration_s))
 
 
+def landed_safely(trace: FlightTrace, limit_m_s: float = ROUGH_LIMIT_M_S) -> bool:
+    """Whether a flight ended on the ground, upright and at rest, and came down no faster than the limit.
+
+    The speed is that of the last IMU event before the first touch; every later touch must be as soft.
+    """
+    height, tilt, speed = trace.position_m[:, 2], trace.tilt_rad, np.linalg.norm(trace.velocity_m_s, axis=1)
+    flown = trace.t_s > trace.release_s
+    down = (height < STANDING_M) & flown
+    touches = np.flatnonzero(down[1:] & ~down[:-1])  # the event before each
+    at_rest = bool(down[-1]) and speed[-1] < 0.1 and tilt[-1] < math.radians(TILT_LIMIT_DEG)
+    return bool(at_rest and len(touches) and speed[touches].max() <= limit_m_s)
+
+
 def _time_mean(trace: FlightTrace, error: Array, duration_s: float) -> float:
     """Mean over time, not over events, from MEASURE_AFTER_S (half of a shorter flight) after release on."""
     weight = np.diff(trace.t_s, prepend=trace.t_s[0])
+    if trace.settled is not None:
+        weight = weight * trace.settled
     weight = weight * (trace.t_s >= trace.release_s + min(MEASURE_AFTER_S, duration_s / 2.0))
     return float(np.sum(error * weight) / np.sum(weight))
 

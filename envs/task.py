@@ -32,7 +32,8 @@ Memory: TypeAlias = tuple[Any, ...]  # what a task remembers of a flight: number
 class Goal(Generic[S]):
     """What is asked for now: the set-point that the sensors' observation shows, and the same in world axes.
 
-    velocity_m_s is told in the heading frame; phase: number of the task's phase, for tasks that have such.
+    velocity_m_s is told in the heading frame; phase: number of the task's phase, for tasks that have such; settled: 0
+    in a transient, where errors of speed and height do not count, else 1.
     """
 
     velocity_m_s: Vec2[S]
@@ -40,6 +41,7 @@ class Goal(Generic[S]):
     yaw_rate_rad_s: S
     point: ReferencePoint[S]
     phase: Any = 0.0
+    settled: Any = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,14 @@ class Task:
     phase_name: str = "phase"
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a batched engine knows of a task: how many numbers a course has, and the goal as of `Task.goal`."""
+
+    rows: int
+    goal: Callable[[Ops, Sequence[Any], Any, Body[Any]], Goal[Any]]
+
+
 def from_hand(flights: Flights, airframe: Airframe) -> Flights:
     """Thrown from the hand, as drawn."""
     return flights
@@ -148,12 +158,26 @@ def place_goal(ops: Ops, body: Body[S], velocity_m_s: Vec2[S], height_m: S, yaw_
     return Goal(velocity_m_s, height_m, yaw_rate_rad_s, point)
 
 
-def path_goal(ops: Ops, path: Path[S], t_s: S, body: Body[S], phase: Any = 0.0) -> Goal[S]:
+def path_goal(ops: Ops, path: Path[S], t_s: S, body: Body[S], phase: Any = 0.0, settled: Any = 1.0) -> Goal[S]:
     """A point of a path as a goal; its velocity is told in the frame of the drone's true heading."""
     point = path_point(ops, path, t_s)
     c, s = heading(ops, body)
     across = turned((point.velocity_m_s[0], point.velocity_m_s[1]), (c, -s))
-    return Goal(across, point.position_m[2], 0.0 * t_s, point, phase)
+    return Goal(across, point.position_m[2], 0.0 * t_s, point, phase, settled)
+
+
+def setpoint_course(flights: Flights) -> Course:
+    """The set-points that were drawn with the flights, for `setpoint_goal`, (4, n)."""
+    return np.stack((*flights.setpoint_velocity_m_s.T, flights.setpoint_height_m, flights.setpoint_yaw_rate_rad_s))
+
+
+def setpoint_goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
+    """A set-point that stands: velocity in the heading frame, height and yaw rate."""
+    vx, vy, height, yaw_rate = course
+    return place_goal(ops, body, (vx, vy), height, yaw_rate)
+
+
+SETPOINT_AIM: Final = Aim(4, setpoint_goal)
 
 
 def heading(ops: Ops, body: Body[S]) -> Vec2[S]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from envs.launch import HandLaunch
 from envs.scoring import CEILING_M, TOUCHDOWN_LIMIT_M_S
 from envs.task import TUMBLE_COS, Course, Memory, Moment, Task
 from liquid_pilot.messages import Setpoint
 from liquid_pilot.ops import FLOAT_OPS
+
+if TYPE_CHECKING:
+    from envs.launch import HandLaunch
 
 SUCCESS = "success"
 

@@ -33,6 +33,7 @@ class FlightTrace:
     highest_m: float  # highest height after release
     arrivals_s: dict[str, Array] = field(default_factory=dict)  # "imu", "flow", "range": delivery times
     supervisor: tuple[tuple[float, str], ...] = ()  # (time, state) at every change
+    settled: Array | None = None  # (T,) 0 in a transient, whose errors do not count, else 1; None: all count
     outcome: str = ""  # under a task: "success", or why the flight failed
 
     @property

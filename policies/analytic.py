@@ -22,11 +22,12 @@ from envs.scoring import FlightScore
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS
-from liquid_pilot.errors import ConfigError, TrainingError, unknown_name
+from liquid_pilot.errors import ConfigError, unknown_name
 from policies.averaging import average_into
 from policies.backend import BACKENDS, Backend, Carry, Recipe
 from policies.cost import CostWeights
 from policies.curriculum import Curriculum, lesson
+from policies.drills import drill_of
 from policies.network import PolicyNetwork, hover_spec
 from policies.schedule import learning_rate_shape
 from policies.torch_backend import TorchBackend
@@ -112,17 +113,15 @@ class AnalyticTrainer:
     """State of one run. `update()` does one step; `policies.checkpoint` saves and restores it.
 
     backend: "torch" or "compiled"; threads: of the compiled one, whose results do not depend on it. Neither is part
-    of the configuration. start: a policy whose weights the run begins with. Raises `TrainingError` for an unknown task,
-    `ConfigError` for an unknown backend, less than one thread or a start that does not fit, `NativeUnavailable` where
+    of the configuration. start: a policy whose weights the run begins with. Raises `ConfigError` for an unknown task or
+    backend, less than one thread or a start that does not fit, `NativeUnavailable` where
     C cannot be compiled.
     """
 
     def __init__(
         self, config: TrainConfig, backend: str = "torch", threads: int = 1, start: Bundle | None = None
     ) -> None:
-        if config.task != "hover":
-            raise TrainingError(f"unknown task {config.task!r}; choose one of: hover")
-        self.config = config
+        self.config, self.drill = config, drill_of(config.task)
         self.airframe: Airframe = load_airframe(config.airframe)
         spec = hover_spec(config.cell, config.time_unit_s, config.wiring, config.wiring_seed)
         self.network = PolicyNetwork(spec, config.seed)
@@ -139,10 +138,9 @@ class AnalyticTrainer:
         self.carry: Carry | None = None
         self.done = self.stale = 0
         self.elapsed_s = 0.0
-        recipe = Recipe(
-            self.airframe, config.cost, config.substep_s, config.early_s, config.early_weight, config.oldest_s
-        )
-        self.backend: Backend = make_backend(backend, recipe, self.network.spec, self.generator, self.rng, threads)
+        early = (config.early_s, config.early_weight)
+        self.recipe = Recipe(self.airframe, config.cost, config.substep_s, *early, config.oldest_s, self.drill)
+        self.backend: Backend = make_backend(backend, self.recipe, self.network.spec, self.generator, self.rng, threads)
 
     @property
     def updates(self) -> int:
@@ -176,14 +174,9 @@ class AnalyticTrainer:
         """The lanes of this chunk: fresh ones where a lane is lost, old or drawn for a relaunch."""
         config = self.config
         flights = draw_flights(self.airframe, conditions, config.batch, self.rng, horizon_s=6.0)
-        moving = self.rng.random(config.batch) >= config.curriculum.hover_chance
-        flights = replace(
-            flights,
-            setpoint_velocity_m_s=flights.setpoint_velocity_m_s * moving[:, None],
-            setpoint_yaw_rate_rad_s=flights.setpoint_yaw_rate_rad_s * moving,
-        )
+        course = self.drill.lessons(flights, config.curriculum, self.recipe.course_s, self.rng)
         keep = self.rng.random(config.batch) >= config.relaunch_chance
-        return self.backend.launch(flights, conditions, self.carry, keep)
+        return self.backend.launch(flights, course, conditions, self.carry, keep)
 
     def idle(self) -> Progress:
         """A row without an update, for a validation of its own."""

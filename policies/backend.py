@@ -14,7 +14,9 @@ from envs.batched_state import BatchedState
 from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.scoring import FlightScore
+from envs.task import Course
 from policies.cost import CostWeights
+from policies.drills import HOVER_DRILL, Drill
 from policies.network import PolicyNetwork
 
 BACKENDS: Final = ("torch", "compiled")
@@ -45,7 +47,7 @@ class Recipe:
     """What a chunk's loss is made of, beside the flights.
 
     Events until early_s after the release count `early_weight` only: nobody can hover there yet. Drones older
-    than oldest_s are launched anew.
+    than oldest_s are launched anew; courses last course_s.
     """
 
     airframe: Airframe
@@ -54,6 +56,12 @@ class Recipe:
     early_s: float
     early_weight: float
     oldest_s: float
+    drill: Drill = HOVER_DRILL
+
+    @property
+    def course_s(self) -> float:
+        """Seconds for which lanes know what to fly: those of the oldest ones, and of the chunk after them."""
+        return self.oldest_s + 1.0
 
 
 def worth_keeping(height_m: Any, attitude_xy: tuple[Any, Any], age_s: Any, oldest_s: float) -> Any:
@@ -68,8 +76,11 @@ class Backend(Protocol):
 
     name: str  # one of `BACKENDS`
 
-    def launch(self, flights: Flights, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
-        """Lanes of the next chunk: those of `old` that are wanted (keep, (B,)) and `worth_keeping`, else `flights`."""
+    def launch(self, flights: Flights, course: Course, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
+        """Lanes of the next chunk: those of `old` that are wanted (keep, (B,)) and `worth_keeping`, else `flights`.
+
+        course: of those flights, (k, B).
+        """
         ...
 
     def gradient(self, network: PolicyNetwork, carry: Carry, conditions: Conditions, steps: int) -> tuple[float, Carry]:

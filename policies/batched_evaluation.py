@@ -15,9 +15,11 @@ from envs.batched_state import BatchedState
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import draw_flights
 from envs.ledger import LEDGER, flight_scores
-from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG, FlightScore
+from envs.scoring import MEASURE_AFTER_S, FlightScore, Rule
+from envs.task import Goal
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits, from_action
+from policies.drills import HOVER_DRILL, Drill
 from policies.network import PolicyNetwork
 
 
@@ -32,17 +34,18 @@ class _Ledger:
     height_error: Tensor
     weight: Tensor
     not_finite: Tensor
+    speed_square: Tensor
 
-    def scores(self) -> list[FlightScore]:
-        return flight_scores(np.stack([getattr(self, name).double().numpy() for name in LEDGER]))
+    def scores(self, rule: Rule) -> list[FlightScore]:
+        return flight_scores(np.stack([getattr(self, name).double().numpy() for name in LEDGER]), rule)
 
 
 def _new_ledger(batch: int) -> _Ledger:
     zero, never = torch.zeros(batch), torch.zeros(batch, dtype=torch.bool)
-    return _Ledger(zero + torch.inf, zero, never, zero, zero, zero, never)
+    return _Ledger(zero + torch.inf, zero, never, zero, zero, zero, never, zero)
 
 
-def _measure(ledger: _Ledger, state: BatchedState, duration_s: float) -> None:
+def _measure(ledger: _Ledger, state: BatchedState, goal: Goal[Tensor], duration_s: float, rule: Rule) -> None:
     """Add one event to the ledger; lanes past their end no longer count."""
     since = state.t_s - state.release_s
     flying = (since >= 0) & (since <= duration_s)
@@ -52,17 +55,15 @@ def _measure(ledger: _Ledger, state: BatchedState, duration_s: float) -> None:
     q = state.body.attitude_wxyz
     cosine = 1.0 - 2.0 * (q[1] ** 2 + q[2] ** 2)
     tilt = torch.rad2deg(torch.acos(cosine.clamp(-1.0, 1.0)))
-    ledger.tilted = ledger.tilted | (flying & (since >= TILT_AFTER_S) & (tilt >= TILT_LIMIT_DEG))
-    yaw = torch.atan2(2 * (q[0] * q[3] + q[1] * q[2]), 1 - 2 * (q[2] ** 2 + q[3] ** 2))
-    want, v = state.constants["setpoint_velocity_m_s"], state.body.velocity_m_s
-    ex = v[0] - (torch.cos(yaw) * want[0] - torch.sin(yaw) * want[1])
-    ey = v[1] - (torch.sin(yaw) * want[0] + torch.cos(yaw) * want[1])
-    speed_error, height_error = torch.hypot(ex, ey), (z - state.constants["setpoint_height_m"]).abs()
+    ledger.tilted = ledger.tilted | (flying & (since >= rule.tilt_after_s) & (tilt >= rule.tilt_limit_deg))
+    want, v = goal.point.velocity_m_s, state.body.velocity_m_s
+    speed_error, height_error = torch.hypot(v[0] - want[0], v[1] - want[1]), (z - goal.point.position_m[2]).abs()
     finite = torch.isfinite(z + cosine + speed_error)
     ledger.not_finite = ledger.not_finite | ((since <= duration_s) & ~finite)
     measured = flying & finite & (since >= min(MEASURE_AFTER_S, duration_s / 2.0))
-    weight = torch.where(measured, state.dt_s, 0.0).to(z.dtype)
+    weight = torch.where(measured, state.dt_s, 0.0).to(z.dtype) * goal.settled
     ledger.speed_error = ledger.speed_error + torch.where(measured, speed_error * weight, 0.0)
+    ledger.speed_square = ledger.speed_square + torch.where(measured, speed_error**2 * weight, 0.0)
     ledger.height_error = ledger.height_error + torch.where(measured, height_error * weight, 0.0)
     ledger.weight = ledger.weight + weight
 
@@ -88,14 +89,18 @@ def evaluate_network(
     limits: CommandLimits = DEFAULT_LIMITS,
     substep_s: float = SUBSTEP_S,
     on_progress: Callable[[int], None] = lambda done: None,
+    drill: Drill = HOVER_DRILL,
 ) -> list[FlightScore]:
     """Score `flights` flights of `duration_s` after release. The same draw of flights as in PyBullet.
 
     A flight whose command or motion is not finite fails. on_progress: told the number of flights done; as all are
     flown at once, that is the share of the time simulated.
     """
-    world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(seed), substep_s=substep_s)
-    state = world.reset(draw_flights(airframe, conditions, flights, np.random.default_rng([seed]), duration_s))
+    world = BatchedQuad(
+        airframe, conditions, torch.Generator().manual_seed(seed), substep_s=substep_s, aim=drill.aim(duration_s)
+    )
+    drawn = draw_flights(airframe, conditions, flights, np.random.default_rng([seed]), duration_s)
+    state = world.reset(drawn, drill.course(drawn, duration_s, np.random.default_rng([seed, 0])))
     action, h = torch.zeros((flights, network.spec.outputs)), network.initial_state(flights)
     ledger, told = _new_ledger(flights), 0
     with torch.no_grad():
@@ -107,14 +112,14 @@ def evaluate_network(
             ledger.not_finite = ledger.not_finite | (lost & (state.t_s - state.release_s <= duration_s))
             command = torch.where(lost, state.commands[:, -1], command)  # as good as any; the flight has failed
             state = world.step(state, (command[0], (command[1], command[2], command[3])), world.intervals(state))
-            _measure(ledger, state, duration_s)
+            _measure(ledger, state, world.goal(state), duration_s, drill.rule)
             done = int(flights * min(1.0, float(state.t_s.min()) / (conditions.hold_s + duration_s)))
             if done > told:
                 on_progress(done)
                 told = done
     if told < flights:
         on_progress(flights)
-    return ledger.scores()
+    return ledger.scores(drill.rule)
 
 
 def evaluate_batched(
@@ -125,9 +130,9 @@ def evaluate_batched(
     seed: int,
     duration_s: float = 15.0,
     on_progress: Callable[[int], None] = lambda done: None,
+    drill: Drill = HOVER_DRILL,
 ) -> list[FlightScore]:
     """`evaluate_network` for a policy file."""
-    network = PolicyNetwork.from_bundle(bundle)
-    return evaluate_network(
-        network, airframe, conditions, flights, seed, duration_s, bundle.limits, on_progress=on_progress
-    )
+    network, limits = PolicyNetwork.from_bundle(bundle), bundle.limits
+    given = (network, airframe, conditions, flights, seed, duration_s, limits)
+    return evaluate_network(*given, on_progress=on_progress, drill=drill)

@@ -15,18 +15,20 @@ from envs.batched_state import BatchedState
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective
 from envs.compiled.state import CONSTANTS, choose, intervals, reset
-from envs.compiled.world import EventCost, Goal, WorldModel
+from envs.compiled.world import EventCost, WorldModel
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import Flights, draw_flights
 from envs.ledger import flight_scores, new_ledger
 from envs.physics import Body
-from envs.scoring import FlightScore
+from envs.scoring import FlightScore, Rule
+from envs.task import SETPOINT_AIM, Aim, Course, Goal
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.ops import Ops
 from policies.backend import Carry, Mask, Recipe, worth_keeping
 from policies.cost import CostWeights, event_cost
+from policies.drills import HOVER_DRILL, Drill
 from policies.flat_state import pack, unpack
 from policies.fragments import flatten_weights, network_source, split_weights
 from policies.network import PolicyNetwork
@@ -36,25 +38,25 @@ LANES_AT_ONCE: Final = 1024  # drones that are flown between two reports of prog
 
 
 def _traced_cost(
-    ops: Ops, weights: Sequence[Any], body: Body[Any], goal: Goal, action: Sequence[Any], previous: Sequence[Any]
+    ops: Ops, weights: Sequence[Any], body: Body[Any], goal: Goal[Any], action: Sequence[Any], previous: Sequence[Any]
 ) -> Any:
-    setpoint = (goal.velocity_m_s, goal.height_m, goal.yaw_rate_rad_s)
-    return event_cost(ops, CostWeights(*weights), body, setpoint, action, previous)
+    return event_cost(ops, CostWeights(*weights), body, goal, action, previous)
 
 
-HOVER_COST: Final = EventCost(len(fields(CostWeights)), _traced_cost)
+FLIGHT_COST: Final = EventCost(len(fields(CostWeights)), _traced_cost)
 
 
-def hover_rollout(
+def flight_rollout(
     airframe: Airframe,
     spec: CellSpec,
     limits: CommandLimits = DEFAULT_LIMITS,
     substep_s: float = SUBSTEP_S,
     dtype: type[np.floating[Any]] = np.float32,
     threads: int = 1,
+    aim: Aim = SETPOINT_AIM,
 ) -> CompiledRollout:
-    """The hover task compiled for an airframe and a network."""
-    model = WorldModel(airframe, limits, HOVER_COST)
+    """A task compiled for an airframe and a network."""
+    model = WorldModel(airframe, limits, FLIGHT_COST, aim=aim)
     return CompiledRollout(model, network_source(spec), dtype, substep_s=substep_s, threads=threads)
 
 
@@ -97,12 +99,13 @@ class CompiledBackend:
 
     def __init__(self, recipe: Recipe, spec: CellSpec, rng: np.random.Generator, threads: int = 1) -> None:
         self.recipe, self.rng = recipe, rng
-        self.rollout = hover_rollout(recipe.airframe, spec, substep_s=recipe.substep_s, threads=threads)
+        aim = recipe.drill.aim(recipe.course_s)
+        self.rollout = flight_rollout(recipe.airframe, spec, substep_s=recipe.substep_s, threads=threads, aim=aim)
         self.objective = Objective(astuple(recipe.cost), recipe.early_s, recipe.early_weight)
 
-    def launch(self, flights: Flights, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
+    def launch(self, flights: Flights, course: Course, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
         """See `policies.backend.Backend.launch`."""
-        fresh = new_lanes(self.rollout, flights, self.rng)
+        fresh = new_lanes(self.rollout, flights, self.rng, course)
         if old is None:
             return FlatCarry(fresh)
         lanes = lanes_of(old)
@@ -129,17 +132,20 @@ class CompiledBackend:
     ) -> list[FlightScore]:
         """See `policies.backend.Backend.evaluate`."""
         weights = flatten_weights(network.spec, network.weights())
-        return fly_and_score(self.rollout, weights, conditions, flights, seed, duration_s)
+        given = (self.rollout, weights, conditions, flights, seed, duration_s)
+        return fly_and_score(*given, drill=self.recipe.drill)
 
 
 def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**63))
 
 
-def new_lanes(rollout: CompiledRollout, flights: Flights, rng: np.random.Generator) -> Lanes:
-    """Every drone in the hand, the network at rest."""
+def new_lanes(
+    rollout: CompiledRollout, flights: Flights, rng: np.random.Generator, course: Course | None = None
+) -> Lanes:
+    """Every drone in the hand, the network at rest. course: the drawn set-points if not given."""
     batch, real = len(flights), rollout.dtype.type
-    world = reset(rollout.model.airframe, flights, rng, real)
+    world = reset(rollout.model.airframe, flights, rng, real, course)
     h, action = (np.zeros((rows, batch), real) for rows in (rollout.network.state_width, rollout.network.outputs))
     return Lanes(world, h, action)
 
@@ -152,6 +158,7 @@ def fly_and_score(
     seed: int,
     duration_s: float = 15.0,
     on_progress: Callable[[int], None] = lambda done: None,
+    drill: Drill = HOVER_DRILL,
 ) -> list[FlightScore]:
     """Score `flights` flights of `duration_s` after release. The same draw of flights as the other engines fly.
 
@@ -159,10 +166,13 @@ def fly_and_score(
     on_progress: told the number of flights done.
     """
     drawn = draw_flights(rollout.model.airframe, conditions, flights, np.random.default_rng([seed]), duration_s)
+    course = drill.course(drawn, duration_s, np.random.default_rng([seed, 0]))
     scores: list[FlightScore] = []
     for part, start in enumerate(range(0, flights, LANES_AT_ONCE)):
-        rows = drawn.rows(slice(start, start + LANES_AT_ONCE))
-        scores += _fly_part(rollout, weights, conditions, rows, np.random.default_rng([seed, 1 + part]), duration_s)
+        part_of, rng = slice(start, start + LANES_AT_ONCE), np.random.default_rng([seed, 1 + part])
+        rows = drawn.rows(part_of)
+        lanes = new_lanes(rollout, rows, rng, course[:, part_of])
+        scores += _fly_part(rollout, weights, conditions, lanes, rng, duration_s, drill.rule)
         on_progress(len(scores))
     return scores
 
@@ -171,15 +181,16 @@ def _fly_part(
     rollout: CompiledRollout,
     weights: Any,
     conditions: Conditions,
-    rows: Flights,
+    lanes: Lanes,
     rng: np.random.Generator,
     duration_s: float,
+    rule: Rule,
 ) -> list[FlightScore]:
-    lanes, ledger = new_lanes(rollout, rows, rng), new_ledger(len(rows))
+    ledger, imu_hz = new_ledger(len(lanes.world)), lanes.world.constants[CONSTANTS["imu_hz"]][0]
     while bool((lanes.world.clock("t_s") < lanes.world.clock("release_s") + duration_s).any()):
-        dt_s = intervals(conditions, rows.imu_hz, CHUNK_STEPS, rng)
-        lanes = rollout.score(lanes, weights, Draw(dt_s, seed=_seed(rng)), conditions, ledger, duration_s)
-    return flight_scores(ledger)
+        dt_s = intervals(conditions, imu_hz, CHUNK_STEPS, rng)
+        lanes = rollout.score(lanes, weights, Draw(dt_s, seed=_seed(rng)), conditions, ledger, duration_s, rule)
+    return flight_scores(ledger, rule)
 
 
 def evaluate_compiled(
@@ -191,8 +202,9 @@ def evaluate_compiled(
     duration_s: float = 15.0,
     threads: int = 1,
     on_progress: Callable[[int], None] = lambda done: None,
+    drill: Drill = HOVER_DRILL,
 ) -> list[FlightScore]:
     """`fly_and_score` for a policy file."""
-    rollout = hover_rollout(airframe, bundle.spec, bundle.limits, threads=threads)
+    rollout = flight_rollout(airframe, bundle.spec, bundle.limits, threads=threads, aim=drill.aim(duration_s))
     weights = flatten_weights(bundle.spec, bundle.weights)
-    return fly_and_score(rollout, weights, conditions, flights, seed, duration_s, on_progress)
+    return fly_and_score(rollout, weights, conditions, flights, seed, duration_s, on_progress, drill)

@@ -1,4 +1,4 @@
-"""What hovering well costs, as a smooth function of one event: the objective of the analytic trainer."""
+"""What flying well costs, as a smooth function of one event: the objective of the analytic trainer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from envs.batched_ops import TORCH_OPS
-from envs.batched_state import BatchedState
 from envs.physics import Body
+from envs.task import Goal
 from liquid_pilot.geometry import rotation_matrix
-from liquid_pilot.ops import Ops, S, Vec2
+from liquid_pilot.ops import Ops, S
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,15 @@ def event_cost(
     ops: Ops,
     weights: CostWeights,
     body: Body[S],
-    setpoint: tuple[Vec2[S], S, S],
+    goal: Goal[S],
     action: Sequence[S],
     previous: Sequence[S],
 ) -> S:
     """Cost of one drone at one event, over `ops` scalars. action, previous: four each, in [-1, 1].
 
-    setpoint: velocity in the heading frame, height, yaw rate; heading is the direction of body x over ground.
+    The velocity is asked for in the heading frame; heading is the direction of body x over ground.
     """
-    velocity, height, yaw_rate = setpoint
+    velocity, climb = goal.velocity_m_s, goal.point.velocity_m_s[2]
     matrix = rotation_matrix(body.attitude_wxyz)
     hx: Any = matrix[0][0]
     hy: Any = matrix[1][0]
@@ -59,13 +59,13 @@ def event_cost(
     v, w = body.velocity_m_s, body.rates_rad_s
     ex = v[0] - (hx * velocity[0] - hy * velocity[1])
     ey = v[1] - (hy * velocity[0] + hx * velocity[1])
-    ez = body.position_m[2] - height
+    ez, vz = body.position_m[2] - goal.height_m, v[2] - climb
     low = ops.maximum(weights.low_height_m - body.position_m[2], 0.0)
-    yaw = w[2] - yaw_rate
+    yaw = w[2] - goal.yaw_rate_rad_s
     changes = [a - b for a, b in zip(action, previous, strict=True)]
     cost: Any = (
         weights.horizontal_velocity * _bent(ops, ex * ex + ey * ey, weights.velocity_knee_m_s)
-        + weights.vertical_velocity * v[2] * v[2]
+        + weights.vertical_velocity * vz * vz
         + weights.height * _bent(ops, ez * ez, weights.height_knee_m)
         + weights.low_height * low * low
         + weights.roll_pitch_rate * (w[0] * w[0] + w[1] * w[1])
@@ -77,9 +77,8 @@ def event_cost(
     return limited
 
 
-def hover_cost(weights: CostWeights, state: BatchedState, action: Tensor, previous: Tensor) -> Tensor:
+def flight_cost(
+    weights: CostWeights, body: Body[Tensor], goal: Goal[Tensor], action: Tensor, previous: Tensor
+) -> Tensor:
     """`event_cost` of each lane, (B,). action, previous: (B, 4)."""
-    c = state.constants
-    velocity = c["setpoint_velocity_m_s"]
-    setpoint = ((velocity[0], velocity[1]), c["setpoint_height_m"], c["setpoint_yaw_rate_rad_s"])
-    return event_cost(TORCH_OPS, weights, state.body, setpoint, action.unbind(dim=1), previous.unbind(dim=1))
+    return event_cost(TORCH_OPS, weights, body, goal, action.unbind(dim=1), previous.unbind(dim=1))

@@ -55,6 +55,7 @@ def pack(state: BatchedState) -> RolloutState:
     return RolloutState(
         torch.cat(constants).detach().numpy(),
         torch.cat(delays).detach().numpy(),
+        state.course.detach().numpy(),
         torch.stack([v.detach().to(real) for v in values]).numpy(),
         torch.cat([torch.stack(clocks), state.command_times_s, imu]).detach().numpy(),
     )
@@ -96,6 +97,7 @@ def unpack(state: RolloutState) -> BatchedState:
     actuators: Any = unflatten(ACTUATORS, rows["actuators"])
     return BatchedState(
         constants=constants,
+        course=torch.from_numpy(np.ascontiguousarray(state.course)),
         t_s=clock["t_s"],
         dt_s=clock["dt_s"],
         release_s=clock["release_s"],

@@ -12,11 +12,12 @@ from envs.batched_state import BatchedState, choose, detach
 from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.scoring import FlightScore
+from envs.task import Course
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from policies.backend import Carry, Mask, Recipe, worth_keeping
 from policies.batched_evaluation import evaluate_network, step_network
-from policies.cost import hover_cost
+from policies.cost import flight_cost
 from policies.network import PolicyNetwork
 
 
@@ -37,9 +38,9 @@ class TorchBackend:
     def __init__(self, recipe: Recipe, spec: CellSpec, generator: torch.Generator) -> None:
         self.recipe, self.spec, self.generator = recipe, spec, generator
 
-    def launch(self, flights: Flights, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
+    def launch(self, flights: Flights, course: Course, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
         """See `Backend.launch`."""
-        fresh = self._world(conditions).reset(flights)
+        fresh = self._world(conditions).reset(flights, course)
         h, action = torch.zeros(len(flights), self.spec.state_width), torch.zeros(len(flights), self.spec.outputs)
         if old is None:
             return TorchCarry(fresh, h, action)
@@ -53,7 +54,9 @@ class TorchBackend:
         return TorchCarry(merged, torch.where(rows, old.h, h), torch.where(rows, old.action, action))
 
     def _world(self, conditions: Conditions) -> BatchedQuad:
-        return BatchedQuad(self.recipe.airframe, conditions, self.generator, substep_s=self.recipe.substep_s)
+        recipe = self.recipe
+        aim = recipe.drill.aim(recipe.course_s)
+        return BatchedQuad(recipe.airframe, conditions, self.generator, substep_s=recipe.substep_s, aim=aim)
 
     def gradient(self, network: PolicyNetwork, carry: Carry, conditions: Conditions, steps: int) -> tuple[float, Carry]:
         """See `Backend.gradient`."""
@@ -68,7 +71,7 @@ class TorchBackend:
             since = state.t_s - state.release_s
             share = torch.where(since < recipe.early_s, recipe.early_weight, 1.0) * (since > 0)
             share = (share * state.dt_s).to(action.dtype)
-            total = total + (hover_cost(recipe.cost, state, action, previous) * share).sum()
+            total = total + (flight_cost(recipe.cost, state.body, world.goal(state), action, previous) * share).sum()
             weight = weight + share.sum()
             previous = action
         loss = total / torch.clamp(weight, min=1e-3)
@@ -82,6 +85,5 @@ class TorchBackend:
     ) -> list[FlightScore]:
         """See `Backend.evaluate`."""
         recipe = self.recipe
-        return evaluate_network(
-            network, recipe.airframe, conditions, flights, seed, duration_s, substep_s=recipe.substep_s
-        )
+        given = (network, recipe.airframe, conditions, flights, seed, duration_s)
+        return evaluate_network(*given, substep_s=recipe.substep_s, drill=recipe.drill)

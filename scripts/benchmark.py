@@ -3,6 +3,7 @@
 Examples:
   python -m scripts.benchmark rates hover                        # the shipped policy over all sensor rates
   python -m scripts.benchmark rates hover geometric runs/hover-default/policy.safetensors --flights 200
+  python -m scripts.benchmark faults hover pid-ekf               # motors, wind, sensors that fail
   python -m scripts.benchmark speed                              # how fast the parts are on this machine
   python -m scripts.benchmark engine                             # the compiled engine beside torch
   python -m scripts.benchmark cells                              # what a cell costs, beside torch's LSTM
@@ -31,6 +32,7 @@ from envs.airframe import load_airframe
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks import rates, speed
 from scripts.benchmarks.cheetah_command import CheetahTable
+from scripts.benchmarks.faults_command import Faults
 from scripts.benchmarks.sequence_command import Sequence
 from scripts.console import ERR, OUT, exit_code, on_backend, progress_bar
 from scripts.evaluation import Case
@@ -368,6 +370,7 @@ def main(argv: Arguments[str] | None = None) -> int:
     """Entry point of `python -m scripts.benchmark`. Returns the exit code."""
     kinds = Union[  # noqa: UP007  # an annotated union, which `|` cannot write
         Annotated[Rates, tyro.conf.subcommand("rates")],
+        Annotated[Faults, tyro.conf.subcommand("faults")],
         Annotated[Speed, tyro.conf.subcommand("speed")],
         Annotated[Engine, tyro.conf.subcommand("engine")],
         Annotated[Cells, tyro.conf.subcommand("cells")],

@@ -146,8 +146,11 @@ def _fly_task(job: Job, index: int) -> FlightTrace:
         return fly_task(controller, *given)
 
 
-def fly_one(job: Job, index: int, controller: Controller | None = None) -> FlightTrace:
-    """Flight `index` of the job, in this process. controller: of a hovering policy, in place of `Controller.load`."""
+def fly_one(job: Job, index: int, controller: Controller | None = None, bounded: bool | None = None) -> FlightTrace:
+    """Flight `index` of the job, in this process. controller: of a hovering policy, in place of `Controller.load`.
+
+    bounded: whether leaving the bounds ends a hovering flight; as the score wants it if not given.
+    """
     import_pybullet()
     if job.task != "hover":
         return _fly_task(job, index)
@@ -155,7 +158,8 @@ def fly_one(job: Job, index: int, controller: Controller | None = None) -> Fligh
 
     airframe, flights = _drawn(job)
     row, rng = flights.rows(slice(index, index + 1)), np.random.default_rng([job.seed, index, 1])
-    flight, bounded = (airframe, row, job.conditions, rng, job.duration_s), job.score == ERRORS_SCORE
+    flight = (airframe, row, job.conditions, rng, job.duration_s)
+    bounded = job.score == ERRORS_SCORE if bounded is None else bounded
     with _quad(job, airframe) as quad:
         if job.policy in EXPERTS:
             return fly_privileged(_expert(job, airframe), *flight, quad, bounded)

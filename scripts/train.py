@@ -49,6 +49,7 @@ METHODS: Final[dict[str, dict[str, str]]] = {
         "dagger": "scripts.training.imitation",
         "ppo": "scripts.training.ppo",
     },
+    "track": {"analytic": "scripts.training.analytic"},
     "half-cheetah": {
         "dagger": "scripts.training.cheetah",
         "ppo": "scripts.training.cheetah_ppo",

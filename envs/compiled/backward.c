@@ -80,7 +80,7 @@ static void substeps_vjp(const Job *job, World *w, Adjoint *a, Step *r, int64_t 
 
 static void observe_back(World *w, Adjoint *a, Step *r, const V *bar_x) {
     V bar[LP_SEEN];
-    observe_vjp(r->seen, w->constants, bar_x, bar);
+    observe_vjp(r->seen, r->first->body, w->course, &r->since, bar_x, bar);
     for (int j = 0; j < 3; ++j) {
         a->gyro[j] += bar[1 + j];
         a->accel[j] += bar[4 + j];
@@ -95,7 +95,7 @@ static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *de
     V *body = (r->first + job->substeps[k])->body;
     memcpy(bar_action, a->previous, sizeof bar_action);
     event_cost_vjp(
-        body, w->constants, w->cost_weights, r->action, r->previous, &r->share, a->body, bar_action, a->previous
+        body, w->course, &r->since, w->cost_weights, r->action, r->previous, &r->share, a->body, bar_action, a->previous
     );
     if (any_lane(r->released)) {
         V now = one_where(r->released);

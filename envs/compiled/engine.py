@@ -21,12 +21,12 @@ import numpy.typing as npt
 from envs.compiled.emit import prelude
 from envs.compiled.faults import fault_rows, imu_events
 from envs.compiled.job import Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
-from envs.compiled.state import CLOCKS, Reals, RolloutState
+from envs.compiled.state import CLOCKS, Reals
 from envs.compiled.tracer import flatten
 from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
 from envs.conditions import SUBSTEP_S, Conditions, check_batched
 from envs.ledger import LEDGER, Ledger
-from envs.scoring import MEASURE_AFTER_S, TILT_AFTER_S, TILT_LIMIT_DEG
+from envs.scoring import HOVER_RULE, MEASURE_AFTER_S, Rule
 from envs.sensors import SensorModels
 from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.native import best_lane_bytes, build
@@ -90,7 +90,7 @@ class CompiledRollout:
         `SimulationError` where a command is not finite, naming drone and step; `ConfigError` for arrays or conditions
         that do not fit.
         """
-        return self._fly(lanes, weights, draw, conditions, objective, gradients, counted, None, math.inf)
+        return self._fly(lanes, weights, draw, conditions, objective, gradients, counted, None, math.inf, HOVER_RULE)
 
     def score(
         self,
@@ -100,6 +100,7 @@ class CompiledRollout:
         conditions: Conditions,
         ledger: Ledger,
         duration_s: float,
+        rule: Rule = HOVER_RULE,
     ) -> Lanes:
         """Fly without gradients and keep score of flights that last `duration_s` after release.
 
@@ -109,7 +110,7 @@ class CompiledRollout:
         if ledger.shape != (len(LEDGER), len(lanes.world)):
             raise ConfigError(f"ledger has shape {ledger.shape}; {(len(LEDGER), len(lanes.world))} is needed")
         spare = Objective((0.0,) * self.model.cost.weights)
-        return self._fly(lanes, weights, draw, conditions, spare, False, None, ledger, duration_s).lanes
+        return self._fly(lanes, weights, draw, conditions, spare, False, None, ledger, duration_s, rule).lanes
 
     def _fly(
         self,
@@ -122,6 +123,7 @@ class CompiledRollout:
         counted: npt.NDArray[np.bool_] | None,
         ledger: Ledger | None,
         duration_s: float,
+        rule: Rule,
     ) -> RolloutResult:
         batch, steps = len(lanes.world), len(draw.dt_s)
         counted = np.ones(batch, np.bool_) if counted is None else counted
@@ -139,6 +141,7 @@ class CompiledRollout:
             "dt_s": self._lanes(draw.dt_s, padded, np.float64),
             **({} if draw.noise is None else dict(zip(("normal", "uniform"), given, strict=True))),
             "constants": self._lanes(world.constants, padded),
+            "course": self._lanes(world.course, padded),
             "delays": self._lanes(world.delays, padded, np.float64),
             "counted": np.pad(counted, (0, padded - batch)).astype(self.dtype),
             "values": self._lanes(world.values, padded, copy=True),
@@ -147,7 +150,7 @@ class CompiledRollout:
             "action": self._lanes(lanes.action, padded, copy=True),
             "weights": np.ascontiguousarray(weights, self.dtype),
             "cost_weights": np.array(objective.cost_weights, np.float64),
-            "settings": _settings(conditions, objective, duration_s),
+            "settings": _settings(conditions, objective, duration_s, rule),
             "fault_table": faults,
             **({} if events is None else {"imu_events": self._lanes(events, padded, np.float64)}),
             "totals": np.zeros((groups, 2)),
@@ -172,7 +175,7 @@ class CompiledRollout:
         totals = arrays["totals"].sum(axis=0)
         cost, weight = float(totals[0]), float(totals[1])
         arrays["clocks"][CLOCKS["imu"], :batch] = flatten(imu)
-        kept = RolloutState(world.constants, world.delays, arrays["values"][:, :batch], arrays["clocks"][:, :batch])
+        kept = replace(world, values=arrays["values"][:, :batch], clocks=arrays["clocks"][:, :batch])
         gradient = arrays["gradient"].sum(axis=0) / max(weight, 1e-3) if gradients else None
         flown = Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch])
         return RolloutResult(cost, weight, gradient, flown, arrays["branches"][:batch] if self.watch_branches else None)
@@ -237,6 +240,7 @@ class CompiledRollout:
             "weights": (weights.shape, (self.network.weights,)),
             "h": (lanes.h.shape, (self.network.state_width, batch)),
             "action": (lanes.action.shape, (self.network.outputs, batch)),
+            "course": (lanes.world.course.shape, (self.model.aim.rows, batch)),
             "dt_s": (draw.dt_s.shape, (steps, batch)),
             "counted": (counted.shape, (batch,)),
             "cost_weights": ((len(objective.cost_weights),), (self.model.cost.weights,)),
@@ -258,10 +262,10 @@ def check_threads(threads: object) -> int:
     return int(threads)
 
 
-def _settings(conditions: Conditions, objective: Objective, duration_s: float) -> npt.NDArray[np.float64]:
+def _settings(conditions: Conditions, objective: Objective, duration_s: float, rule: Rule) -> npt.NDArray[np.float64]:
     """The numbers that the first enum of records.c names."""
-    tilt = math.cos(math.radians(TILT_LIMIT_DEG))
+    tilt = math.cos(math.radians(rule.tilt_limit_deg))
     measure_after_s = min(MEASURE_AFTER_S, duration_s / 2.0)
     times = (conditions.hold_s, conditions.sensor_jitter, conditions.gyro_walk_rad_s2)
     early = (objective.early_s, objective.early_weight)
-    return np.array([*times, *early, duration_s, TILT_AFTER_S, tilt, measure_after_s])
+    return np.array([*times, *early, duration_s, rule.tilt_after_s, tilt, measure_after_s])

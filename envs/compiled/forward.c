@@ -15,6 +15,13 @@ static void observe_inputs(const Job *job, World *w, Step *r) {
     *at++ = w->range.held[0];
 }
 
+/* Seconds since the release, 0 in the hand. */
+static V flown_s(const World *w) {
+    V since;
+    FOR_LANES lanes_of(&since)[l] = isinf(w->release[l]) ? 0 : (real)(w->t[l] - w->release[l]);
+    return since;
+}
+
 /* Put the command in the delay line where the drone moves and one was given, unless it is not finite. Returns the lanes
  * in which it is not. */
 static VI issue(World *w, const V *command, VI given, int64_t k) {
@@ -202,7 +209,8 @@ static void add_cost(const Job *job, World *w, Step *r, int64_t lane) {
         lanes_of(&r->share)[l] = since > 0 ? (real)(share * w->dt[l]) : 0;
     }
     r->share *= v_load(job->counted + lane);
-    event_cost(w->body, w->constants, w->cost_weights, r->action, r->previous, &cost);
+    r->since = flown_s(w);
+    event_cost(w->body, w->course, &r->since, w->cost_weights, r->action, r->previous, &cost);
     w->cost += cost * r->share;
     w->weight += r->share;
 }
@@ -216,8 +224,8 @@ static void fail(const Job *job, World *w, VI lost, int64_t lane) {
 
 /* Flight scores, rows as in `envs.ledger`; of flights not yet at their end. */
 static void keep_score(const Job *job, World *w, int64_t lane) {
-    V figures[4];
-    measure(w->body, w->constants, figures);
+    V figures[5], flown = flown_s(w);
+    measure(w->body, w->course, &flown, figures);
     fail(job, w, not_finite(figures[0] + figures[1] + figures[2] + figures[3]), lane);
     FOR_LANES {
         double *at = job->ledger + lane + l, since = w->t[l] - w->release[l];
@@ -227,9 +235,11 @@ static void keep_score(const Job *job, World *w, int64_t lane) {
         if (z > at[job->lanes]) at[job->lanes] = z;
         if (since >= job->settings[TILT_AFTER_S] && !(cosine > job->settings[TILT_COSINE])) at[2 * job->lanes] = 1;
         if (since < job->settings[MEASURE_AFTER_S]) continue;
-        at[3 * job->lanes] += lanes_of(&figures[2])[l] * w->dt[l];
-        at[4 * job->lanes] += lanes_of(&figures[3])[l] * w->dt[l];
-        at[5 * job->lanes] += w->dt[l];
+        double error = lanes_of(&figures[2])[l], weight = lanes_of(&figures[4])[l] * w->dt[l];
+        at[3 * job->lanes] += error * weight;
+        at[4 * job->lanes] += lanes_of(&figures[3])[l] * weight;
+        at[5 * job->lanes] += weight;
+        at[7 * job->lanes] += error * error * weight;
     }
 }
 
@@ -248,7 +258,8 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     r->previous = k == 0 || !job->gradients ? w->previous : r[-1].action;
     VI unread = listen(job, w, r, k, lane);
     observe_inputs(job, w, r);
-    observe(r->seen, w->constants, seen);
+    V flown = flown_s(w);
+    observe(r->seen, w->body, w->course, &flown, seen);
     net_step(job->weights, seen, h, r->dt, r->net, h_next, r->action);
     if (any_lane(r->idle)) {
         for (int i = 0; i < NET_STATE; ++i) h_next[i] = v_where(r->idle, h[i], h_next[i]);

@@ -88,8 +88,8 @@ class Job(ctypes.Structure):
         )),
         ("seed", ctypes.c_uint64),
         *((name, ctypes.c_void_p) for name in (
-            "substeps", "dt_s", "normal", "uniform", "constants", "delays", "counted", "values", "clocks", "h",
-            "action", "weights", "cost_weights", "settings", "fault_table", "imu_events", "totals", "gradient",
+            "substeps", "dt_s", "normal", "uniform", "constants", "course", "delays", "counted", "values", "clocks",
+            "h", "action", "weights", "cost_weights", "settings", "fault_table", "imu_events", "totals", "gradient",
             "ledger", "trouble", "workspace", "branches",
         )),
     )  # fmt: skip

@@ -7,6 +7,7 @@ typedef struct {
     const double *dt_s;            /* (steps, lanes) */
     const real *normal, *uniform;  /* (steps, LP_NORMALS, lanes), (steps, LP_NOISE - LP_NORMALS, lanes), or NULL: drawn */
     const real *constants;         /* (LP_CONSTANTS, lanes) */
+    const real *course;            /* (LP_COURSE, lanes) */
     const double *delays;          /* (LP_DELAYS, lanes) */
     const real *counted;           /* (lanes,) 1, or 0 for padding */
     real *values;                  /* (LP_STATE, lanes), in and out */
@@ -41,6 +42,7 @@ typedef struct {
 
 typedef struct {
     V noise[LP_NOISE], seen[LP_SEEN], drift[LP_DRIFT], wind[3], acc[3], action[NET_OUTPUTS], share, dt, h_both[2];
+    V since; /* seconds since the release at its end, 0 in the hand */
     V factor[LOAD - THRUST + 1]; /* of thrust and load, as faults leave them */
     VI moving, released, gyro_kept, accel_kept, flow_due, range_due;
     VI idle;                          /* the network was not stepped */
@@ -51,7 +53,7 @@ typedef struct {
 } Step;
 
 typedef struct {
-    V constants[LP_CONSTANTS], cost_weights[LP_COST_WEIGHTS];
+    V constants[LP_CONSTANTS], course[LP_COURSE + 1], cost_weights[LP_COST_WEIGHTS];
     V acc[3], drift[LP_DRIFT], gyro[3], accel[3], gyro_sum[3], count, integral[2], flow_reading[3];
     V disturbed[LP_CONSTANTS];
     V h[2][NET_STATE + 1], previous[NET_OUTPUTS];

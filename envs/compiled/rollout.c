@@ -5,6 +5,7 @@ static void begin(const Job *job, World *w, int64_t lane) {
     memset(w, 0, sizeof *w);
     lay_out(w, job->steps, job->all_substeps, job->gradients);
     for (int i = 0; i < LP_CONSTANTS; ++i) w->constants[i] = v_load(job->constants + i * row + lane);
+    for (int i = 0; i < LP_COURSE; ++i) w->course[i] = v_load(job->course + i * row + lane);
     for (int i = 0; i < LP_COST_WEIGHTS; ++i) w->cost_weights[i] = v_set((real)job->cost_weights[i]);
     w->flow_rules.hz = w->constants[LP_AT_flow_hz], w->flow_rules.dropout = w->constants[LP_AT_flow_dropout];
     w->range_rules.hz = w->constants[LP_AT_range_hz], w->range_rules.dropout = w->constants[LP_AT_range_dropout];

@@ -20,6 +20,7 @@ from envs.fault_effects import ImuTimes
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Actuators, Body
 from envs.sensors import ImuModel, read_imu, specific_force
+from envs.task import Course, setpoint_course
 from liquid_pilot.geometry import Matrix3, rotation_matrix
 from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, INITIAL_RANGE_M
 from liquid_pilot.ops import NUMPY_OPS
@@ -115,12 +116,14 @@ DELAY_COUNT: Final = sum(width for _, width in DELAY_ROWS)
 class RolloutState:
     """One moment of B drones, at an IMU event.
 
-    constants (CONSTANT_COUNT, B) and delays (DELAY_COUNT, B) of the flights; values (VALUE_COUNT, B) and
-    clocks (CLOCK_COUNT, B), rows as `VALUES` and `CLOCKS` name them. Delays and clocks in float64 seconds.
+    constants (CONSTANT_COUNT, B), delays (DELAY_COUNT, B) and course (k, B), see `envs.task.Aim`, of the flights;
+    values (VALUE_COUNT, B) and clocks (CLOCK_COUNT, B), rows as `VALUES` and `CLOCKS` name them. Delays and clocks in
+    float64 seconds.
     """
 
     constants: Reals
     delays: Clocks
+    course: Reals
     values: Reals
     clocks: Clocks
 
@@ -151,9 +154,13 @@ def choose(mask: npt.NDArray[np.bool_], chosen: RolloutState, otherwise: Rollout
 
 
 def reset(
-    airframe: Airframe, flights: Flights, rng: np.random.Generator, dtype: type[np.floating[Any]] = np.float32
+    airframe: Airframe,
+    flights: Flights,
+    rng: np.random.Generator,
+    dtype: type[np.floating[Any]] = np.float32,
+    course: Course | None = None,
 ) -> RolloutState:
-    """Every drone in the hand at t = 0, with its first IMU sample read."""
+    """Every drone in the hand at t = 0, with its first IMU sample read. course: the drawn set-points if not given."""
     n = len(flights)
     constants = np.concatenate([getattr(flights, name).T.reshape(width, n) for name, width in CONSTANT_ROWS])
     delays = np.concatenate([np.atleast_2d(getattr(flights, name).T) for name, _ in DELAY_ROWS])
@@ -175,7 +182,8 @@ def reset(
         clocks[CLOCKS[f"{name}.next_s"]] = getattr(flights, f"{name}_phase") / hz.astype(np.float64)
         clocks[CLOCKS[f"{name}.deliver_s"]] = np.inf
         clocks[CLOCKS[f"{name}.held_stamp_s"]] = -INITIAL_AGE_S
-    return RolloutState(constants.astype(dtype), delays, values.astype(dtype), clocks)
+    course = setpoint_course(flights) if course is None else course
+    return RolloutState(constants.astype(dtype), delays, course.astype(dtype), values.astype(dtype), clocks)
 
 
 def _first_imu(flights: Flights, rng: np.random.Generator) -> tuple[Any, Any]:

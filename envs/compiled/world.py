@@ -41,6 +41,7 @@ from envs.sensors import (
     specific_force,
     true_flow,
 )
+from envs.task import SETPOINT_AIM, Aim, Goal
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.command import CommandLimits, from_action
 from liquid_pilot.geometry import rotation_matrix, to_body
@@ -56,20 +57,11 @@ UNIFORMS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
-    """Set-point as the cost sees it."""
-
-    velocity_m_s: tuple[Any, Any]  # heading frame
-    height_m: Any
-    yaw_rate_rad_s: Any
-
-
-@dataclass(frozen=True, slots=True)
 class EventCost:
     """Cost of one event: `function(ops, weights, body, goal, action, previous)`; so many weights, set at run time."""
 
     weights: int
-    function: Callable[[Ops, Scalars, Body[Any], Goal, Scalars, Scalars], Any]
+    function: Callable[[Ops, Scalars, Body[Any], Goal[Any], Scalars, Scalars], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +77,7 @@ class WorldModel:
     cost: EventCost
     sensors: SensorModels = DEFAULT_SENSORS
     motors: bool = False
+    aim: Aim = SETPOINT_AIM
 
 
 def named(constants: Scalars) -> dict[str, Any]:
@@ -103,8 +96,13 @@ def _biases(drift: Scalars) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return tuple(drift[5:8]), tuple(drift[8:11])
 
 
-def _observe(ops: Ops, a: Arrays) -> dict[str, Scalars]:
-    s, c = a["seen"], named(a["constants"])
+def _goal(model: WorldModel, ops: Ops, a: Arrays) -> Goal[Any]:
+    return model.aim.goal(ops, a["course"], a["since"][0], _machine(a["body"])[0])
+
+
+def _observe(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    """The set-point is taken as told: that it is told in the frame of the true heading has no gradient."""
+    s, goal = a["seen"], _goal(model, ops, a)
     held: Held[Any] = Held(
         dt_s=s[0],
         gyro_rad_s=(s[1], s[2], s[3]),
@@ -118,9 +116,9 @@ def _observe(ops: Ops, a: Arrays) -> dict[str, Scalars]:
         range_m=s[16],
         range_fresh=s[9],
         range_age_s=s[12],
-        setpoint_velocity_m_s=c["setpoint_velocity_m_s"],
-        setpoint_height_m=c["setpoint_height_m"],
-        setpoint_yaw_rate_rad_s=c["setpoint_yaw_rate_rad_s"],
+        setpoint_velocity_m_s=goal.velocity_m_s,
+        setpoint_height_m=goal.height_m,
+        setpoint_yaw_rate_rad_s=goal.yaw_rate_rad_s,
     )
     return {"observation": assemble(held)}
 
@@ -151,16 +149,15 @@ def _release(ops: Ops, a: Arrays) -> dict[str, Scalars]:
     return {"body": flatten((Body(body.position_m, velocity, body.attitude_wxyz, rates), actuators))}
 
 
-def _measure(ops: Ops, a: Arrays) -> dict[str, Scalars]:
-    """Height, cosine of the tilt, horizontal speed error, height error."""
-    body, _ = _machine(a["body"])
-    c, matrix = named(a["constants"]), rotation_matrix(body.attitude_wxyz)
-    hx, hy, want, v = matrix[0][0], matrix[1][0], c["setpoint_velocity_m_s"], body.velocity_m_s
-    norm = 1.0 / ops.sqrt(ops.maximum(hx * hx + hy * hy, 1e-12))
-    hx, hy = hx * norm, hy * norm
-    ex, ey = v[0] - (hx * want[0] - hy * want[1]), v[1] - (hy * want[0] + hx * want[1])
-    dz = body.position_m[2] - c["setpoint_height_m"]
-    return {"figures": [body.position_m[2], matrix[2][2], ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz)]}
+def _measure(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    """Height, cosine of the tilt, horizontal speed error, height error, whether errors count."""
+    body, goal = _machine(a["body"])[0], _goal(model, ops, a)
+    point = goal.point
+    matrix, v, want = rotation_matrix(body.attitude_wxyz), body.velocity_m_s, point.velocity_m_s
+    ex, ey, dz = v[0] - want[0], v[1] - want[1], body.position_m[2] - point.position_m[2]
+    return {
+        "figures": [body.position_m[2], matrix[2][2], ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz), goal.settled]
+    }
 
 
 def _params(constants: Scalars, gyro_bias_rad_s: Scalars) -> FlightParams[Any]:
@@ -234,15 +231,14 @@ def _range(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
 
 
 def _cost(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
-    body, _ = _machine(a["body"])
-    c = named(a["constants"])
-    goal = Goal(c["setpoint_velocity_m_s"], c["setpoint_height_m"], c["setpoint_yaw_rate_rad_s"])
+    body, goal = _machine(a["body"])[0], _goal(model, ops, a)
     return {"cost": [model.cost.function(ops, a["weights"], body, goal, a["action"], a["previous"])]}
 
 
 def equations(model: WorldModel) -> list[Equation]:
     """All functions that the loop calls."""
     machine, constants = {"body": MACHINE_ROWS}, {"constants": CONSTANT_COUNT}
+    aimed = {**machine, "course": model.aim.rows, "since": 1}
 
     def bound(function: Callable[[WorldModel, Ops, Arrays], dict[str, Scalars]]) -> Any:
         return lambda ops, arrays: function(model, ops, arrays)
@@ -253,10 +249,10 @@ def equations(model: WorldModel) -> list[Equation]:
     substep_in = {**machine, "drift": DRIFT_ROWS, **constants, "command": 4, "wind": 3, "h_both": 2}
     imu_in = {**machine, "acc": 3, "drift": DRIFT_ROWS, **constants, "noise": 6}
     flow_in = {**machine, **constants, "integral": 2, "window": 1, "gyro_sum": 3, "count": 1, "gyro": 3, "noise": 2}
-    cost_in = {**machine, **constants, "weights": model.cost.weights, "action": 4, "previous": 4}
+    cost_in = {**aimed, "weights": model.cost.weights, "action": 4, "previous": 4}
     drift_in = {"drift": DRIFT_ROWS, **constants, "dt": 1, "noise": 9, "walk": 1}
     return [
-        Equation("observe", {"seen": SEEN_ROWS, **constants}, _observe, ("seen",), ("observation",), ("seen",)),
+        Equation("observe", {"seen": SEEN_ROWS, **aimed}, bound(_observe), ("seen",), ("observation",), ("seen",)),
         Equation("command_of", {"action": 4}, command, ("action",), ("command",)),
         Equation("drift", drift_in, _drift),
         Equation(
@@ -270,7 +266,7 @@ def equations(model: WorldModel) -> list[Equation]:
         Equation("range_spike", {"unit": 1, "size": 1}, lambda ops, a: {"wrong": [range_spike(ops, *_spike_of(a))]}),
         Equation("release", {**machine, **constants, "now": 1}, _release, ("body",), ("body",), ("body",)),
         Equation("event_cost", cost_in, bound(_cost), ("body", "action", "previous"), ("cost",), ("previous",)),
-        Equation("measure", {**machine, **constants}, _measure),
+        Equation("measure", aimed, bound(_measure)),
     ]
 
 
@@ -279,6 +275,7 @@ def macros(model: WorldModel) -> str:
     sizes = {
         "BODY": MACHINE_ROWS,
         "CONSTANTS": CONSTANT_COUNT,
+        "COURSE": model.aim.rows,
         "COST_WEIGHTS": model.cost.weights,
         "DRIFT": DRIFT_ROWS,
         "SEEN": SEEN_ROWS,

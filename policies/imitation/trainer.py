@@ -23,7 +23,7 @@ from liquid_pilot.bundle import Bundle
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import ConfigError, TrainingError, unknown_name
 from policies.averaging import average_into
-from policies.compiled_trainer import fly_and_score, hover_rollout
+from policies.compiled_trainer import flight_rollout, fly_and_score
 from policies.curriculum import Curriculum
 from policies.fragments import flatten_weights
 from policies.imitation.demonstrations import Demonstrations, joined
@@ -161,7 +161,7 @@ class ImitationTrainer:
         self.saved_rounds = 0  # by `policies.imitation.checkpoint`
         self._flights: Demonstrations | None = None
         self._lessons = Lessons(config.airframe, config.curriculum, config.flight_s, config.substep_s, threads)
-        self._rollout = hover_rollout(self.airframe, self.network.spec, substep_s=config.substep_s, threads=threads)
+        self._rollout = flight_rollout(self.airframe, self.network.spec, substep_s=config.substep_s, threads=threads)
 
     @property
     def updates(self) -> int:

@@ -28,8 +28,8 @@ from envs.flights import draw_flights
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.command import from_action
 from liquid_pilot.errors import SimulationError
-from policies.compiled_trainer import HOVER_COST
-from policies.cost import CostWeights, hover_cost
+from policies.compiled_trainer import FLIGHT_COST
+from policies.cost import CostWeights, flight_cost
 from policies.curriculum import Curriculum, training_conditions
 from policies.flat_state import pack, unpack
 from policies.fragments import flatten_weights, network_source
@@ -78,7 +78,7 @@ class Case:
     def compiled(self, real: Real, watch_branches: bool = False, counted: Mask | None = None) -> RolloutResult:
         """Fly in the compiled engine."""
         spec, drones = self.bundle.spec, len(self.start)
-        model = WorldModel(self.airframe, self.bundle.limits, HOVER_COST)
+        model = WorldModel(self.airframe, self.bundle.limits, FLIGHT_COST)
         rollout = CompiledRollout(model, network_source(spec), real, watch_branches=watch_branches)
         lanes = Lanes(self.start, *(np.zeros((rows, drones)) for rows in (spec.state_width, spec.outputs)))
         weights = flatten_weights(spec, self.bundle.weights, real)
@@ -88,7 +88,9 @@ class Case:
         """Fly in torch, by the reference."""
         drones, tensor = len(self.start), torch.float64 if real == np.float64 else torch.float32
         world = BatchedQuad(self.airframe, self.conditions, torch.Generator(), dtype=tensor)
-        state = unpack(replace(self.start, **{n: getattr(self.start, n).astype(real) for n in ("constants", "values")}))
+        state = unpack(
+            replace(self.start, **{n: getattr(self.start, n).astype(real) for n in ("constants", "course", "values")})
+        )
         network = PolicyNetwork.from_bundle(self.bundle).to(tensor)
         normal, uniform = (torch.as_tensor(part.astype(real)) for part in self.noise)
         h, previous = network.initial_state(drones), torch.zeros((drones, self.bundle.spec.outputs), dtype=tensor)
@@ -100,7 +102,7 @@ class Case:
             since = state.t_s - state.release_s
             early = (since < OBJECTIVE.early_s).double()
             share = ((1.0 - (1.0 - OBJECTIVE.early_weight) * early) * (since > 0) * state.dt_s).to(tensor)
-            cost = cost + hover_cost(CostWeights(), state, action, previous) * share
+            cost = cost + flight_cost(CostWeights(), state.body, world.goal(state), action, previous) * share
             weight, previous = weight + share, action
             lowest_m = torch.minimum(lowest_m, state.body.position_m[2].detach())
         return TorchFlight(network, cost, weight, lowest_m.numpy())

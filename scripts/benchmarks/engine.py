@@ -25,7 +25,7 @@ from envs.flights import draw_flights
 from liquid_pilot import native
 from liquid_pilot.bundle import Bundle, load_bundle
 from liquid_pilot.errors import ConfigError
-from policies.compiled_trainer import evaluate_compiled, hover_rollout, new_lanes
+from policies.compiled_trainer import evaluate_compiled, flight_rollout, new_lanes
 from policies.fragments import flatten_weights
 from policies.network import PolicyNetwork
 from scripts.benchmarks import rivals
@@ -69,11 +69,11 @@ def compile_seconds(bundle: Bundle) -> tuple[float, float]:
         "import sys, time\n"
         "from envs.airframe import load_airframe\n"
         "from liquid_pilot.cells import CellSpec\n"
-        "from policies.compiled_trainer import hover_rollout\n"
+        "from policies.compiled_trainer import flight_rollout\n"
         f"spec = {bundle.spec!r}\n"
         "airframe = load_airframe('cf2x')\n"
         "start = time.perf_counter()\n"
-        "hover_rollout(airframe, spec)\n"
+        "flight_rollout(airframe, spec)\n"
         "sys.stdout.write(str(time.perf_counter() - start))\n"
     )
     with tempfile.TemporaryDirectory() as cache:
@@ -100,7 +100,7 @@ class Memory:
 
 def long_rollout(bundle: Bundle, drones: int = 256, steps: int = 1000) -> Memory:
     """One gradient through `steps` control steps of `drones`."""
-    rollout = hover_rollout(load_airframe("cf2x"), bundle.spec, bundle.limits)
+    rollout = flight_rollout(load_airframe("cf2x"), bundle.spec, bundle.limits)
     rng = np.random.default_rng([5])
     flights = draw_flights(rollout.model.airframe, STEADY, drones, rng)
     lanes, weights = new_lanes(rollout, flights, rng), flatten_weights(bundle.spec, bundle.weights)

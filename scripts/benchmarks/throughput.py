@@ -16,11 +16,12 @@ from envs.compiled.state import intervals
 from envs.compiled.world import world_source
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import draw_flights
+from envs.task import setpoint_course
 from liquid_pilot import native
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import SimulationError
 from policies.backend import Recipe
-from policies.compiled_trainer import hover_rollout, new_lanes
+from policies.compiled_trainer import flight_rollout, new_lanes
 from policies.cost import CostWeights
 from policies.fragments import flatten_weights
 from policies.network import PolicyNetwork
@@ -53,7 +54,7 @@ def compiled_steps_per_s(
     bundle: Bundle, drones: int, steps: int, gradients: bool, seconds: float, threads: int = 1
 ) -> float:
     """Control steps of 10 ms with network, all sensors drawn."""
-    rollout = hover_rollout(load_airframe("cf2x"), bundle.spec, bundle.limits, threads=threads)
+    rollout = flight_rollout(load_airframe("cf2x"), bundle.spec, bundle.limits, threads=threads)
     rng = np.random.default_rng([2])
     flights = draw_flights(rollout.model.airframe, STEADY, drones, rng)
     lanes, weights = new_lanes(rollout, flights, rng), flatten_weights(bundle.spec, bundle.weights)
@@ -70,7 +71,7 @@ def torch_steps_per_s(bundle: Bundle, drones: int, steps: int, gradients: bool, 
     )
     recipe = Recipe(airframe, CostWeights(), SUBSTEP_S, OBJECTIVE.early_s, OBJECTIVE.early_weight, 20.0)
     backend = TorchBackend(recipe, bundle.spec, generator)
-    carry = backend.launch(flights, STEADY, None, np.ones(drones, np.bool_))
+    carry = backend.launch(flights, setpoint_course(flights), STEADY, None, np.ones(drones, np.bool_))
 
     def work() -> None:
         with torch.set_grad_enabled(gradients):
@@ -81,7 +82,7 @@ def torch_steps_per_s(bundle: Bundle, drones: int, steps: int, gradients: bool, 
 
 def physics_per_s(bundle: Bundle, seconds: float, count: int = 20_000) -> float:
     """Physics substeps alone: no sensors, no network, no gradient; on one thread."""
-    rollout = hover_rollout(load_airframe("cf2x"), bundle.spec, bundle.limits)
+    rollout = flight_rollout(load_airframe("cf2x"), bundle.spec, bundle.limits)
     text = f"{prelude(rollout.group * 4, 'float')}\n{world_source(rollout.model)}\n{_PHYSICS}"
     library = native.build(text, "physics")
     rng = np.random.default_rng([4])

@@ -10,6 +10,7 @@ from rich.console import Console
 from liquid_pilot.cells import parameters
 from policies.analytic import AnalyticTrainer, Progress, TrainConfig
 from policies.checkpoint import load_checkpoint, save_checkpoint
+from policies.drills import drill_of
 from policies.export import export_policy
 from scripts.console import on_backend
 from scripts.training.options import Options
@@ -18,9 +19,12 @@ from scripts.training.run import follow, git_commit, open_folder, start_policy
 
 def run(options: Options, console: Console) -> Path:
     """Train as the options say; returns the policy file."""
-    folder = open_folder(options)
+    folder, drill = open_folder(options), drill_of(options.task)
     config = TrainConfig(
         task=options.task,
+        curriculum=drill.curriculum,
+        cost=drill.cost,
+        validation_s=drill.validation_s,
         cell=options.cell,
         seed=options.seed,
         airframe=options.airframe,

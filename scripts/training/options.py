@@ -72,7 +72,7 @@ class CheetahOptions:
 class Options:
     """Train a policy; see the examples at the top of `scripts/train.py`."""
 
-    task: Annotated[Literal["hover", "half-cheetah"], tyro.conf.Positional]
+    task: Annotated[Literal["hover", "track", "half-cheetah"], tyro.conf.Positional]
     """What to learn: hover = recover from a throw, then hold velocity and height. half-cheetah = run."""
     method: Literal["analytic", "bc", "dagger", "ppo", "teacher"] | None = None
     """analytic: gradients through the differentiable world, usual for hover. bc: behaviour cloning of an expert's

@@ -24,12 +24,14 @@ from envs.conditions import MIXED_IMU_HZ, Conditions
 from envs.faults import Fault
 from envs.flights import draw_flights
 from envs.ledger import LEDGER, flight_scores, new_ledger
+from envs.task import SETPOINT_AIM, Aim
 from liquid_pilot import native
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.errors import ConfigError, SimulationError
 from policies.batched_evaluation import step_network
-from policies.compiled_trainer import hover_rollout
-from policies.cost import CostWeights, hover_cost
+from policies.compiled_trainer import flight_rollout
+from policies.cost import CostWeights, flight_cost
+from policies.drills import HOVER_DRILL, Drill, track_drill
 from policies.flat_state import pack, unpack
 from policies.fragments import flatten_weights
 from policies.network import PolicyNetwork, hover_spec
@@ -53,6 +55,7 @@ BUSY = Conditions(  # every branch of the loop: hold, release, losses, outages, 
 )
 OBJECTIVE = Objective(astuple(CostWeights()))
 SUBSTEP_S = 0.005
+TRACK = track_drill(speed_m_s=2.0)
 Real = type[np.floating[Any]]
 
 
@@ -65,9 +68,12 @@ class Case:
     start: BatchedState
     draw: Draw
     dtype: torch.dtype
+    aim: Aim
 
     def world(self) -> BatchedQuad:
-        return BatchedQuad(AIRFRAME, self.conditions, torch.Generator(), substep_s=SUBSTEP_S, dtype=self.dtype)
+        return BatchedQuad(
+            AIRFRAME, self.conditions, torch.Generator(), substep_s=SUBSTEP_S, dtype=self.dtype, aim=self.aim
+        )
 
     def weights(self) -> Any:
         named = {n.removeprefix("cell."): p.detach().numpy() for n, p in self.network.named_parameters()}
@@ -81,10 +87,18 @@ class Case:
         )
 
 
-def make_case(form: str, steps: int, lanes: int, real: Real = np.float64, conditions: Conditions = BUSY) -> Case:
+def make_case(
+    form: str,
+    steps: int,
+    lanes: int,
+    real: Real = np.float64,
+    conditions: Conditions = BUSY,
+    drill: Drill = HOVER_DRILL,
+) -> Case:
     dtype = torch.float64 if real == np.float64 else torch.float32
     world_ = BatchedQuad(AIRFRAME, conditions, torch.Generator().manual_seed(1), substep_s=SUBSTEP_S, dtype=dtype)
-    start = world_.reset(draw_flights(AIRFRAME, conditions, lanes, np.random.default_rng(2)))
+    flights = draw_flights(AIRFRAME, conditions, lanes, np.random.default_rng(2))
+    start = world_.reset(flights, drill.course(flights, 15.0, np.random.default_rng(6)))
     rng = np.random.default_rng(3)
     network = PolicyNetwork(hover_spec(form), 4).to(dtype)
     with torch.no_grad():
@@ -92,12 +106,20 @@ def make_case(form: str, steps: int, lanes: int, real: Real = np.float64, condit
             parameter.add_(0.05 * torch.as_tensor(rng.normal(size=parameter.shape), dtype=dtype))
     dt_s = intervals(conditions, np.full(lanes, conditions.imu_hz[0]), steps, rng)
     normal, uniform = rng.normal(size=(steps, 18, lanes)), rng.random((steps, 4, lanes))
-    return Case(conditions, network, start, Draw(dt_s, (normal.astype(real), uniform.astype(real))), dtype)
+    return Case(
+        conditions, network, start, Draw(dt_s, (normal.astype(real), uniform.astype(real))), dtype, drill.aim(15.0)
+    )
 
 
 @cache
-def rollout(form: str, real: Real = np.float64, lane_bytes: int | None = None, threads: int = 1) -> CompiledRollout:
-    made = hover_rollout(AIRFRAME, hover_spec(form), substep_s=SUBSTEP_S, dtype=real, threads=threads)
+def rollout(
+    form: str,
+    real: Real = np.float64,
+    lane_bytes: int | None = None,
+    threads: int = 1,
+    aim: Aim = SETPOINT_AIM,
+) -> CompiledRollout:
+    made = flight_rollout(AIRFRAME, hover_spec(form), substep_s=SUBSTEP_S, dtype=real, threads=threads, aim=aim)
     if lane_bytes is None:
         return made
     return CompiledRollout(made.model, made.network, real, lane_bytes, SUBSTEP_S, threads)
@@ -119,7 +141,8 @@ def fly_torch(case: Case) -> tuple[Tensor, list[BatchedState], Tensor]:
         early = (since < OBJECTIVE.early_s).double()  # torch.where of two numbers would be float32
         share = (1.0 - (1.0 - OBJECTIVE.early_weight) * early) * (since > 0)
         share = (share * state.dt_s).to(case.dtype)
-        total = total + (hover_cost(CostWeights(), state, action, previous) * share).sum()
+        cost = flight_cost(CostWeights(), state.body, world_.goal(state), action, previous)
+        total = total + (cost * share).sum()
         weight, previous = weight + share.sum(), action
         states.append(state)
     return total / weight, states, h
@@ -134,20 +157,23 @@ def assert_same_state(found: RolloutState, wanted: RolloutState, tolerance: floa
     assert_allclose(found.clocks, wanted.clocks, rtol=0.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("form", ["decay", "default", "gru", "mlp"])
-def test_loss_gradient_and_state_are_those_of_torch(form: str) -> None:
-    case = make_case(form, steps=40, lanes=11)
+@pytest.mark.parametrize(
+    ("form", "drill"), [(form, HOVER_DRILL) for form in ("decay", "default", "gru", "mlp")] + [("decay", TRACK)]
+)
+def test_loss_gradient_and_state_are_those_of_torch(form: str, drill: Drill) -> None:
+    case = make_case(form, steps=40, lanes=11, drill=drill)
     loss, states, h = fly_torch(case)
     loss.backward()
     slopes = {n.removeprefix("cell."): p.grad.numpy() for n, p in case.network.named_parameters() if p.grad is not None}
     wanted = flatten_weights(case.network.spec, slopes, np.float64)
-    found = fly(case, rollout(form))
+    found = fly(case, rollout(form, aim=case.aim))
     assert found.gradient is not None
     assert found.loss == pytest.approx(float(loss.detach()), rel=1e-9)
     assert np.linalg.norm(found.gradient - wanted) <= 1e-8 * np.linalg.norm(wanted)
     assert_same_state(found.lanes.world, pack(states[-1]), 1e-9)
     assert_allclose(found.lanes.h.T, h.detach().numpy(), atol=1e-9)
     kept = pack(states[-1])
+    assert_array_equal(found.lanes.world.course, kept.course)
     assert np.isfinite(kept.clock("release_s")).all()  # the case flew: released, heard flow, lost some
     assert (kept.clock("flow.held_stamp_s") > 0).any() and (kept.value("range.held") != 1.0).any()
 
@@ -232,13 +258,14 @@ def test_drawn_noise_is_normal_uniform_and_what_the_rollout_flies() -> None:
     assert fly(seeded, engine).cost != fly(replace(case, draw=Draw(case.draw.dt_s, seed=10)), engine).cost
 
 
-def test_score_is_that_of_the_torch_flights() -> None:
+@pytest.mark.parametrize("drill", [HOVER_DRILL, TRACK])
+def test_score_is_that_of_the_torch_flights(drill: Drill) -> None:
     slow = replace(BUSY, imu_hz=(25.0, 25.0), imu_mixed=False, faults=())
-    case, duration_s = make_case("decay", steps=95, lanes=9, conditions=slow), 3.4
+    case, duration_s = make_case("decay", steps=95, lanes=9, conditions=slow, drill=drill), 3.4
     with torch.no_grad():
         _, states, _ = fly_torch(case)
-    ledger = new_ledger(9)
-    rollout("decay").score(case.lanes(), case.weights(), case.draw, slow, ledger, duration_s)
+    ledger, engine = new_ledger(9), rollout("decay", aim=case.aim)
+    engine.score(case.lanes(), case.weights(), case.draw, slow, ledger, duration_s, drill.rule)
     found = dict(zip(LEDGER, ledger, strict=True))
     since = torch.stack([s.t_s - s.release_s for s in states]).numpy()
     flying = (since >= 0) & (since <= duration_s)
@@ -247,17 +274,21 @@ def test_score_is_that_of_the_torch_flights() -> None:
     assert_allclose(found["highest_m"], np.where(flying, height, 0.0).max(axis=0), atol=1e-9)
     q = torch.stack([torch.stack(s.body.attitude_wxyz) for s in states]).numpy()
     tilt = np.degrees(np.arccos(np.clip(1.0 - 2.0 * (q[:, 1] ** 2 + q[:, 2] ** 2), -1.0, 1.0)))
-    assert_array_equal(found["tilted"], (flying & (since >= 3.0) & (tilt >= 20.0)).any(axis=0))
-    weight = np.where(flying & (since >= duration_s / 2.0), case.draw.dt_s, 0.0)
-    goal = states[0].constants["setpoint_height_m"].numpy()
+    late = flying & (since >= drill.rule.tilt_after_s)
+    assert_array_equal(found["tilted"], (late & (tilt >= drill.rule.tilt_limit_deg)).any(axis=0))
+    goals = [case.world().goal(state) for state in states]
+    settled = np.stack([np.broadcast_to(goal.settled, 9) for goal in goals])
+    assert settled.all() or (drill is TRACK and settled.any())
+    weight = np.where(flying & (since >= duration_s / 2.0), case.draw.dt_s * settled, 0.0)
+    points = [goal.point for goal in goals]
+    goal = torch.stack([point.position_m[2] for point in points]).numpy()
     assert_allclose(found["height_error"], (np.abs(height - goal) * weight).sum(axis=0), rtol=1e-9)
     assert_allclose(found["weight"], weight.sum(axis=0), rtol=1e-9)
-    want = states[0].constants["setpoint_velocity_m_s"].numpy()
+    want = torch.stack([torch.stack(point.velocity_m_s[:2]) for point in points]).numpy()
     v = torch.stack([torch.stack(s.body.velocity_m_s[:2]) for s in states]).numpy()
-    yaw = np.arctan2(2 * (q[:, 0] * q[:, 3] + q[:, 1] * q[:, 2]), 1 - 2 * (q[:, 2] ** 2 + q[:, 3] ** 2))
-    ex = v[:, 0] - (np.cos(yaw) * want[0] - np.sin(yaw) * want[1])
-    ey = v[:, 1] - (np.sin(yaw) * want[0] + np.cos(yaw) * want[1])
-    assert_allclose(found["speed_error"], (np.hypot(ex, ey) * weight).sum(axis=0), rtol=1e-6)
+    error = np.hypot(v[:, 0] - want[:, 0], v[:, 1] - want[:, 1])
+    assert_allclose(found["speed_error"], (error * weight).sum(axis=0), rtol=1e-6)
+    assert_allclose(found["speed_square"], (error**2 * weight).sum(axis=0), rtol=1e-6)
 
 
 def test_a_scored_flight_that_is_not_finite_fails_and_the_others_do_not_notice() -> None:
@@ -291,7 +322,7 @@ def test_a_flight_that_is_over_cannot_fail_any_more() -> None:
 @pytest.mark.parametrize("threads", [0, -1, True, 1.0, "2", None])
 def test_threads_that_are_no_number_of_threads_are_refused(threads: Any) -> None:
     with pytest.raises(ConfigError, match="threads is"):
-        hover_rollout(AIRFRAME, hover_spec("decay"), threads=threads)
+        flight_rollout(AIRFRAME, hover_spec("decay"), threads=threads)
 
 
 def test_flat_state_is_the_torch_state() -> None:

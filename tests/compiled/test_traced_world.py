@@ -24,6 +24,7 @@ from envs.sensors import (
     specific_force,
     true_flow,
 )
+from envs.task import place_goal
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.geometry import rotation_matrix, to_body
@@ -96,7 +97,8 @@ def observe(ops: Ops, x: Sequence[Any]) -> list[Any]:
 
 def cost(ops: Ops, x: Sequence[Any]) -> list[Any]:
     """Body, weights, set-point, action, previous action."""
-    body, weights, goal, action, previous = unflatten(JUDGED, x)
+    body, weights, (velocity, height, yaw_rate), action, previous = unflatten(JUDGED, x)
+    goal = place_goal(ops, body, velocity, height, yaw_rate)
     return [event_cost(ops, weights, body, goal, action, previous)]
 
 

@@ -17,7 +17,7 @@ from liquid_pilot import native
 from liquid_pilot.errors import SimulationError
 from policies.analytic import AnalyticTrainer, TrainConfig
 from policies.batched_evaluation import evaluate_network
-from policies.compiled_trainer import fly_and_score, hover_rollout
+from policies.compiled_trainer import flight_rollout, fly_and_score
 from policies.fragments import flatten_weights
 from policies.network import PolicyNetwork, hover_spec
 
@@ -33,7 +33,7 @@ def score(engine: str, network: PolicyNetwork, told: Callable[[int], None] = lam
     if engine == "torch":
         given = (network, AIRFRAME, SHORT, FLIGHTS, 0, DURATION_S)
         return evaluate_network(*given, substep_s=SUBSTEP_S, on_progress=told)
-    rollout = hover_rollout(AIRFRAME, network.spec, substep_s=SUBSTEP_S)
+    rollout = flight_rollout(AIRFRAME, network.spec, substep_s=SUBSTEP_S)
     weights = flatten_weights(network.spec, network.weights())
     return fly_and_score(rollout, weights, SHORT, FLIGHTS, 0, DURATION_S, told)
 

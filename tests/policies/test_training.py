@@ -170,5 +170,5 @@ def test_a_configuration_that_makes_no_sense_is_refused(bad: dict[str, Any]) -> 
 
 
 def test_unknown_task_is_refused() -> None:
-    with pytest.raises(TrainingError, match="hover"):
+    with pytest.raises(ConfigError, match="hover, track"):
         AnalyticTrainer(replace(TINY, task="land"))

@@ -13,7 +13,7 @@ import pytest
 from liquid_pilot import native
 from liquid_pilot.bundle import Bundle, load_bundle
 from liquid_pilot.errors import SimulationError
-from policies.cost import hover_cost
+from policies.cost import flight_cost
 from policies.network import PolicyNetwork, hover_spec
 from scripts.benchmarks import agreement, rivals
 from scripts.benchmarks.agreement import Case, compare
@@ -37,7 +37,7 @@ def test_engines_agree_and_a_wrong_one_would_show(bundle: Bundle, monkeypatch: p
     assert found.gradient < 1e-10 and found.loss < 1e-10 and found.left_out == 0 and found.floor == 0.0
     rounded = compare(bundle, "float32", 14, 5)
     assert rounded.left_out == 0 and rounded.gradient == rounded.gradient_of_all < 1e-4 and 0.0 < rounded.floor < 1e-4
-    monkeypatch.setattr(agreement, "hover_cost", lambda *given: 1.001 * hover_cost(*given))
+    monkeypatch.setattr(agreement, "flight_cost", lambda *given: 1.001 * flight_cost(*given))
     assert compare(bundle, "float64", 14, 5).gradient > 1e-4
 
 

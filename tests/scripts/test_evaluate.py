@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from liquid_pilot import native
 from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError
-from policies.compiled_trainer import hover_rollout
+from policies.compiled_trainer import flight_rollout
 from scripts import benchmark, train
 from scripts import evaluate as script
 from scripts.benchmarks.rates import Point, read_cells, sweep
@@ -78,9 +78,9 @@ def test_workers_are_the_threads_of_the_compiled_engine(tmp_path: Path, monkeypa
 
     def watched(*given: Any, **named: Any) -> Any:
         threads.append(named["threads"])
-        return hover_rollout(*given, **named)
+        return flight_rollout(*given, **named)
 
-    monkeypatch.setattr("policies.compiled_trainer.hover_rollout", watched)
+    monkeypatch.setattr("policies.compiled_trainer.flight_rollout", watched)
     rows = [figures(score(case, workers)) for workers in (1, 2, 3)]
     assert threads == [1, 2, 3] and rows[0] == rows[1] == rows[2]
 
