@@ -27,8 +27,8 @@ TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
 class Drill:
     """A task for many drones. rows: numbers of the courses of flights that last so many seconds; goal: see `Aim`.
 
-    course: of flights that are scored, of so many seconds; lessons: of flights to learn from. validation_s: length of
-    the flights that choose the weights.
+    course: of flights that are scored, of so many seconds; lessons: of flights to learn from. updates, batch: that
+    training needs; validation_s: length of the flights that choose the weights.
     """
 
     name: str
@@ -39,6 +39,8 @@ class Drill:
     rule: Rule
     curriculum: Curriculum
     cost: CostWeights
+    updates: int
+    batch: int
     validation_s: float
 
     def aim(self, duration_s: float) -> Aim:
@@ -72,6 +74,8 @@ HOVER_DRILL: Final = Drill(
     rule=HOVER_RULE,
     curriculum=Curriculum(),
     cost=CostWeights(),
+    updates=1000,
+    batch=48,
     validation_s=8.0,
 )
 
@@ -86,7 +90,9 @@ def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S) -> Drill:
         lessons=_track_lessons,
         rule=TRACK_RULE,
         curriculum=Curriculum(setpoint_speed_m_s=1.1 * TRACK_M_S, setpoint_yaw_rate_rad_s=0.0),
-        cost=CostWeights(roll_pitch_rate=0.004, action_change=0.01, velocity_knee_m_s=1.0),
+        cost=CostWeights(roll_pitch_rate=0.006, action_change=0.01),  # quick turns are what is asked for
+        updates=12000,
+        batch=64,
         validation_s=15.0,
     )
 

@@ -25,12 +25,14 @@ def run(options: Options, console: Console) -> Path:
         curriculum=drill.curriculum,
         cost=drill.cost,
         validation_s=drill.validation_s,
+        updates=drill.updates if options.updates is None else options.updates,
+        batch=drill.batch if options.batch is None else options.batch,
         cell=options.cell,
         seed=options.seed,
         airframe=options.airframe,
         wiring=options.wiring,
         wiring_seed=options.wiring_seed,
-        **options.given("updates", "batch", "learning_rate", "time_unit_s"),
+        **options.given("learning_rate", "time_unit_s"),
     )
     start = start_policy(options)
 

@@ -141,3 +141,8 @@ def test_scripts_load_neither_simulator_nor_torch_before_they_need_it() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.split() == ["[]"] and not found.stderr
+
+
+def test_a_task_is_no_simulator() -> None:
+    code = "import sys, envs.hover, envs.track, envs.mission, policies.drills; print('pybullet' in sys.modules)"
+    assert run(code) == "False"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.scoring import FlightScore, score_hover, summarise
+from envs.scoring import FlightScore, landed_safely, score_hover, score_task, summarise
 from envs.trace import FlightTrace
 from liquid_pilot.errors import SimulationError
 
@@ -132,3 +132,37 @@ def test_the_order_of_flights_does_not_matter() -> None:
 def test_no_flights_is_an_error() -> None:
     with pytest.raises(SimulationError, match="no flights"):
         summarise([])
+
+
+def coming_down(speed_m_s: float, tilt_deg: float = 0.0, bounce_m_s: float = 0.0) -> FlightTrace:
+    """A hover that sinks at a speed from 8 s on, and stands from 12 s on; with a second touch if it bounces."""
+    flown = leaning(tilt_deg, 13.0)
+    begin_s = 12.0 - 0.97 / speed_m_s
+    height = np.clip(1.0 - speed_m_s * (flown.t_s - begin_s), 0.03, 1.0)
+    velocity = np.where((flown.t_s >= begin_s) & (flown.t_s < 12.0), -speed_m_s, 0.0)
+    if bounce_m_s:
+        up = (flown.t_s >= 12.5) & (flown.t_s < 12.7)
+        height, velocity = np.where(up, 0.2, height), np.where(up, -bounce_m_s, velocity)
+    position, speed = flown.position_m.copy(), flown.velocity_m_s.copy()
+    position[:, 2], speed[:, 2] = height, velocity
+    return replace(flown, position_m=position, velocity_m_s=speed)
+
+
+def test_a_landing_is_safe_where_it_is_soft_upright_and_over() -> None:
+    assert landed_safely(coming_down(0.4)) and landed_safely(coming_down(0.4), 0.5)
+    assert not landed_safely(coming_down(0.6), 0.5)
+    assert not landed_safely(coming_down(1.6))
+    assert not landed_safely(coming_down(0.4, tilt_deg=25.0))
+    assert landed_safely(coming_down(0.4, bounce_m_s=1.0)) and not landed_safely(coming_down(0.4, bounce_m_s=2.0))
+    assert not landed_safely(trace())
+    moving = coming_down(0.4)
+    moving.velocity_m_s[-1, 0] = 0.5
+    assert not landed_safely(moving)
+
+
+def test_errors_in_a_transient_do_not_count() -> None:
+    flown = replace(trace(), outcome="success")
+    flown.velocity_m_s[(flown.t_s > 8.0) & (flown.t_s < 9.0), 0] = 1.0
+    settled = np.where((flown.t_s > 7.9) & (flown.t_s < 9.1), 0.0, 1.0)
+    assert score_task(replace(flown, settled=settled), 15.0).speed_error_m_s == 0.0
+    assert score_task(flown, 15.0).speed_error_m_s == pytest.approx(math.sqrt(0.1), rel=0.02)
