@@ -4,6 +4,7 @@ Examples:
   python -m scripts.benchmark rates hover                        # the shipped policy over all sensor rates
   python -m scripts.benchmark rates hover geometric runs/hover-default/policy.safetensors --flights 200
   python -m scripts.benchmark faults hover pid-ekf               # motors, wind, sensors that fail
+  python -m scripts.benchmark rivals                             # track beside PID, EKF and geometric control
   python -m scripts.benchmark speed                              # how fast the parts are on this machine
   python -m scripts.benchmark engine                             # the compiled engine beside torch
   python -m scripts.benchmark cells                              # what a cell costs, beside torch's LSTM
@@ -33,6 +34,7 @@ from liquid_pilot.errors import ConfigError
 from scripts.benchmarks import rates, speed
 from scripts.benchmarks.cheetah_command import CheetahTable
 from scripts.benchmarks.faults_command import Faults
+from scripts.benchmarks.rivals_command import Rivals
 from scripts.benchmarks.sequence_command import Sequence
 from scripts.console import ERR, OUT, exit_code, on_backend, progress_bar
 from scripts.evaluation import Case
@@ -371,6 +373,7 @@ def main(argv: Arguments[str] | None = None) -> int:
     kinds = Union[  # noqa: UP007  # an annotated union, which `|` cannot write
         Annotated[Rates, tyro.conf.subcommand("rates")],
         Annotated[Faults, tyro.conf.subcommand("faults")],
+        Annotated[Rivals, tyro.conf.subcommand("rivals")],
         Annotated[Speed, tyro.conf.subcommand("speed")],
         Annotated[Engine, tyro.conf.subcommand("engine")],
         Annotated[Cells, tyro.conf.subcommand("cells")],

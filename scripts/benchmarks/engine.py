@@ -28,7 +28,7 @@ from liquid_pilot.errors import ConfigError
 from policies.compiled_trainer import evaluate_compiled, flight_rollout, new_lanes
 from policies.fragments import flatten_weights
 from policies.network import PolicyNetwork
-from scripts.benchmarks import rivals
+from scripts.benchmarks import simulators
 from scripts.benchmarks.agreement import OBJECTIVE, compare
 from scripts.benchmarks.throughput import (
     CONTROL_S,
@@ -166,7 +166,7 @@ def measure(policy: str, flights: int, quick: bool) -> list[Figure]:
             ),
         )
         figures.append(_flights(bundle, flights, progress, task))
-        for what, measured, note in rivals.measure(seconds):
+        for what, measured, note in simulators.measure(seconds):
             figures.append(Figure(what, measured, note=note))
     return figures
 

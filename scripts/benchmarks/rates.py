@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from liquid_pilot.errors import ConfigError
 from scripts.console import OUT, progress_bar
@@ -19,13 +19,28 @@ from scripts.tables import cells as figures
 
 FLOW_HZ: Final = 40.0
 IMU_HZ: Final = "100"
+
+
+class Point(Protocol):
+    """One condition of a sweep, named by group and label."""
+
+    @property
+    def group(self) -> str: ...  # noqa: D102
+    @property
+    def label(self) -> str: ...  # noqa: D102
+
+    def case(self, base: Case, /) -> Case:
+        """The base case under this condition."""
+        ...
+
+
 # What makes a cell the same cell: everything that its figures depend on.
 _IDENTITY: Final = ("policy_sha256", "policy_name", "flights", "seed", "engine", "duration_s", "wind_m_s", "airframe")
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One condition of the sweep. group: the panel of the picture; label: its tick there."""
+class RatePoint:
+    """One condition of the rates. group: the panel of the picture; label: its tick there."""
 
     group: str
     label: str
@@ -40,26 +55,32 @@ class Point:
 
 
 SWEEP: Final = (
-    *(Point("imu", hz, imu_hz=hz) for hz in ("25", "50", "100", "200", "400", "mixed")),
-    *(Point("flow", str(hz), flow_hz=float(hz)) for hz in (5, 10, 20, 50, 100)),
-    Point("loss", "30 %\ndropped", dropout=("flow:0.3",)),
-    Point("loss", "silent for\n1 s", fault=("flow:off@6s+1s",)),
+    *(RatePoint("imu", hz, imu_hz=hz) for hz in ("25", "50", "100", "200", "400", "mixed")),
+    *(RatePoint("flow", str(hz), flow_hz=float(hz)) for hz in (5, 10, 20, 50, 100)),
+    RatePoint("loss", "30 %\ndropped", dropout=("flow:0.3",)),
+    RatePoint("loss", "silent for\n1 s", fault=("flow:off@6s+1s",)),
 )
 
 
-def sweep(bases: Sequence[Case], folder: Path, workers: int | None, points: Sequence[Point] = SWEEP) -> list[Any]:
+def sweep(
+    bases: Sequence[Case],
+    folder: Path,
+    workers: int | None,
+    points: Sequence[Point] = SWEEP,
+    name: str = "rates",
+) -> list[Any]:
     """Fly every base case (one per policy) at every point; returns the cells.
 
-    Cells that `rates.json` in the folder already holds, for the same tensors, flights, seed and conditions,
+    Cells that `NAME.json` in the folder already holds, for the same tensors, flights, seed and conditions,
     are not flown again; the file is written after every cell.
     """
     for base in bases:
         base.check()
-    path = folder / "rates.json"
+    path = folder / f"{name}.json"
     known = read_cells(path)
     cells: list[dict[str, Any]] = []
     with FlightPool(workers) as pool, progress_bar() as progress:
-        whole = progress.add_task("rate sweep", total=len(bases) * len(points))
+        whole = progress.add_task(f"sweep of {name}", total=len(bases) * len(points))
         for base in bases:
             sha256 = policy_sha256(base.policy)
             for point in points:
@@ -90,7 +111,7 @@ def read_cells(path: Path) -> list[dict[str, Any]]:
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no result of a rate sweep ({error}); delete it or give another --out") from error
+        raise ConfigError(f"{path} is no result of a sweep ({error}); delete it or give another --out") from error
     if not isinstance(cells, list):
         raise ConfigError(f"{path} holds no list of cells; delete it or give another --out")
     return cells

@@ -1,84 +1,93 @@
-"""Other simulators on this machine: measured where they can be imported, else how to get them."""
+"""Who follows a velocity how well: policies beside what an engineer would use instead, in one world."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
+from scripts.benchmarks.rates import sweep
+from scripts.console import OUT
+from scripts.evaluation import Case
+from scripts.pictures.rivals import draw_rivals
+from scripts.tables import number, rich_table, short_names
 
-from scripts.benchmarks.timing import per_second
-
-Row = tuple[str, str, str]
-_CONTROL_S: Final = 0.010  # as everywhere: one control step of 10 ms
-
-
-def measure(seconds: float) -> list[Row]:
-    """(what, measured, note) of each rival. A rival that fails to run says so; it never stops the benchmark."""
-    rows: list[Row] = []
-    for name, meter, install in (
-        ("crazyflow", _crazyflow, "pip install 'liquid-pilot[rivals]'"),
-        ("l2f", _l2f, "pip install l2f"),
-    ):
-        if importlib.util.find_spec(name) is None:
-            rows.append((name, "not installed", install))
-            continue
-        try:
-            rows.append(meter(seconds))
-        except Exception as error:  # somebody else's package, of any version
-            rows.append((name, "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"))
-    return rows
+TOLD: Final = {
+    "geometric": "true state",
+    "pid": "true state",
+    "pid-ekf": "IMU, flow, range; airframe and noise known",
+}
+SENSORS: Final = "IMU, flow, range"
 
 
-def _crazyflow(seconds: float, worlds: int = 1024, freq: int = 500) -> Row:
-    """Attitude control, its default physics at 500 Hz: 5 substeps a control step, no sensors."""
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    sim = importlib.import_module("crazyflow.sim").Sim(n_worlds=worlds, freq=freq, control="attitude", device="cpu")
-    sim.reset()
-    command = np.zeros((worlds, 1, 4), np.float32)
-    command[..., 3] = 0.3
-    substeps = round(_CONTROL_S * freq)
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """A reference at a speed and an IMU rate."""
 
-    def work() -> Any:
-        sim.attitude_control(command)
-        sim.step(substeps)
-        return sim.data.states.pos.block_until_ready()
+    reference: str
+    speed_m_s: float
+    imu_hz: str
 
-    rate = per_second(work, worlds, seconds, unmeasured=2)
-    note = f"physics alone, {worlds} drones, {substeps} substeps; {substeps * rate:,.0f} substeps/s; all cores"
-    return f"crazyflow {_version('crazyflow')}, control steps", f"{rate:,.0f} /s", note
+    @property
+    def group(self) -> str:
+        """The reference and its speed."""
+        return f"{self.reference.replace('_', ' ')} {self.speed_m_s:g} m/s"
 
+    @property
+    def label(self) -> str:
+        """The IMU rate."""
+        return self.imu_hz
 
-def _l2f(seconds: float) -> Row:
-    """Its vector environment: full state, motor commands, one integration step of 10 ms."""
-    l2f: Any = importlib.import_module("l2f")
-    sizes = [int(name[6:]) for name in dir(l2f) if name.startswith("vector") and name[6:].isdigit()]
-    vector = getattr(l2f, f"vector{max(sizes)}")
-    device, rng, env = l2f.Device(), vector.VectorRng(), vector.VectorEnvironment()
-    params, state, following = vector.VectorParameters(), vector.VectorState(), vector.VectorState()
-    vector.initialize_rng(device, rng, 0)
-    vector.initialize_environment(device, env)
-    vector.sample_initial_parameters(device, env, params, rng)
-    vector.sample_initial_state(device, env, params, state, rng)
-    observation = np.zeros((env.N_ENVIRONMENTS, env.OBSERVATION_DIM), np.float32)
-    action = np.zeros((env.N_ENVIRONMENTS, env.ACTION_DIM), np.float32)
-
-    def work() -> None:
-        vector.observe(device, env, params, state, observation, rng)
-        vector.step(device, env, params, state, action, following, rng)
-        state.assign(following)
-
-    rate = per_second(work, env.N_ENVIRONMENTS, seconds)
-    note = f"full state, motor commands, {env.N_ENVIRONMENTS} drones, one integration of 10 ms"
-    return f"l2f {_version('l2f')}, control steps", f"{rate:,.0f} /s", note
+    def case(self, base: Case) -> Case:
+        """The base case under this condition."""
+        return replace(
+            base, task="track", reference=self.reference, track_m_s=self.speed_m_s, imu_hz=self.imu_hz, seconds=15.0
+        )
 
 
-def _version(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
+POINTS: Final = tuple(
+    Follow(reference, speed, imu_hz)
+    for reference in ("steps", "sinusoid")
+    for speed in (1.0, 2.0)
+    for imu_hz in ("50", "100", "400")
+)
 
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+
+def compare(
+    policies: Sequence[str], base: Case, folder: Path, workers: int | None, points: Sequence[Follow] = POINTS
+) -> list[dict[str, Any]]:
+    """Fly every policy at every point; finished cells of rivals.json in the folder are kept."""
+    return sweep([replace(base, policy=policy) for policy in policies], folder, workers, points, "rivals")
+
+
+def rows_of(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and body: a row for each policy and IMU rate, for each reference flights up (%) and median error."""
+    groups = list(dict.fromkeys(str(cell["group"]) for cell in cells))
+    names = short_names(str(cell["policy"]) for cell in cells)
+    body = []
+    for policy, label in dict.fromkeys((str(cell["policy"]), str(cell["label"])) for cell in cells):
+        own = {c["group"]: c for c in cells if (c["policy"], c["label"]) == (policy, label)}
+        found = [
+            f"{100.0 * own[group]['success_rate']:.1f} / {number(own[group]['speed_error_median_m_s'])}"
+            if group in own
+            else "-"
+            for group in groups
+        ]
+        body.append([names[policy], TOLD.get(policy, SENSORS), label, *found])
+    return ["policy", "told", "IMU (Hz)", *groups], body
+
+
+def present(cells: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Print the table; write rivals.md and rivals.png."""
+    header, body = rows_of(cells)
+    told = (
+        f"Flights flown well (%) and median root mean square speed error (m/s, without the first 1.5 s of a step), "
+        f"{cells[0]['flights']} flights of 15 s a cell, PyBullet, wind to {cells[0]['wind_m_s']:g} m/s, seed "
+        f"{cells[0]['seed']}"
+    )
+    OUT.print(rich_table(told, header, body))
+    lines = [header, ["---", "---", *["---:"] * (len(header) - 2)], *body]
+    text = folder / "rivals.md"
+    text.write_text(told + ".\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", encoding="utf-8")
+    return [folder / "rivals.json", text, draw_rivals(cells, folder / "rivals.png")]

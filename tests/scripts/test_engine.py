@@ -15,7 +15,7 @@ from liquid_pilot.bundle import Bundle, load_bundle
 from liquid_pilot.errors import SimulationError
 from policies.cost import flight_cost
 from policies.network import PolicyNetwork, hover_spec
-from scripts.benchmarks import agreement, rivals
+from scripts.benchmarks import agreement, simulators
 from scripts.benchmarks.agreement import Case, compare
 from scripts.benchmarks.engine import Figure, long_rollout, present, rate_text
 from scripts.benchmarks.throughput import physics_per_s
@@ -101,14 +101,14 @@ def test_rates_count_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_rivals_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     ways = {"crazyflow": "pip install 'liquid-pilot[rivals]'", "l2f": "pip install l2f"}
-    assert rivals.measure(0.1) == [(name, "not installed", way) for name, way in ways.items()]
+    assert simulators.measure(0.1) == [(name, "not installed", way) for name, way in ways.items()]
 
     def broken(name: str) -> Any:
         raise RuntimeError("no such\nversion")
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setattr("importlib.import_module", broken)
-    assert [row[2] for row in rivals.measure(0.1)] == ["RuntimeError: no such version"] * 2
+    assert [row[2] for row in simulators.measure(0.1)] == ["RuntimeError: no such version"] * 2
 
 
 @needs_compiler
