@@ -15,7 +15,7 @@ from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError
 from policies.compiled_trainer import flight_rollout
 from scripts import benchmark, train
 from scripts import evaluate as script
-from scripts.benchmarks.rates import Point, read_cells, sweep
+from scripts.benchmarks.rates import RatePoint, read_cells, sweep
 from scripts.evaluation import Case, evaluate
 from scripts.flying import FlightPool, Job, score_one
 from scripts.tables import condition, failures, score_table, short_name, short_names
@@ -179,7 +179,7 @@ def test_pool_and_job_refuse_nonsense() -> None:
 
 
 def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = (Point("imu", "50", imu_hz="50"), Point("imu", "mixed", imu_hz="mixed"))
+    points = (RatePoint("imu", "50", imu_hz="50"), RatePoint("imu", "mixed", imu_hz="mixed"))
     first = sweep([SHORT], tmp_path, 1, points[:1])
     flown: list[str] = []
     original = evaluate
