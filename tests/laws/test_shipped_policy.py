@@ -1,4 +1,4 @@
-"""The shipped policy flies: in PyBullet through the controller, and as well in the batched engine."""
+"""The shipped policies fly: in PyBullet through the controller, and as well in the batched engine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from envs.airframe import load_airframe
 from envs.conditions import Conditions
 from envs.faults import Fault
 from envs.flights import draw_flights
-from envs.rollout import fly
-from envs.scoring import FlightScore, score_hover
+from envs.rollout import fly, fly_task
+from envs.scoring import FlightScore, score_hover, score_task
+from envs.track import track_task
 from liquid_pilot import Controller, load_bundle, native
 from policies.batched_evaluation import evaluate_batched
 from policies.compiled_trainer import evaluate_compiled
+from policies.drills import track_drill
 
 AIRFRAME = load_airframe("cf2x")
 FLIGHTS, SECONDS = 5, 7.0
@@ -55,3 +57,26 @@ def test_engines_agree_on_the_same_flights() -> None:
     assert [a.success for a in pybullet] == [b.success for b in batched]
     ours, theirs = (np.mean([s.speed_error_m_s for s in scores]) for scores in (pybullet, batched))
     assert ours == pytest.approx(theirs, rel=0.3)  # the noise differs, the flights do not
+
+
+@pytest.mark.parametrize("reference", ["steps", "sinusoid"])
+def test_track_follows_two_metres_a_second_in_pybullet(reference: str) -> None:
+    task, conditions, seconds = track_task(reference, 2.0), Conditions(imu_hz=(50.0, 50.0)), 12.0
+    flights, controller = draw_flights(AIRFRAME, conditions, 3, np.random.default_rng([5])), Controller.load("track")
+    errors = []
+    for i in range(3):
+        controller.reset()
+        row, rng = flights.rows(slice(i, i + 1)), np.random.default_rng([5, i, 1])
+        score = score_task(fly_task(controller, task, AIRFRAME, row, conditions, rng, seconds), seconds)
+        assert score.success and score.height_error_m < 0.1
+        errors.append(score.speed_error_m_s)
+    assert float(np.mean(errors)) < 0.35
+
+
+@pytest.mark.skipif(not native.available(), reason="needs a C compiler")
+@pytest.mark.parametrize("reference", ["steps", "sinusoid"])
+def test_track_follows_in_hundreds_of_batched_flights(reference: str) -> None:
+    drill, mixed = track_drill(reference, 2.0), Conditions(imu_hz=(25.0, 400.0), imu_mixed=True)
+    scores = evaluate_compiled(load_bundle("track"), AIRFRAME, mixed, 200, 9, 15.0, drill=drill)
+    assert sum(score.success for score in scores) >= 196
+    assert float(np.median([score.speed_error_m_s for score in scores])) < 0.24
