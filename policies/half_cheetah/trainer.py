@@ -49,11 +49,11 @@ class CheetahConfig:
     expert_sha256: str = ""
     rhythm: Rhythm = field(default_factory=lambda: IRREGULAR)
     irregular: float = 0.5
-    updates: int = 6000
+    updates: int = 12000
     batch: int = 64
     learning_rate: float = 1e-2
     time_unit_s: float = TIME_UNIT_S
-    episodes: int = 192
+    episodes: int = 256
     rounds: int = 12
     rounds_share: float = 0.6
     herd: int = 8
