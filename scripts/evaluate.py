@@ -36,8 +36,8 @@ from envs.scoring import score_hover
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import TASK as CHEETAH
 from scripts.cheetah import USUAL_EPISODES, CheetahJob, CheetahRhythm, cheetah_table, evaluate_cheetah, rhythm_text
-from scripts.console import OUT, exit_code, progress_bar
-from scripts.evaluation import Case, evaluate
+from scripts.console import ERR, OUT, exit_code, progress_bar
+from scripts.evaluation import Case, cautions, evaluate
 from scripts.files import check_file, write_json
 from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one
 from scripts.pictures.cheetah import draw_cheetah
@@ -81,6 +81,8 @@ def run(options: Options) -> None:
     case.check()
     job = case.job()
     check_outputs(options, case.count)
+    for caution in cautions(case):
+        ERR.print(f"note: {caution}", highlight=False)
     with FlightPool(options.workers) as pool, progress_bar() as progress:
         row = evaluate(case, pool, progress)
     world = case.engine if case.sim == OWN_SIM else case.sim

@@ -186,6 +186,25 @@ def policy_sha256(policy: str) -> str:
     return "" if policy in CONVENTIONAL else str(load_bundle(policy).metadata["sha256"])
 
 
+def cautions(case: Case) -> list[str]:
+    """In what the flights differ from those that the policy was made for, a sentence each. Raises as `evaluate`."""
+    if case.policy in CONVENTIONAL:
+        return []
+    bundle, airframe, found = load_bundle(case.policy), load_airframe(case.airframe), []
+    made_for = str(bundle.metadata["airframe"])
+    if airframe.name != made_for:
+        found.append(
+            f"{case.policy} was made for the airframe {made_for}; {airframe.name} has a rate loop of its own and thrust "
+            f"of {airframe.thrust_to_weight:.2f} times its weight"
+        )
+    fastest = float(bundle.metadata["setpoint_limits"]["speed_m_s"])
+    if case.task == "track" and case.track_m_s > fastest:
+        found.append(
+            f"{case.policy} was made for at most {fastest:g} m/s; what is asked beyond that is cut to it onboard"
+        )
+    return found
+
+
 def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]:
     """Fly the case and return its row: flat keys, ready for JSON. Raises `LiquidPilotError`."""
     case.check()

@@ -16,7 +16,7 @@ from policies.compiled_trainer import flight_rollout
 from scripts import benchmark, train
 from scripts import evaluate as script
 from scripts.benchmarks.rates import RatePoint, read_cells, sweep
-from scripts.evaluation import Case, evaluate
+from scripts.evaluation import Case, cautions, evaluate
 from scripts.flying import FlightPool, Job, score_one
 from scripts.tables import condition, failures, score_table, short_name, short_names
 from tests.scripts.synthetic import write_random_policy
@@ -213,3 +213,12 @@ def test_tables_say_what_was_flown() -> None:
     assert short_name("hover") == "hover"
     two = short_names(["hover", "runs/hover/policy.safetensors", "geometric"])
     assert len(set(two.values())) == 3 and two["geometric"] == "geometric"
+
+
+def test_flights_that_a_policy_was_not_made_for_are_told() -> None:
+    assert cautions(Case("hover")) == cautions(Case("pid", airframe="racer")) == []
+    (stranger,) = cautions(Case("hover", airframe="racer"))
+    assert "made for the airframe cf2x" in stranger and "times its weight" in stranger
+    assert cautions(Case("track", task="track", track_m_s=2.0)) == []
+    (fast,) = cautions(Case("hover", task="track", track_m_s=2.0))
+    assert "at most 0.5 m/s" in fast
