@@ -194,14 +194,12 @@ def cautions(case: Case) -> list[str]:
     made_for = str(bundle.metadata["airframe"])
     if airframe.name != made_for:
         found.append(
-            f"{case.policy} was made for the airframe {made_for}; {airframe.name} has a rate loop of its own and thrust "
-            f"of {airframe.thrust_to_weight:.2f} times its weight"
+            f"{case.policy} was made for the airframe {made_for}; {airframe.name} has a rate loop of its own and "
+            f"thrust of {airframe.thrust_to_weight:.2f} times its weight"
         )
     fastest = float(bundle.metadata["setpoint_limits"]["speed_m_s"])
     if case.task == "track" and case.track_m_s > fastest:
-        found.append(
-            f"{case.policy} was made for at most {fastest:g} m/s; what is asked beyond that is cut to it onboard"
-        )
+        found.append(f"{case.policy} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
     return found
 
 
