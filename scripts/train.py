@@ -16,6 +16,7 @@ Examples:
   python -m scripts.train hover --init runs/hover-dagger/policy.safetensors --learning-rate 1e-3   # and on by gradients
   python -m scripts.train hover --method ppo             # reinforcement learning, from nothing
   python -m scripts.train hover --method ppo --init hover          # on from a policy, without forgetting it
+  python -m scripts.train track                          # follow velocities to 2 m/s; the shipped policy, some minutes
   python -m scripts.train half-cheetah --method teacher            # a teacher by PPO, about an hour; --resume goes on
   python -m scripts.train half-cheetah                             # 19 neurons imitate it at any rhythm, some minutes
   python -m scripts.train half-cheetah --observe positions --wiring 8-5-6

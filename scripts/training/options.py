@@ -73,11 +73,13 @@ class Options:
     """Train a policy; see the examples at the top of `scripts/train.py`."""
 
     task: Annotated[Literal["hover", "track", "half-cheetah"], tyro.conf.Positional]
-    """What to learn: hover = recover from a throw, then hold velocity and height. half-cheetah = run."""
+    """What to learn: hover = recover from a throw, then hold velocity and height. track = follow a velocity that
+    changes. half-cheetah = run."""
     method: Literal["analytic", "bc", "dagger", "ppo", "teacher"] | None = None
-    """analytic: gradients through the differentiable world, usual for hover. bc: behaviour cloning of an expert's
-    flights. dagger: the expert corrects the policy where it acts itself, usual for half-cheetah. ppo: reinforcement
-    learning. teacher: of half-cheetah, PPO of stable-baselines3, then a clone in the form of a policy file."""
+    """analytic: gradients through the differentiable world, usual for hover, and all that track has. bc: behaviour
+    cloning of an expert's flights. dagger: the expert corrects the policy where it acts itself, usual for half-cheetah.
+    ppo: reinforcement learning. teacher: of half-cheetah, PPO of stable-baselines3, then a clone in the form of a
+    policy file."""
     cell: Literal["decay", "default", "no_gate", "pure", "gru", "lstm", "mlp"] = "decay"
     """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru, lstm and
     mlp (no memory): rivals of as many parameters."""
@@ -165,7 +167,7 @@ def changed_options(options: Any, usual: Any, prefix: str = "") -> list[str]:
 def check_foreign(options: Options, method: str) -> None:
     """Raise `ConfigError` for options that would change nothing, as they are of another task or method."""
     chosen = changed_options(options, Options(options.task))
-    if options.task == "hover":
+    if options.task != "half-cheetah":
         foreign = [name for name in chosen if name.startswith("cheetah.")]
     else:
         foreign = [name for name in chosen if name in FOREIGN.get(method, ())]

@@ -97,3 +97,17 @@ def test_what_was_not_given_is_left_to_the_method() -> None:
     options = Options("hover", updates=3, imitation=ImitationOptions(noise=0.0))
     assert options.given("updates", "batch", "learning_rate") == {"updates": 3}
     assert options.imitation.noise == 0.0
+
+
+def test_a_policy_of_track_says_what_it_was_made_for(tmp_path: Path, capsys: Any) -> None:
+    words = ["track", "--updates", "1", "--batch", "2", "--out", str(tmp_path)]
+    assert train.main(words) == 0
+    bundle = load_bundle(tmp_path / "policy.safetensors")
+    assert bundle.task == "track" and bundle.metadata["setpoint_limits"]["speed_m_s"] == pytest.approx(2.2)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["curriculum"]["setpoint_speed_m_s"] == pytest.approx(2.2) and config["validation_s"] == 15.0
+    capsys.readouterr()
+    assert train.main([*words, "--observe", "positions"]) == 2
+    assert "track by analytic has no --observe" in " ".join(capsys.readouterr().err.split())
+    assert train.main([*words, "--method", "ppo"]) == 2
+    assert "choose one of: analytic" in " ".join(capsys.readouterr().err.split())
