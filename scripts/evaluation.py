@@ -187,10 +187,15 @@ def policy_sha256(policy: str) -> str:
 
 
 def cautions(case: Case) -> list[str]:
-    """In what the flights differ from those that the policy was made for, a sentence each. Raises as `evaluate`."""
+    """In what the flights differ from those that the policy was made for, a sentence each; none of what flies no drone.
+
+    Raises `BundleError` for a file that cannot be proved.
+    """
     if case.policy in CONVENTIONAL:
         return []
-    bundle, airframe, found = load_bundle(case.policy), load_airframe(case.airframe), []
+    bundle, airframe, found = load_bundle(case.policy), load_airframe(case.airframe), list[str]()
+    if "airframe" not in bundle.metadata:
+        return []
     made_for = str(bundle.metadata["airframe"])
     if airframe.name != made_for:
         found.append(
