@@ -74,7 +74,7 @@ def test_track_follows_two_metres_a_second_in_pybullet(reference: str) -> None:
 
 
 @pytest.mark.skipif(not native.available(), reason="needs a C compiler")
-@pytest.mark.parametrize("reference", ["steps", "sinusoid"])
+@pytest.mark.parametrize("reference", ["steps"])
 def test_track_follows_in_hundreds_of_batched_flights(reference: str) -> None:
     drill, mixed = track_drill(reference, 2.0), Conditions(imu_hz=(25.0, 400.0), imu_mixed=True)
     scores = evaluate_compiled(load_bundle("track"), AIRFRAME, mixed, 200, 9, 15.0, drill=drill)
