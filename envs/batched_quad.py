@@ -45,7 +45,7 @@ from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, 
 from envs.sensors import DEFAULT_SENSORS, FlowModel, ImuModel, RangeModel, SensorModels, read_imu, specific_force
 from envs.task import SETPOINT_AIM, Aim, Course, Goal, setpoint_course
 from envs.wind import gust_m_s, step_gusts
-from liquid_pilot.errors import SimulationError
+from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body
 from liquid_pilot.observation import GRAVITY_M_S2, Held, assemble
 from liquid_pilot.ops import Vec3, Vec4
@@ -83,9 +83,13 @@ class BatchedQuad:
     def reset(self, flights: Flights, course: Course | None = None) -> BatchedState:
         """Every drone in the hand at t = 0, with its first IMU sample read.
 
-        course: (k, n) numbers for the goal of `aim`; the drawn set-points if not given.
+        course: (k, n) numbers for the goal of `aim`; the drawn set-points if not given. Raises `ConfigError` for
+        another shape.
         """
         course = setpoint_course(flights) if course is None else course
+        wanted = (self.aim.rows, len(flights))
+        if course.shape != wanted:
+            raise ConfigError(f"course has shape {course.shape}; {wanted} is needed for this aim and these flights")
         c = lane_constants(flights, self.dtype)
         zero = torch.zeros_like(c["mass_kg"])
         t = torch.zeros_like(c["flow_phase"])

@@ -20,7 +20,8 @@ TILT_LIMIT_DEG: Final = 20.0
 TILT_AFTER_S: Final = 3.0  # time after release in which any tilt is allowed
 TOUCHDOWN_LIMIT_M_S: Final = 0.5  # of a landing
 ROUGH_LIMIT_M_S: Final = 1.5  # of one that the supervisor has to make without its sensors
-STANDING_M: Final = 0.06  # centre of a drone that stands, at most
+STANDING_MARGIN_M: Final = 0.04  # a drone this near to where it rests stands
+TRANSIENT_S: Final = 1.5  # from the beginning of a step of the velocity on, in which its errors do not count
 MEASURE_AFTER_S: Final = 5.0  # errors count from here after release
 
 
@@ -87,14 +88,15 @@ def score_task(trace: FlightTrace, duration_s: float) -> FlightScore:
     return FlightScore(True, "", math.sqrt(square), _time_mean(trace, trace.height_error_m, duration_s))
 
 
-def landed_safely(trace: FlightTrace, limit_m_s: float = ROUGH_LIMIT_M_S) -> bool:
+def landed_safely(trace: FlightTrace, rest_height_m: float, limit_m_s: float = ROUGH_LIMIT_M_S) -> bool:
     """Whether a flight ended on the ground, upright and at rest, and came down no faster than the limit.
 
-    The speed is that of the last IMU event before the first touch; every later touch must be as soft.
+    rest_height_m: of the airframe. The speed is that of the last IMU event before the first touch; every later touch
+    must be as soft.
     """
     height, tilt, speed = trace.position_m[:, 2], trace.tilt_rad, np.linalg.norm(trace.velocity_m_s, axis=1)
     flown = trace.t_s > trace.release_s
-    down = (height < STANDING_M) & flown
+    down = (height < rest_height_m + STANDING_MARGIN_M) & flown
     touches = np.flatnonzero(down[1:] & ~down[:-1])  # the event before each
     at_rest = bool(down[-1]) and speed[-1] < 0.1 and tilt[-1] < math.radians(TILT_LIMIT_DEG)
     return bool(at_rest and len(touches) and speed[touches].max() <= limit_m_s)

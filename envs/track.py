@@ -2,7 +2,7 @@
 
 The path begins to move at the release. Success: within bounds to the end, and root mean square horizontal speed error
 of at most 0.5 m/s, from 5 s after the release on (half of a shorter flight), by time and not by event. Transients, the
-first 1.5 s of a step of the velocity that takes 1 s, do not count.
+first 1.5 s of a step of the velocity that takes 1 s, do not count; with transient_s=0 everything does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from envs.flights import Array, Flights
 from envs.physics import Body
 from envs.quad_env import QuadEnv
 from envs.references import LEG_ROWS, PATH_ROWS, RAMP_S, Path, legs_of, path_of, path_rows, still
-from envs.scoring import MEASURE_AFTER_S, Rule
+from envs.scoring import MEASURE_AFTER_S, TRANSIENT_S, Rule
 from envs.task import (
     TUMBLE_COS,
     Course,
@@ -43,7 +43,6 @@ TRACK_RULE: Final = Rule(
 )
 STEP_S: Final = 3.0  # between the steps of a velocity
 STEP_RAMP_S: Final = 1.0
-TRANSIENT_S: Final = 1.5  # from the beginning of a step on
 FASTEST_M_S: Final = 3.0
 LEAST_LEGS: Final = 7  # that a course has room for, so that flights of up to 21 s have equal ones
 
@@ -122,12 +121,14 @@ def track_rows(duration_s: float) -> int:
     return 1 + PATH_ROWS + max(LEAST_LEGS, _legs(duration_s)) * LEG_ROWS
 
 
-def track_goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
-    """See `envs.task.Task`."""
+def track_goal(
+    ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any], transient_s: float = TRANSIENT_S
+) -> Goal[Any]:
+    """See `envs.task.Task`. transient_s: from the beginning of a step on, in which errors do not count."""
     path, settled = path_of(course[1:]), 1.0
     for leg in path.legs:
         since_s = t_s - leg.begin_s
-        settled = settled * (1.0 - exceeds(ops, since_s, 0.0) * exceeds(ops, TRANSIENT_S, since_s))
+        settled = settled * (1.0 - exceeds(ops, since_s, 0.0) * exceeds(ops, transient_s, since_s))
     return path_goal(ops, path, t_s, body, course[0], settled)
 
 
@@ -146,21 +147,25 @@ def speed_rmse_m_s(ops: Ops, memory: Memory) -> Any:
     return ops.select(time_s, 0.0, ops.sqrt(square / ops.maximum(time_s, 1e-9)), math.inf)
 
 
-def track_task(reference: str = "any", speed_m_s: float = 1.0) -> Task:
+def track_task(reference: str = "any", speed_m_s: float = 1.0, transient_s: float = TRANSIENT_S) -> Task:
     """reference: a name in `REFERENCES`, or "any" for one drawn each flight; speed_m_s: the fastest that is drawn.
 
-    Raises `ConfigError`.
+    transient_s: see `track_goal`. Raises `ConfigError`.
     """
     if reference not in ["any", *REFERENCES]:
         raise ConfigError(unknown_name("reference", reference, ["any", *REFERENCES]))
     if not isinstance(speed_m_s, (int, float)) or not 0.0 < speed_m_s <= FASTEST_M_S:
         raise ConfigError(f"speed_m_s is {speed_m_s!r}; give metres per second, above 0 to {FASTEST_M_S:g}")
+    if not isinstance(transient_s, (int, float)) or not 0.0 <= transient_s < STEP_S:
+        raise ConfigError(
+            f"transient_s is {transient_s!r}; give seconds, 0 to less than the {STEP_S:g} between two steps"
+        )
     return Task(
         conditions=Conditions(),
         duration_s=15.0,
         launch=from_hand,
         course=partial(track_course, reference, speed_m_s),
-        goal=track_goal,
+        goal=partial(track_goal, transient_s=transient_s),
         reward_per_s=lambda ops, moment: following_reward_per_s(ops, moment.body, moment.goal.point),
         begin=(0.0, 0.0),
         judge=_judge,
@@ -175,12 +180,27 @@ def track_task(reference: str = "any", speed_m_s: float = 1.0) -> Task:
 class TrackEnv(QuadEnv):
     """Terminated as in Hover. Options: those of `track_task` and `QuadEnv`; `info` adds reference, speed_rmse_m_s."""
 
-    def __init__(self, *, reference: str = "any", speed_m_s: float = 1.0, **options: Any) -> None:
-        super().__init__(track_task(reference, speed_m_s), **options)
+    def __init__(
+        self,
+        *,
+        reference: str = "any",
+        speed_m_s: float = 1.0,
+        transient_s: float = TRANSIENT_S,
+        **options: Any,
+    ) -> None:
+        super().__init__(track_task(reference, speed_m_s, transient_s), **options)
 
 
 class TrackVectorEnv(BatchedQuadEnv):
     """Many drones at once. Options: those of `track_task` and `BatchedQuadEnv`."""
 
-    def __init__(self, num_envs: int = 1, *, reference: str = "any", speed_m_s: float = 1.0, **options: Any) -> None:
-        super().__init__(track_task(reference, speed_m_s), num_envs, **options)
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        reference: str = "any",
+        speed_m_s: float = 1.0,
+        transient_s: float = TRANSIENT_S,
+        **options: Any,
+    ) -> None:
+        super().__init__(track_task(reference, speed_m_s, transient_s), num_envs, **options)

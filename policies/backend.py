@@ -60,7 +60,7 @@ class Recipe:
 
     @property
     def course_s(self) -> float:
-        """Seconds for which lanes know what to fly: those of the oldest ones, and of the chunk after them."""
+        """Seconds for which a lane is told what to fly; the few that are older fly on with the newest velocity."""
         return self.oldest_s + 1.0
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from envs.flights import Flights
 from envs.physics import Body
-from envs.scoring import HOVER_RULE, Rule
+from envs.scoring import HOVER_RULE, TRANSIENT_S, Rule
 from envs.task import SETPOINT_AIM, Aim, Course, Goal, setpoint_course
-from envs.track import TRACK_RULE, track_course, track_goal, track_rows
+from envs.track import TRACK_RULE, track_course, track_rows, track_task
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.ops import Ops
 from policies.cost import CostWeights
@@ -80,13 +79,14 @@ HOVER_DRILL: Final = Drill(
 )
 
 
-def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S) -> Drill:
-    """The task track at a speed. Raises `ConfigError` as `envs.track.track_task`."""
+def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S, transient_s: float = TRANSIENT_S) -> Drill:
+    """The task track at a speed. Arguments and errors as of `envs.track.track_task`."""
+    task = track_task(reference, speed_m_s, transient_s)
     return Drill(
         name="track",
         rows=track_rows,
-        goal=track_goal,
-        course=partial(track_course, reference, speed_m_s),
+        goal=task.goal,
+        course=task.course,
         lessons=_track_lessons,
         rule=TRACK_RULE,
         curriculum=Curriculum(setpoint_speed_m_s=1.1 * TRACK_M_S, setpoint_yaw_rate_rad_s=0.0),

@@ -14,7 +14,7 @@ from envs.airframe import load_airframe
 from envs.conditions import Conditions, parse_dropout, parse_imu_hz
 from envs.faults import fault_names, parse_fault
 from envs.parts import conditions_with, parse_sensors
-from envs.scoring import FlightScore, summarise
+from envs.scoring import TRANSIENT_S, FlightScore, summarise
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK as CHEETAH
@@ -34,6 +34,7 @@ from scripts.returns import return_figures, return_one
 from scripts.tables import short_name
 
 TASKS: Final = ("hover", "track", "mission")  # of a drone
+OF_TRACK: Final = ("reference", "track_m_s", "transient_s")
 USUAL_FLIGHTS: Final = 500
 ENGINES: Final = ("pybullet", "batched")
 SIMS: Final = (OWN_SIM, AVIARY_SIM)
@@ -54,13 +55,15 @@ class Case:
     are told the true state, the upper rows of every table; "pid-ekf" has the policy's sensors and a Kalman filter."""
     task: str = "hover"
     """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height. track: follow a
-    velocity that changes; its speed error is the root mean square without the first 1.5 s of a step, and 0.5 m/s the
+    velocity that changes; its speed error is the root mean square without the transients of steps, and 0.5 m/s the
     most. mission: take off, hover, follow, land softly, motors off; in PyBullet alone. half-cheetah: run; its
     conditions are --frames, --dropped, --delay-frames and --noise."""
     reference: str = "any"
     """Of track: steps, sinusoid, figure_eight, lissajous, or any for one drawn each flight."""
     track_m_s: float = 1.0
     """Of track: the fastest speed that is drawn, in m/s."""
+    transient_s: float = TRANSIENT_S
+    """Of track: seconds from the beginning of a step on, which takes 1 s, in which errors do not count; 0: all do."""
     flights: int | None = None
     """How many flights, 500 if not given; of half-cheetah episodes, 20. All count; a failed flight has an infinite
     error."""
@@ -178,7 +181,7 @@ class Case:
 
     def _job(self, conditions: Conditions, seconds: float) -> Job:
         flown = (self.policy, self.airframe, conditions, self.count, self.seed, seconds, self.sim, self.score)
-        return Job(*flown, self.task, self.reference, self.track_m_s)
+        return Job(*flown, self.task, self.reference, self.track_m_s, self.transient_s)
 
 
 def policy_sha256(policy: str) -> str:
@@ -240,7 +243,7 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     torch.set_num_threads(1)
     airframe = load_airframe(case.airframe)
     bundle = load_bundle(case.policy)
-    drill = track_drill(case.reference, case.track_m_s) if case.task == "track" else HOVER_DRILL
+    drill = track_drill(case.reference, case.track_m_s, case.transient_s) if case.task == "track" else HOVER_DRILL
 
     def fly(backend: str) -> list[FlightScore]:
         given = (bundle, airframe, job.conditions, case.count, case.seed, job.duration_s)
@@ -261,7 +264,7 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
         "engine": case.engine,
         "sim": case.sim,
         "score": case.score,
-        **({"reference": case.reference, "track_m_s": case.track_m_s} if case.task == "track" else {}),
+        **({name: getattr(case, name) for name in OF_TRACK} if case.task == "track" else {}),
         "airframe": case.airframe,
         "spread": case.spread,
         "sensors": case.sensors,

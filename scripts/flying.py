@@ -22,7 +22,7 @@ from envs.airframe import Airframe, load_airframe
 from envs.conditions import Conditions
 from envs.flights import Flights, draw_flights
 from envs.references import hover
-from envs.scoring import FlightScore, score_hover, score_task
+from envs.scoring import TRANSIENT_S, FlightScore, score_hover, score_task
 from envs.task import Task
 from envs.trace import FlightTrace
 from liquid_pilot import Controller
@@ -63,7 +63,7 @@ _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREAD
 class Job:
     """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`.
 
-    reference, speed_m_s: of the task track.
+    reference, speed_m_s, transient_s: of the task track.
     """
 
     policy: str
@@ -77,6 +77,7 @@ class Job:
     task: str = "hover"
     reference: str = "any"
     speed_m_s: float = 1.0
+    transient_s: float = TRANSIENT_S
 
     def __post_init__(self) -> None:
         if self.flights < 1:
@@ -123,7 +124,7 @@ def task_of(job: Job) -> Task:
 
     tasks = {
         "hover": lambda: HOVER,
-        "track": lambda: track_task(job.reference, job.speed_m_s),
+        "track": lambda: track_task(job.reference, job.speed_m_s, job.transient_s),
         "mission": lambda: MISSION,
     }
     return tasks[job.task]()

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from envs.autopilot.autopilot import Autopilot
 from envs.autopilot.rules import Mode
+from envs.scoring import ROUGH_LIMIT_M_S
 
 SAMPLE_S: Final = 0.1
 MOST_SAMPLES: Final = 36_000
 SETTLE_S: Final = 4.0  # after offboard control has reached the air
-SOFT_M_S: Final = 1.5
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class FlightRecord:
             "steepest_deg": math.degrees(self.steepest_rad),
             "touchdown_m_s": vehicle.touchdown_m_s,
             "aloft": vehicle.aloft,
-            "landed_softly": self.landed_s is not None and vehicle.touchdown_m_s < SOFT_M_S,
+            "landed_softly": self.landed_s is not None and vehicle.touchdown_m_s < ROUGH_LIMIT_M_S,
             "armed": rules.armed,
             "mode": rules.mode.name,
             "failsafes": rules.failsafes,

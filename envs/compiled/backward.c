@@ -80,6 +80,7 @@ static void substeps_vjp(const Job *job, World *w, Adjoint *a, Step *r, int64_t 
 
 static void observe_back(World *w, Adjoint *a, Step *r, const V *bar_x) {
     V bar[LP_SEEN];
+    /* linear in what is seen: where and when it is has no part in the slope */
     observe_vjp(r->seen, r->first->body, w->course, &r->since, bar_x, bar);
     for (int j = 0; j < 3; ++j) {
         a->gyro[j] += bar[1 + j];

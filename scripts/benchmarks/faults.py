@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from rich.progress import Progress
+
+from envs.airframe import load_airframe
 from envs.scoring import FlightScore, landed_safely, score_hover, summarise
-from scripts.benchmarks.rates import read_cells
+from scripts.benchmarks.cell_file import CellFile
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, policy_sha256
-from scripts.files import write_json
 from scripts.flying import FlightPool, Job, fly_one
 from scripts.pictures.faults import draw_faults
 from scripts.tables import number, rich_table
@@ -71,7 +74,8 @@ class Outcome:
 def fly_to_the_end(job: Job, index: int) -> Outcome:
     """Flight `index` of a job; touching the ground ends nothing."""
     trace = fly_one(job, index, bounded=False)
-    return Outcome(score_hover(trace, job.duration_s), landed_safely(trace))
+    rest_m = load_airframe(job.airframe).rest_height_m
+    return Outcome(score_hover(trace, job.duration_s), landed_safely(trace, rest_m))
 
 
 def figures_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -93,8 +97,7 @@ def sweep(
     cases = [replace(base, policy=policy) for policy in policies]
     for case in cases:
         case.check()
-    path = folder / "faults.json"
-    known, cells = read_cells(path), list[dict[str, Any]]()
+    kept, cells = CellFile(folder / "faults.json"), list[dict[str, Any]]()
     with FlightPool(workers) as pool, progress_bar() as progress:
         whole = progress.add_task("fault sweep", total=len(cases) * len(points))
         for case in cases:
@@ -107,17 +110,16 @@ def sweep(
                     "duration_s": job.duration_s, "airframe": job.airframe, "spread": case.spread,
                     "wind_m_s": case.wind, "imu_hz": case.imu_hz, "flow_hz": case.flow_hz,
                 }  # fmt: skip
-                cell = next((old for old in known if all(old.get(key) == marks[key] for key in marks)), None)
-                if cell is None:
-                    task = progress.add_task(point.label, total=job.flights)
-                    outcomes = pool.each(fly_to_the_end, job, job.flights, lambda one=task: progress.advance(one))  # type: ignore[misc]
-                    progress.remove_task(task)
-                    cell = marks | figures_of(outcomes)
-                    known.append(cell)
-                    write_json(path, {"cells": known})
-                cells.append(cell)
+                cells.append(kept.cell(marks, partial(_flown, job, point.label, pool, progress)))
                 progress.advance(whole)
     return cells
+
+
+def _flown(job: Job, label: str, pool: FlightPool, progress: Progress) -> dict[str, Any]:
+    task = progress.add_task(label, total=job.flights)
+    outcomes = pool.each(fly_to_the_end, job, job.flights, lambda: progress.advance(task))
+    progress.remove_task(task)
+    return figures_of(outcomes)
 
 
 HEADER: Final = ("fault", "up (%)", "landed (%)", "crashed (%)", "speed error (m/s)", "p90", "height (m)")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from liquid_pilot.errors import ConfigError
+from scripts.benchmarks.cell_file import CellFile
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
-from scripts.files import write_json
 from scripts.flying import FlightPool
 from scripts.pictures.rates import draw_rates
 from scripts.tables import NARROW_HEADER, rich_table, short_names
@@ -25,9 +24,14 @@ class Point(Protocol):
     """One condition of a sweep, named by group and label."""
 
     @property
-    def group(self) -> str: ...  # noqa: D102
+    def group(self) -> str:
+        """What belongs together, as a panel of a picture."""
+        ...
+
     @property
-    def label(self) -> str: ...  # noqa: D102
+    def label(self) -> str:
+        """Which one it is there."""
+        ...
 
     def case(self, base: Case, /) -> Case:
         """The base case under this condition."""
@@ -35,7 +39,9 @@ class Point(Protocol):
 
 
 # What makes a cell the same cell: everything that its figures depend on.
-_IDENTITY: Final = ("policy_sha256", "policy_name", "flights", "seed", "engine", "duration_s", "wind_m_s", "airframe")
+_IDENTITY: Final = (
+    "policy_sha256", "policy_name", "flights", "seed", "engine", "duration_s", "wind_m_s", "airframe", "spread",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +82,14 @@ def sweep(
     """
     for base in bases:
         base.check()
-    path = folder / f"{name}.json"
-    known = read_cells(path)
-    cells: list[dict[str, Any]] = []
+    kept, cells = CellFile(folder / f"{name}.json"), list[dict[str, Any]]()
     with FlightPool(workers) as pool, progress_bar() as progress:
         whole = progress.add_task(f"sweep of {name}", total=len(bases) * len(points))
         for base in bases:
             sha256 = policy_sha256(base.policy)
             for point in points:
                 marks = _marks(base, sha256) | {"group": point.group, "label": point.label}
-                cell = next((old for old in known if all(old.get(key) == marks[key] for key in marks)), None)
-                if cell is None:
-                    cell = evaluate(point.case(base), pool, progress) | marks
-                    known.append(cell)
-                    write_json(path, {"cells": known})
-                cells.append(cell)
+                cells.append(kept.cell(marks, partial(evaluate, point.case(base), pool, progress)))
                 progress.advance(whole)
     return cells
 
@@ -99,22 +98,9 @@ def _marks(base: Case, sha256: str) -> dict[str, Any]:
     """What a stored cell must have in common with a wanted one; a policy without a file goes by name."""
     values = (
         sha256, "" if sha256 else base.policy, base.flights, base.seed, base.engine, base.seconds, base.wind,
-        base.airframe,
+        base.airframe, base.spread,
     )  # fmt: skip
     return dict(zip(_IDENTITY, values, strict=True))
-
-
-def read_cells(path: Path) -> list[dict[str, Any]]:
-    """Cells of an earlier sweep; none where there is no file. Raises `ConfigError` for a broken one."""
-    if not path.is_file():
-        return []
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no result of a sweep ({error}); delete it or give another --out") from error
-    if not isinstance(cells, list):
-        raise ConfigError(f"{path} holds no list of cells; delete it or give another --out")
-    return cells
 
 
 def present(cells: Sequence[dict[str, Any]], folder: Path) -> Path:

@@ -15,8 +15,8 @@ from rich.progress import Progress, TaskID
 
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError
+from scripts.benchmarks.cell_file import CellFile
 from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Model, Recipe, Trained, best, trained
-from scripts.benchmarks.rates import read_cells
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
 from scripts.files import write_json
@@ -66,8 +66,7 @@ class _Scores:
 
     def __init__(self, plan: Plan, pool: FlightPool, progress: Progress) -> None:
         self._plan, self._pool, self._progress = plan, pool, progress
-        self._path = plan.folder / "cells.json"
-        self._known = read_cells(self._path)
+        self._kept = CellFile(plan.folder / "cells.json")
 
     def cell(self, policy: str, imu_hz: str, engine: str) -> dict[str, Any]:
         """Figures of a policy at an IMU rate."""
@@ -80,8 +79,8 @@ class _Scores:
             "flights": flights,
             "seed": plan.flight_seed,
         }
-        known = next((old for old in self._known if all(old.get(key) == marks[key] for key in marks)), None)
-        if known is None:
+
+        def flown() -> dict[str, Any]:
             case = Case(
                 policy=policy,
                 imu_hz=imu_hz,
@@ -91,9 +90,9 @@ class _Scores:
                 backend=plan.recipe.backend,
             )
             row = evaluate(case, self._pool, self._progress)
-            known = marks | {key: row[key] for key in _KEPT}
-            self._known.append(known)
-            write_json(self._path, {"cells": self._known})
+            return {key: row[key] for key in _KEPT}
+
+        known = self._kept.cell(marks, flown)
         return {key: known[key] for key in ("imu", *_KEPT)}
 
 

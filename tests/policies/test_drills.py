@@ -6,14 +6,17 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from envs.airframe import load_airframe
+from envs.batched_quad import BatchedQuad
 from envs.conditions import Conditions
 from envs.flights import Flights, draw_flights
 from envs.ledger import LEDGER, flight_scores, new_ledger
 from envs.physics import Body
 from envs.references import path_of, path_point
-from envs.track import TRACK_RULE, TRANSIENT_S
+from envs.scoring import TRANSIENT_S
+from envs.track import TRACK_RULE
 from liquid_pilot import native
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.ops import NUMPY_OPS
@@ -67,6 +70,15 @@ def test_errors_count_but_in_the_first_moments_of_a_step() -> None:
         np.testing.assert_array_equal(np.array(settled) > 0.5, counted)
 
 
+def test_everything_counts_where_that_is_wanted() -> None:
+    drill = track_drill("steps", 2.0, transient_s=0.0)
+    course = drill.course(drawn(1), 15.0, np.random.default_rng(4))[:, 0].tolist()
+    assert all(drill.goal(NUMPY_OPS, course, t, STILL).settled == 1.0 for t in np.arange(0.0, 15.0, 0.05))
+    for wrong in (-0.1, 3.0, math.nan):
+        with pytest.raises(ConfigError, match="transient_s"):
+            track_drill(transient_s=wrong)
+
+
 def test_a_track_flight_is_judged_by_the_root_mean_square_and_may_lean() -> None:
     ledger = new_ledger(3)
     row = {name: ledger[number] for number, name in enumerate(LEDGER)}
@@ -101,3 +113,12 @@ def test_training_to_track_descends() -> None:
 def test_a_task_without_a_drill_is_refused() -> None:
     with pytest.raises(ConfigError, match="hover, track"):
         drill_of("mission")
+
+
+def test_a_course_of_another_aim_is_refused() -> None:
+    drill, flights = track_drill(), drawn(2)
+    course = drill.course(flights, 15.0, np.random.default_rng(0))
+    world = BatchedQuad(load_airframe("cf2x"), Conditions(), torch.Generator())
+    for wrong in (course, course[:4, :1], course[:4, 0]):
+        with pytest.raises(ConfigError, match="course has shape"):
+            world.reset(flights, wrong)

@@ -15,7 +15,8 @@ from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError
 from policies.compiled_trainer import flight_rollout
 from scripts import benchmark, train
 from scripts import evaluate as script
-from scripts.benchmarks.rates import RatePoint, read_cells, sweep
+from scripts.benchmarks.cell_file import read_cells
+from scripts.benchmarks.rates import RatePoint, sweep
 from scripts.evaluation import Case, cautions, evaluate
 from scripts.flying import FlightPool, Job, score_one
 from scripts.tables import condition, failures, score_table, short_name, short_names
@@ -198,9 +199,10 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_broken_sweep_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rates.json").write_text('{"cells": 3')
-    with pytest.raises(ConfigError, match="delete it"):
-        read_cells(tmp_path / "rates.json")
+    for broken in ('{"cells": 3', '{"cells": 3}', '{"cells": [3]}', "[]", "", "\x00"):
+        (tmp_path / "rates.json").write_text(broken)
+        with pytest.raises(ConfigError, match="delete it"):
+            read_cells(tmp_path / "rates.json")
 
 
 def test_tables_say_what_was_flown() -> None:

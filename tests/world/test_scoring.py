@@ -134,6 +134,9 @@ def test_no_flights_is_an_error() -> None:
         summarise([])
 
 
+REST_M = 0.02
+
+
 def coming_down(speed_m_s: float, tilt_deg: float = 0.0, bounce_m_s: float = 0.0) -> FlightTrace:
     """A hover that sinks at a speed from 8 s on, and stands from 12 s on; with a second touch if it bounces."""
     flown = leaning(tilt_deg, 13.0)
@@ -149,15 +152,17 @@ def coming_down(speed_m_s: float, tilt_deg: float = 0.0, bounce_m_s: float = 0.0
 
 
 def test_a_landing_is_safe_where_it_is_soft_upright_and_over() -> None:
-    assert landed_safely(coming_down(0.4)) and landed_safely(coming_down(0.4), 0.5)
-    assert not landed_safely(coming_down(0.6), 0.5)
-    assert not landed_safely(coming_down(1.6))
-    assert not landed_safely(coming_down(0.4, tilt_deg=25.0))
-    assert landed_safely(coming_down(0.4, bounce_m_s=1.0)) and not landed_safely(coming_down(0.4, bounce_m_s=2.0))
-    assert not landed_safely(trace())
+    assert landed_safely(coming_down(0.4), REST_M) and landed_safely(coming_down(0.4), REST_M, 0.5)
+    assert not landed_safely(coming_down(0.6), REST_M, 0.5)
+    assert not landed_safely(coming_down(1.6), REST_M)
+    assert not landed_safely(coming_down(0.4, tilt_deg=25.0), REST_M)
+    assert landed_safely(coming_down(0.4, bounce_m_s=1.0), REST_M) and not landed_safely(
+        coming_down(0.4, bounce_m_s=2.0), REST_M
+    )
+    assert not landed_safely(trace(), REST_M)
     moving = coming_down(0.4)
     moving.velocity_m_s[-1, 0] = 0.5
-    assert not landed_safely(moving)
+    assert not landed_safely(moving, REST_M)
 
 
 def test_errors_in_a_transient_do_not_count() -> None:
