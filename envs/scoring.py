@@ -21,7 +21,7 @@ TILT_AFTER_S: Final = 3.0  # time after release in which any tilt is allowed
 TOUCHDOWN_LIMIT_M_S: Final = 0.5  # of a landing
 ROUGH_LIMIT_M_S: Final = 1.5  # of one that the supervisor has to make without its sensors
 STANDING_MARGIN_M: Final = 0.04  # a drone this near to where it rests stands
-TRANSIENT_S: Final = 1.5  # from the beginning of a step of the velocity on, in which its errors do not count
+TRANSIENT_S: Final = 1.5  # of a step of the velocity, left out where errors after transients are asked for
 MEASURE_AFTER_S: Final = 5.0  # errors count from here after release
 
 

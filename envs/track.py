@@ -1,8 +1,8 @@
 """The task Track (`liquid_pilot/Track-v0`): recover from a throw, then follow a velocity that changes.
 
 The path begins to move at the release. Success: within bounds to the end, and root mean square horizontal speed error
-of at most 0.5 m/s, from 5 s after the release on (half of a shorter flight), by time and not by event. Transients, the
-first 1.5 s of a step of the velocity that takes 1 s, do not count; with transient_s=0 everything does.
+of at most 0.5 m/s, from 5 s after the release on (half of a shorter flight), by time and not by event. A step
+of the velocity takes 1 s; its first transient_s may be left out, to measure how well is followed once it is over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from envs.flights import Array, Flights
 from envs.physics import Body
 from envs.quad_env import QuadEnv
 from envs.references import LEG_ROWS, PATH_ROWS, RAMP_S, Path, legs_of, path_of, path_rows, still
-from envs.scoring import MEASURE_AFTER_S, TRANSIENT_S, Rule
+from envs.scoring import MEASURE_AFTER_S, Rule
 from envs.task import (
     TUMBLE_COS,
     Course,
@@ -121,9 +121,7 @@ def track_rows(duration_s: float) -> int:
     return 1 + PATH_ROWS + max(LEAST_LEGS, _legs(duration_s)) * LEG_ROWS
 
 
-def track_goal(
-    ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any], transient_s: float = TRANSIENT_S
-) -> Goal[Any]:
+def track_goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any], transient_s: float = 0.0) -> Goal[Any]:
     """See `envs.task.Task`. transient_s: from the beginning of a step on, in which errors do not count."""
     path, settled = path_of(course[1:]), 1.0
     for leg in path.legs:
@@ -147,7 +145,7 @@ def speed_rmse_m_s(ops: Ops, memory: Memory) -> Any:
     return ops.select(time_s, 0.0, ops.sqrt(square / ops.maximum(time_s, 1e-9)), math.inf)
 
 
-def track_task(reference: str = "any", speed_m_s: float = 1.0, transient_s: float = TRANSIENT_S) -> Task:
+def track_task(reference: str = "any", speed_m_s: float = 1.0, transient_s: float = 0.0) -> Task:
     """reference: a name in `REFERENCES`, or "any" for one drawn each flight; speed_m_s: the fastest that is drawn.
 
     transient_s: see `track_goal`. Raises `ConfigError`.
@@ -185,7 +183,7 @@ class TrackEnv(QuadEnv):
         *,
         reference: str = "any",
         speed_m_s: float = 1.0,
-        transient_s: float = TRANSIENT_S,
+        transient_s: float = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(track_task(reference, speed_m_s, transient_s), **options)
@@ -200,7 +198,7 @@ class TrackVectorEnv(BatchedQuadEnv):
         *,
         reference: str = "any",
         speed_m_s: float = 1.0,
-        transient_s: float = TRANSIENT_S,
+        transient_s: float = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(track_task(reference, speed_m_s, transient_s), num_envs, **options)

@@ -79,7 +79,7 @@ HOVER_DRILL: Final = Drill(
 )
 
 
-def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S, transient_s: float = TRANSIENT_S) -> Drill:
+def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S, transient_s: float = 0.0) -> Drill:
     """The task track at a speed. Arguments and errors as of `envs.track.track_task`."""
     task = track_task(reference, speed_m_s, transient_s)
     return Drill(
@@ -97,7 +97,7 @@ def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S, transient_
     )
 
 
-DRILLS: Final = {"hover": HOVER_DRILL, "track": track_drill()}
+DRILLS: Final = {"hover": HOVER_DRILL, "track": track_drill(transient_s=TRANSIENT_S)}
 
 
 def drill_of(task: str) -> Drill:

@@ -31,52 +31,16 @@ import tyro
 
 from envs.airframe import load_airframe
 from liquid_pilot.errors import ConfigError
-from scripts.benchmarks import rates, speed
+from scripts.benchmarks import speed
+from scripts.benchmarks.cells_command import Cells
 from scripts.benchmarks.cheetah_command import CheetahTable
 from scripts.benchmarks.faults_command import Faults
+from scripts.benchmarks.rates_command import Rates
 from scripts.benchmarks.rivals_command import Rivals
 from scripts.benchmarks.sequence_command import Sequence
 from scripts.console import ERR, OUT, exit_code, on_backend, progress_bar
-from scripts.evaluation import Case
 from scripts.files import check_file, check_folder
 from scripts.tables import rich_table
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Fly policies at IMU 25 to 400 Hz and mixed, at flow 5 to 100 Hz, and with flow samples lost.
-
-    Prints a table and writes rates.json and rates.png. A sweep that was interrupted goes on where it stopped:
-    cells that are already in rates.json for the same policy tensors, flights and seed are not flown again.
-    """
-
-    policies: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="POLICY [POLICY ...]")]
-    """Shipped names, paths of .safetensors files, or "geometric" (told the true state)."""
-    flights: int = 200
-    """Flights a cell."""
-    out: Path = Path("runs/rates")
-    """Folder of rates.json and rates.png."""
-    engine: str = "pybullet"
-    """pybullet, or batched for the network alone in the training world."""
-    seconds: float = 15.0
-    """Length of a flight after the release, in seconds."""
-    seed: int = 0
-    """Seed of all flights."""
-    workers: int | None = None
-    """Parallel processes, or threads of the compiled engine; as many as processors if not given."""
-
-    def run(self) -> None:
-        """Fly, print, draw."""
-        if not self.policies:
-            raise ConfigError("no policy to sweep; give at least one, for example: rates hover geometric")
-        check_folder("--out", self.out)
-        cases = [
-            Case(policy=policy, flights=self.flights, engine=self.engine, seconds=self.seconds, seed=self.seed)
-            for policy in self.policies
-        ]
-        cells = rates.sweep(cases, self.out, self.workers)
-        picture = rates.present(cells, self.out)
-        OUT.print(f"wrote {self.out / 'rates.json'} and {picture}")
 
 
 @dataclass(frozen=True)
@@ -111,45 +75,6 @@ class Engine:
         check_folder("--out", self.out)
         path = present(measure(self.policy, self.flights, self.quick), self.out)
         OUT.print(f"wrote {path}")
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Time, memory and size of every cell beside torch's LSTM and, where it is installed, the public package ncps.
-
-    Then how much a cell's state depends on the rate at which one signal is sampled. Writes cells.json and cells.png.
-    Takes some minutes with the memory of long LTC sequences.
-    """
-
-    batches: tuple[int, ...] = (32, 256)
-    """Sequences at once; one table for each."""
-    steps: int = 64
-    """Events of a sequence."""
-    repeats: int = 9
-    """Rounds; every cell is timed once in each, and the median counts."""
-    memory: bool = True
-    """Also count the bytes that long LTC sequences keep for their gradients, solver by solver."""
-    out: Path = Path("runs/cells")
-    """Folder of the results."""
-
-    def run(self) -> None:
-        """Measure, print, write."""
-        from scripts.benchmarks.cells import measure, present, present_memory
-        from scripts.benchmarks.consistency import present_consistency
-
-        check_folder("--out", self.out)
-        for name, least in (
-            ("batches", min(self.batches, default=0)),
-            ("steps", self.steps),
-            ("repeats", self.repeats),
-        ):
-            if least < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give whole numbers of at least 1")
-        written, picture = present(measure(self.batches, self.steps, self.repeats), self.out)
-        present_consistency()
-        if self.memory:
-            present_memory()
-        OUT.print(f"wrote {written} and {picture}")
 
 
 @dataclass(frozen=True)

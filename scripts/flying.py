@@ -22,7 +22,7 @@ from envs.airframe import Airframe, load_airframe
 from envs.conditions import Conditions
 from envs.flights import Flights, draw_flights
 from envs.references import hover
-from envs.scoring import TRANSIENT_S, FlightScore, score_hover, score_task
+from envs.scoring import FlightScore, score_hover, score_task
 from envs.task import Task
 from envs.trace import FlightTrace
 from liquid_pilot import Controller
@@ -77,7 +77,7 @@ class Job:
     task: str = "hover"
     reference: str = "any"
     speed_m_s: float = 1.0
-    transient_s: float = TRANSIENT_S
+    transient_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.flights < 1:

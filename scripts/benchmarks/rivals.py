@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from envs.scoring import TRANSIENT_S
 from scripts.benchmarks.rates import sweep
 from scripts.console import OUT
 from scripts.evaluation import Case
@@ -42,7 +43,13 @@ class Follow:
     def case(self, base: Case) -> Case:
         """The base case under this condition."""
         return replace(
-            base, task="track", reference=self.reference, track_m_s=self.speed_m_s, imu_hz=self.imu_hz, seconds=15.0
+            base,
+            task="track",
+            reference=self.reference,
+            track_m_s=self.speed_m_s,
+            transient_s=TRANSIENT_S,
+            imu_hz=self.imu_hz,
+            seconds=15.0,
         )
 
 
@@ -82,7 +89,8 @@ def present(cells: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Print the table; write rivals.md and rivals.png."""
     header, body = rows_of(cells)
     told = (
-        f"Flights flown well (%) and median root mean square speed error (m/s, without the first 1.5 s of a step), "
+        "Flights flown well (%) and median root mean square speed error (m/s, both without the first "
+        f"{TRANSIENT_S:g} s of a step), "
         f"{cells[0]['flights']} flights of 15 s a cell, PyBullet, wind to {cells[0]['wind_m_s']:g} m/s, seed "
         f"{cells[0]['seed']}"
     )

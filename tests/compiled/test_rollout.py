@@ -24,6 +24,7 @@ from envs.conditions import MIXED_IMU_HZ, Conditions
 from envs.faults import Fault
 from envs.flights import draw_flights
 from envs.ledger import LEDGER, flight_scores, new_ledger
+from envs.scoring import TRANSIENT_S
 from envs.task import SETPOINT_AIM, Aim
 from liquid_pilot import native
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
@@ -55,7 +56,7 @@ BUSY = Conditions(  # every branch of the loop: hold, release, losses, outages, 
 )
 OBJECTIVE = Objective(astuple(CostWeights()))
 SUBSTEP_S = 0.005
-TRACK = track_drill(speed_m_s=2.0)
+TRACK = track_drill(speed_m_s=2.0, transient_s=TRANSIENT_S)
 Real = type[np.floating[Any]]
 
 
@@ -96,7 +97,8 @@ def make_case(
     drill: Drill = HOVER_DRILL,
 ) -> Case:
     dtype = torch.float64 if real == np.float64 else torch.float32
-    world_ = BatchedQuad(AIRFRAME, conditions, torch.Generator().manual_seed(1), substep_s=SUBSTEP_S, dtype=dtype)
+    aim, generator = drill.aim(15.0), torch.Generator().manual_seed(1)
+    world_ = BatchedQuad(AIRFRAME, conditions, generator, substep_s=SUBSTEP_S, dtype=dtype, aim=aim)
     flights = draw_flights(AIRFRAME, conditions, lanes, np.random.default_rng(2))
     start = world_.reset(flights, drill.course(flights, 15.0, np.random.default_rng(6)))
     rng = np.random.default_rng(3)

@@ -64,14 +64,14 @@ def test_track_lessons_reach_every_speed_up_to_the_curriculum_s() -> None:
 def test_errors_count_but_in_the_first_moments_of_a_step() -> None:
     times = np.arange(0.0, 15.0, 0.05) + 0.01
     for reference, counted in (("steps", (times % 3.0) >= TRANSIENT_S), ("sinusoid", times >= TRANSIENT_S)):
-        drill = track_drill(reference)
+        drill = track_drill(reference, transient_s=TRANSIENT_S)
         course = drill.course(drawn(1), 15.0, np.random.default_rng(4))[:, 0].tolist()
         settled = [drill.goal(NUMPY_OPS, course, t, STILL).settled for t in times]
         np.testing.assert_array_equal(np.array(settled) > 0.5, counted)
 
 
-def test_everything_counts_where_that_is_wanted() -> None:
-    drill = track_drill("steps", 2.0, transient_s=0.0)
+def test_everything_counts_where_nothing_else_is_said() -> None:
+    drill = track_drill("steps", 2.0)
     course = drill.course(drawn(1), 15.0, np.random.default_rng(4))[:, 0].tolist()
     assert all(drill.goal(NUMPY_OPS, course, t, STILL).settled == 1.0 for t in np.arange(0.0, 15.0, 0.05))
     for wrong in (-0.1, 3.0, math.nan):
