@@ -24,7 +24,7 @@ from envs.airframe import load_airframe
 from envs.batched_moment import Lanes, Tracks, held_of, moment_of
 from envs.compiled.relay import RelayWorld
 from envs.compiled.state import CONSTANTS, intervals
-from envs.conditions import SUBSTEP_S, Conditions, check_batched
+from envs.conditions import SUBSTEP_S, Conditions, check_batched, check_locates
 from envs.flights import Flights, draw_flights
 from envs.quad_env import (
     CRASH_REWARD,
@@ -85,6 +85,7 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.task, self.obs, self.action_mode, self.limits = task, obs, action, limits
         self.conditions = make_conditions(conditions or task.conditions, overrides)
         check_batched(self.conditions)
+        check_locates(False, self.conditions)
         self.duration_s = task.duration_s if duration_s is None else float(duration_s)
         self.airframe = load_airframe(airframe)
         self.num_envs = int(num_envs)
@@ -110,6 +111,7 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def set_conditions(self, conditions: Conditions) -> None:
         """Draw later flights under these conditions; where they have one IMU rate, all drones fly at it from now on."""
         check_batched(conditions)
+        check_locates(False, conditions)
         self.conditions, self._spare = conditions, None
         if self._lanes is not None and conditions.imu_hz[0] == conditions.imu_hz[1]:
             self._lanes.state.constants[CONSTANTS["imu_hz"]] = conditions.imu_hz[0]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from envs.batched_ops import TORCH_OPS
-from envs.batched_state import BatchedState, Channel
+from envs.batched_state import BatchedState, Channel, detach, vec3
 from envs.fault_effects import ahead_s, fits_clock, unheard
 from envs.faults import Fault
-from envs.task import Goal
-from liquid_pilot.observation import INITIAL_AGE_S, Held
+from envs.task import Goal, heading, turn_of, turned
+from liquid_pilot.observation import INITIAL_AGE_S, Held, Located, located
 
 
 def fits_of(state: BatchedState, faults: Sequence[Fault]) -> Callable[[Channel], Tensor]:
@@ -34,16 +34,32 @@ def forget(channel: Channel, moved: Tensor) -> Channel:
     return replace(channel, held_stamp_s=stamp, fresh=channel.fresh & ~moved)
 
 
-def held_of(state: BatchedState, goal: Goal[Tensor], faults: Sequence[Fault]) -> Held[Tensor]:
-    """Newest sensor values with freshness and age. Where an IMU sample was refused nothing is fresh."""
-    s, dtype = state.sensors, state.body.position_m[2].dtype
-    now_s, known = state.t_s + state.imu.ahead_s, (state.imu.silent_s == 0.0).to(dtype)
+def _ages(state: BatchedState, faults: Sequence[Fault]) -> Callable[[Tensor], Tensor]:
+    """Age of what was stamped at a time, by the onboard clock."""
+    now_s, dtype = state.t_s + state.imu.ahead_s, state.body.position_m[2].dtype
 
     def age(stamp_s: Tensor) -> Tensor:
         if unheard(faults):
             stamp_s = stamp_s + ahead_s(TORCH_OPS, faults, stamp_s, state.release_s)
         return (now_s - stamp_s).clamp(min=0.0, max=INITIAL_AGE_S).to(dtype)
 
+    return age
+
+
+def located_of(state: BatchedState, goal: Goal[Tensor], faults: Sequence[Fault]) -> Located[Tensor]:
+    """What the position sensor says of the goal. The heading is the true one, off by the flight's error: no gradient."""
+    channel, error = state.sensors.place, state.constants["heading_error_rad"]
+    place, speed = vec3(channel.held[:3]), vec3(channel.held[3:])
+    compass = turned(heading(TORCH_OPS, detach(state.body)), turn_of(TORCH_OPS, error))
+    known, age_s = (state.imu.silent_s == 0.0).to(error.dtype), _ages(state, faults)(channel.held_stamp_s)
+    target = (goal.point.position_m, goal.point.velocity_m_s)
+    return located(TORCH_OPS, (place, speed), channel.fresh * known, age_s, target, compass)
+
+
+def held_of(state: BatchedState, goal: Goal[Tensor], faults: Sequence[Fault]) -> Held[Tensor]:
+    """Newest sensor values with freshness and age. Where an IMU sample was refused nothing is fresh."""
+    s, dtype = state.sensors, state.body.position_m[2].dtype
+    known, age = (state.imu.silent_s == 0.0).to(dtype), _ages(state, faults)
     return Held(
         dt_s=state.imu.step_s.to(dtype),
         gyro_rad_s=s.gyro_rad_s,

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from envs.airframe import Airframe
 from envs.batched_commands import command_at, issue
-from envs.batched_onboard import fits_of, forget, held_of
+from envs.batched_onboard import fits_of, forget, held_of, located_of
 from envs.batched_ops import TORCH_OPS
 from envs.batched_sensors import (
     EPS_S,
-    NORMALS,
-    UNIFORMS,
     Motion,
     StepNoise,
     deliver,
@@ -30,7 +28,8 @@ from envs.batched_sensors import (
     step_noise,
 )
 from envs.batched_state import BatchedState, detach, lane_constants, vec3
-from envs.conditions import ACCEL_WALK_RATIO, HISTORY, SUBSTEP_S, Conditions, check_batched
+from envs.compiled.world import noise_rows
+from envs.conditions import ACCEL_WALK_RATIO, HISTORY, SUBSTEP_S, Conditions, check_batched, check_locates
 from envs.fault_effects import (
     Disturbance,
     ImuTimes,
@@ -47,7 +46,7 @@ from envs.task import SETPOINT_AIM, Aim, Course, Goal, setpoint_course
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body
-from liquid_pilot.observation import GRAVITY_M_S2, Held, assemble
+from liquid_pilot.observation import GRAVITY_M_S2, Held, assemble, assemble_position
 from liquid_pilot.ops import Vec3, Vec4
 from liquid_pilot.rate_loop import RateLoopState
 
@@ -72,6 +71,7 @@ class BatchedQuad:
 
     def __post_init__(self) -> None:
         check_batched(self.conditions)
+        check_locates(self.aim.locates, self.conditions)
 
     @property
     def sensors(self) -> SensorModels:
@@ -141,8 +141,9 @@ class BatchedQuad:
 
     def noise(self, batch: int) -> StepNoise:
         """Random numbers of one control step."""
-        normal = torch.randn((NORMALS, batch), generator=self.generator, dtype=self.dtype)
-        return step_noise(normal, torch.rand((UNIFORMS, batch), generator=self.generator, dtype=self.dtype))
+        normals, uniforms = noise_rows(self.aim.locates)
+        normal = torch.randn((normals, batch), generator=self.generator, dtype=self.dtype)
+        return step_noise(normal, torch.rand((uniforms, batch), generator=self.generator, dtype=self.dtype))
 
     def step(
         self,
@@ -174,6 +175,7 @@ class BatchedQuad:
             sensors,
             flow=replace(sensors.flow, fresh=sensors.flow.fresh & unread),
             range=replace(sensors.range, fresh=sensors.range.fresh & unread),
+            place=replace(sensors.place, fresh=sensors.place.fresh & unread),
         )
         wind = self._wind(state)
         if by:
@@ -204,26 +206,33 @@ class BatchedQuad:
                 state = replace(state, imu=event.times if event else replace(heard, step_s=dt_s))
                 sensors = hold_imu(sensors, self.conditions, reading, t, t - state.release_s, event)
             velocity = to_body(matrix, body.velocity_m_s)
-            motion = Motion(t, t - state.release_s, body.position_m[2], matrix, velocity, body.rates_rad_s, fits)
-            sensors = sense_substep(
-                sensors, state.constants, self.conditions, (self.sensors.flow, self.sensors.range), motion, h, noise
+            motion = Motion(
+                t, t - state.release_s, body.position_m, body.velocity_m_s, matrix, velocity, body.rates_rad_s, fits
             )
-        flow, range_ = (deliver(channel, state.t_s, fits) for channel in (sensors.flow, sensors.range))
+            sensors = sense_substep(sensors, state.constants, self.conditions, self.sensors, motion, h, noise)
+        channels = [deliver(channel, state.t_s, fits) for channel in (sensors.flow, sensors.range, sensors.place)]
         if event:
-            flow, range_ = forget(flow, event.moved), forget(range_, event.moved)
-        sensors = replace(sensors, flow=flow, range=range_)
+            channels = [forget(channel, event.moved) for channel in channels]
+        sensors = replace(sensors, flow=channels[0], range=channels[1], place=channels[2])
         return self._release(replace(state, sensors=sensors))
 
     def observe(self, state: BatchedState) -> Tensor:
-        """The network's input at the current IMU event, (B, OBS_DIM)."""
-        return torch.stack(torch.broadcast_tensors(*assemble(self.held(state))), dim=1)
+        """The network's input at the current IMU event, (B, OBS_DIM), or POSITION_DIM more where the goal is a place."""
+        seen = assemble(self.held(state))
+        if self.aim.locates:
+            seen += assemble_position(located_of(state, self._told(state), self.conditions.faults))
+        return torch.stack(torch.broadcast_tensors(*seen), dim=1)
 
     def held(self, state: BatchedState) -> Held[Tensor]:
         """Newest sensor values with freshness and age, as the onboard controller would hold them.
 
         The set-point is taken as told: that it is told in the frame of the true heading has no gradient.
         """
-        return held_of(state, self.goal(replace(state, body=detach(state.body))), self.conditions.faults)
+        return held_of(state, self._told(state), self.conditions.faults)
+
+    def _told(self, state: BatchedState) -> Goal[Tensor]:
+        """The goal without a gradient."""
+        return self.goal(replace(state, body=detach(state.body)))
 
     def goal(self, state: BatchedState) -> Goal[Tensor]:
         """What is asked of every drone now."""

@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from envs.batched_ops import TORCH_OPS
-from envs.batched_state import Channel, SensorState, choose
+from envs.batched_state import Channel, SensorState, choose, vec3
 from envs.conditions import Conditions
 from envs.fault_effects import ImuEvent, flow_spike, range_spike, total_change
 from envs.sensors import (
     FlowModel,
-    RangeModel,
+    PositionModel,
+    SensorModels,
     flow_quality,
     range_returns,
     read_flow,
+    read_place,
     read_range,
     slant_distance,
     true_flow,
@@ -53,13 +55,13 @@ class StepNoise:
     flow_jitter: Tensor
     range_loss: Tensor
     range_jitter: Tensor
-
-
-NORMALS, UNIFORMS = 18, 4
+    place: tuple[Tensor, ...] = ()  # six, where there is a position sensor
+    place_loss: Tensor | None = None
+    place_jitter: Tensor | None = None
 
 
 def step_noise(normal: Tensor, uniform: Tensor) -> StepNoise:
-    """Name the rows of normal (NORMALS, B) and uniform (UNIFORMS, B)."""
+    """Name the rows of normal and uniform numbers, so many as `envs.compiled.world.noise_rows` says."""
     n, u = normal.unbind(), uniform.unbind()
     return StepNoise(
         (n[0], n[1], n[2]),
@@ -69,7 +71,9 @@ def step_noise(normal: Tensor, uniform: Tensor) -> StepNoise:
         (n[12], n[13], n[14]),
         (n[15], n[16]),
         n[17],
-        *u,
+        *u[:4],
+        n[18:],
+        *u[4:],
     )
 
 
@@ -79,7 +83,8 @@ class Motion:
 
     t_s: Tensor  # (B,) float64
     since_release_s: Tensor  # (B,) float64, negative infinity while held
-    height_m: Tensor
+    position_m: Vec3[Tensor]
+    velocity_m_s: Vec3[Tensor]
     matrix: Matrix3[Tensor]
     body_velocity_m_s: Vec3[Tensor]
     rates_rad_s: Vec3[Tensor]
@@ -104,7 +109,8 @@ def initial_channel(hz: Tensor, phase: Tensor, held: Tensor) -> Channel:
 def initial_sensors(constants: dict[str, Tensor], gyro: Vec3[Tensor], accel: Vec3[Tensor]) -> SensorState:
     """At t = 0, with the first IMU sample already read."""
     zero = torch.zeros_like(constants["mass_kg"])
-    t = torch.zeros_like(constants["flow_phase"])
+    t, hz = torch.zeros_like(constants["flow_phase"]), constants["position_hz"]
+    place = initial_channel(hz.clamp(min=1e-9), constants["position_phase"], torch.stack([zero] * 6))
     return SensorState(
         gyro_rad_s=gyro,
         accel_m_s2=accel,
@@ -116,6 +122,7 @@ def initial_sensors(constants: dict[str, Tensor], gyro: Vec3[Tensor], accel: Vec
         flow_reading=torch.stack([zero, zero, zero]),
         flow=initial_channel(constants["flow_hz"], constants["flow_phase"], torch.stack([zero, zero, zero])),
         range=initial_channel(constants["range_hz"], constants["range_phase"], torch.stack([zero + INITIAL_RANGE_M])),
+        place=replace(place, next_s=torch.where(hz > 0.0, place.next_s, torch.inf)),
     )
 
 
@@ -228,14 +235,14 @@ def sense_substep(
     state: SensorState,
     constants: dict[str, Tensor],
     conditions: Conditions,
-    models: tuple[FlowModel, RangeModel],
+    models: SensorModels,
     motion: Motion,
     h_s: Tensor,
     noise: StepNoise,
 ) -> SensorState:
     """Integrate flow over one substep of h seconds; close windows and sample where it is time."""
-    ops, (flow_model, range_model) = TORCH_OPS, models
-    distance = slant_distance(ops, motion.height_m, motion.matrix)
+    ops, flow_model, range_model = TORCH_OPS, models.flow, models.range
+    distance = slant_distance(ops, motion.position_m[2], motion.matrix)
     fx, fy = true_flow(motion.body_velocity_m_s, motion.rates_rad_s, distance)
     integral = (state.flow_integral_rad[0] + fx * h_s, state.flow_integral_rad[1] + fy * h_s)
     state = replace(state, flow_integral_rad=integral)
@@ -255,7 +262,40 @@ def sense_substep(
         sample = torch.where(frozen, state.range.pending, sample)
         latency = constants["range_latency_s"]
         state = replace(state, range=_close(state.range, closing, heard, sample, motion, latency, period))
+    if noise.place:
+        state = _close_place(state, constants, conditions, models.position, motion, noise)
     return state
+
+
+def _close_place(
+    state: SensorState,
+    constants: dict[str, Tensor],
+    conditions: Conditions,
+    model: PositionModel,
+    motion: Motion,
+    noise: StepNoise,
+) -> SensorState:
+    """Measure and send the place of the lanes whose period is over."""
+    closing, since, unit, jitter = motion.t_s >= state.place.next_s - EPS_S, motion.since_release_s, *_place_units(noise)
+    if not bool(closing.any()):
+        return state
+    bias, n = vec3(constants["position_bias_m"]), noise.place
+    place, speed = read_place(model, motion.position_m, motion.velocity_m_s, bias, (n[:3], n[3:]))
+    size = _spike_size("position", conditions, since, place[0])
+    if size is not None:
+        place = (place[0] + flow_spike(TORCH_OPS, unit, size)[0], place[1], place[2])
+    frozen = _frozen("position", state.place, conditions, since)
+    sample = torch.where(frozen, state.place.pending, torch.stack([*place, *speed]))
+    silent = _struck(conditions, "position", ("off", "nan"), since)
+    heard = ~silent & (unit >= constants["position_dropout"])
+    period = _jittered_period(constants["position_hz"].clamp(min=1e-9), conditions.sensor_jitter, jitter)
+    latency = constants["position_latency_s"]
+    return replace(state, place=_close(state.place, closing, heard, sample, motion, latency, period))
+
+
+def _place_units(noise: StepNoise) -> tuple[Tensor, Tensor]:
+    assert noise.place_loss is not None and noise.place_jitter is not None  # drawn together with the normal numbers
+    return noise.place_loss, noise.place_jitter
 
 
 def _close_flow(

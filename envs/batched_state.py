@@ -46,6 +46,7 @@ class SensorState:
     flow_reading: Tensor  # (3, B) newest that was sent: rate x, y before compensation, quality
     flow: Channel  # held: compensated rate x, y, quality
     range: Channel  # held: distance
+    place: Channel  # held: position and velocity; without a position sensor it never speaks
 
 
 @dataclass(frozen=True, slots=True)

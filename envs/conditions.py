@@ -39,6 +39,8 @@ class Conditions:
     flow_hz: Span = (40.0, 40.0)
     range_hz: Span = (30.0, 30.0)
     position_hz: Span = (0.0, 0.0)  # of a position sensor; 0 = there is none
+    attitude_hz: Span = (10.0, 50.0)  # of the attitude that comes with positions, in PyBullet
+    heading_error_rad: float = 0.05  # +-, of that attitude and of the heading that the batched engines tell
     sensor_jitter: float = 0.1
     flow_dropout: Span = (0.0, 0.0)
     range_dropout: Span = (0.0, 0.0)
@@ -133,8 +135,6 @@ def _check_type(name: str, kind: str, value: Any) -> None:
 
 def check_batched(conditions: Conditions) -> None:
     """Raise `ConfigError` for conditions that only PyBullet flies."""
-    if conditions.locates:
-        raise ConfigError("the batched engines have no position sensor; use --engine pybullet, or position_hz=(0, 0)")
     if conditions.command_latency_s[1] > LONGEST_LATENCY_S:
         raise ConfigError(
             f"command_latency_s goes to {conditions.command_latency_s[1]:g} s; "
@@ -145,6 +145,15 @@ def check_batched(conditions: Conditions) -> None:
         raise ConfigError(
             f"imu_hz goes to {fastest:g} with its jitter; the batched engines keep commands for IMUs of up to "
             f"{FASTEST_IMU_HZ:g} Hz; use --engine pybullet"
+        )
+
+
+def check_locates(locates: bool, conditions: Conditions) -> None:
+    """Raise `ConfigError` unless a goal that is a place, and no other, comes with a position sensor."""
+    if locates != conditions.locates:
+        raise ConfigError(
+            f"position_hz is {conditions.position_hz}, and the goal is {'a' if locates else 'no'} place; in the batched "
+            "engines a goal that is a place needs a position sensor, such as position_hz=(20, 50), any other (0, 0)"
         )
 
 

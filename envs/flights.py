@@ -59,6 +59,12 @@ class Flights:
     setpoint_velocity_m_s: Array  # (n, 2) heading frame
     setpoint_height_m: Array  # (n,)
     setpoint_yaw_rate_rad_s: Array  # (n,)
+    position_hz: Array  # (n,) 0 where there is no position sensor
+    position_phase: Array  # (n,)
+    position_dropout: Array  # (n,)
+    position_latency_s: Array  # (n,)
+    position_bias_m: Array  # (n, 3) world
+    heading_error_rad: Array  # (n,) of the heading that is told beside the position
 
     def __len__(self) -> int:
         return int(self.mass_kg.shape[0])
@@ -91,6 +97,10 @@ class _Columns:
     def log(self, span: Span) -> Array:
         low, high = math.log(span[0]), math.log(span[1])
         return np.asarray(np.exp(low + (high - low) * self.unit(1)[:, 0]))
+
+    def normal_like(self, width: int) -> Array:
+        """Uniform numbers with the mean and the deviation of a standard normal one."""
+        return math.sqrt(3.0) * (2.0 * self.unit(width) - 1.0)
 
     def direction(self) -> Array:
         """Unit vectors, uniform on the sphere."""
@@ -127,6 +137,7 @@ def draw_flights(
     wind_azimuth, wind_speed = c.one((0.0, 2.0 * math.pi)), c.one(conditions.wind_m_s)
     flow_hz, range_hz = c.log(conditions.flow_hz), c.log(conditions.range_hz)
     setpoint_azimuth, setpoint_speed = c.one((0.0, 2.0 * math.pi)), c.one(conditions.setpoint_speed_m_s)
+    place, locates = conditions.sensors.position, conditions.locates
     bias_g, bias_a = conditions.gyro_bias_rad_s, conditions.accel_bias_m_s2
     return Flights(
         mass_kg=airframe.mass_kg * c.around(spread)[:, 0],
@@ -166,4 +177,10 @@ def draw_flights(
         ),
         setpoint_height_m=c.one(conditions.setpoint_height_m),
         setpoint_yaw_rate_rad_s=c.one(conditions.setpoint_yaw_rate_rad_s),
+        position_hz=(position_hz := c.log(conditions.position_hz if locates else (1.0, 1.0)) * locates),
+        position_phase=c.one((0.0, 1.0)),
+        position_dropout=c.one(conditions.position_dropout),
+        position_latency_s=np.minimum(c.one(conditions.position_latency_s), 0.9 / np.maximum(position_hz, 1.0)),
+        position_bias_m=c.normal_like(3) * (place.bias_xy_m, place.bias_xy_m, place.bias_z_m),
+        heading_error_rad=c.one((-conditions.heading_error_rad, conditions.heading_error_rad)),
     )

@@ -192,7 +192,7 @@ class HandLaunch:
             end_s, end_s - self.release_s, body.position_m[2], quad.matrix, body.velocity_m_s, body.rates_rad_s, h_s
         )
         if self._locates:
-            self.sensors.locate(end_s, end_s - self.release_s, body.position_m, body.velocity_m_s)
+            self.sensors.locate(end_s, end_s - self.release_s, body)
 
     def _messages(self) -> list[SensorMessage]:
         quad = self.quad

@@ -12,9 +12,10 @@ import math
 import numpy as np
 
 from envs.conditions import Conditions
-from envs.fault_messages import FailingSensors
+from envs.fault_messages import FailingSensors, Sample
 from envs.flights import Flights
-from envs.position_events import PositionSensor
+from envs.physics import Body
+from envs.position_events import AttitudeSensor, PositionSensor
 from envs.sample_clock import EPS_S, SampleClock
 from envs.sensors import (
     flow_quality,
@@ -27,7 +28,7 @@ from envs.sensors import (
     true_flow,
 )
 from liquid_pilot.geometry import Matrix3, to_body
-from liquid_pilot.messages import Flow, Imu, Position, Range
+from liquid_pilot.messages import Flow, Imu, Range
 from liquid_pilot.ops import FLOAT_OPS, Vec3
 
 
@@ -56,22 +57,28 @@ class SensorSuite:
         self._range_clock = SampleClock(float(flights.range_hz[0]), float(flights.range_phase[0]), jitter)
         self._flow_x = self._flow_y = 0.0  # rad since the window began
         self._sent = 0
-        self._under_way: list[
-            tuple[float, int, Flow | Range | Position]
-        ] = []  # heap by delivery time, then order of sending
+        self._under_way: list[tuple[float, int, Sample]] = []  # heap by delivery time, then order of sending
         self.arrivals_s: dict[str, list[float]] = {"imu": [], "flow": [], "range": []}
         self._position: PositionSensor | None = None
+        self._attitude: AttitudeSensor | None = None
         if conditions.locates:
-            self._position = position = PositionSensor(conditions, rng)
-            self._latency_s["position"], self._dropout["position"] = position.latency_s, position.dropout
-            self._outage_s["position"] = (math.inf, math.inf)
-            self.arrivals_s["position"] = []
+            self._position = PositionSensor(flights, conditions, rng)
+            self._attitude = AttitudeSensor(flights, conditions, rng)
+            self._latency_s["position"] = self._latency_s["attitude"] = float(flights.position_latency_s[0])
+            self._dropout["position"], self._dropout["attitude"] = float(flights.position_dropout[0]), 0.0
+            for name in ("position", "attitude"):
+                self._outage_s[name], self.arrivals_s[name] = (math.inf, math.inf), []
 
-    def locate(self, t_s: float, since_release_s: float, position_m: Vec3[float], velocity_m_s: Vec3[float]) -> None:
+    def locate(self, t_s: float, since_release_s: float, body: Body[float]) -> None:
         """Take in where the drone is at the end of a substep; for a position sensor, where there is one."""
-        message = None if self._position is None else self._position.sample(t_s, position_m, velocity_m_s)
+        if self._position is None or self._attitude is None:
+            return
+        message = self._position.sample(t_s, body.position_m, body.velocity_m_s)
         if message is not None:
             self._send("position", message, since_release_s)
+        told = self._attitude.sample(t_s, body.attitude_wxyz)
+        if told is not None:
+            self._send("attitude", told, since_release_s)
 
     def sense(
         self,
@@ -100,9 +107,9 @@ class SensorSuite:
             self._range_clock.restart(t_s, self._rng)
             self._send("range", Range(t_s, measured), since_release_s)
 
-    def due(self, t_s: float) -> list[Flow | Range | Position]:
+    def due(self, t_s: float) -> list[Sample]:
         """Messages that have arrived by t_s and were not handed out before, in order of arrival."""
-        arrived: list[Flow | Range | Position] = []
+        arrived: list[Sample] = []
         while self._under_way and self._under_way[0][0] <= t_s + EPS_S:
             arrival_s, _, message = heapq.heappop(self._under_way)
             self.arrivals_s[type(message).__name__.lower()].append(arrival_s)
@@ -144,7 +151,7 @@ class SensorSuite:
         self._flow_clock.restart(t_s, self._rng)
         self._send("flow", Flow(t_s, window_s, (x * window_s, y * window_s), quality), since_release_s)
 
-    def _send(self, name: str, message: Flow | Range | Position, since_release_s: float) -> None:
+    def _send(self, name: str, message: Sample, since_release_s: float) -> None:
         unit = self._rng.random()  # drawn always, so that faults change nothing else
         start, end = self._outage_s[name]
         if unit < self._dropout[name] or start <= since_release_s < end:

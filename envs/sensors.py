@@ -134,6 +134,16 @@ def read_range(model: RangeModel, distance_m: S, noise: S) -> S:
     return measured
 
 
+def read_place(
+    model: PositionModel, position_m: Vec3[S], velocity_m_s: Vec3[S], bias_m: Vec3[S], noise: tuple[Vec3[S], Vec3[S]]
+) -> tuple[Vec3[S], Vec3[S]]:
+    """Measured position (m) and velocity (m/s) in the world. noise: three and three normal numbers."""
+    spread = (model.noise_xy_m, model.noise_xy_m, model.noise_z_m)
+    x, y, z = (p + b + n * s for p, b, n, s in zip(position_m, bias_m, noise[0], spread, strict=True))
+    vx, vy, vz = (v + n * model.noise_velocity_m_s for v, n in zip(velocity_m_s, noise[1], strict=True))
+    return (x, y, z), (vx, vy, vz)
+
+
 def range_returns(ops: Ops, model: RangeModel, distance_m: S) -> S:
     """1 where the range finder gets a return, 0 where it is too near or too far."""
     near: Any = ops.select(distance_m, model.near_m, 1.0, 0.0)

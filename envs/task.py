@@ -99,10 +99,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What a batched engine knows of a task: how many numbers a course has, and the goal as of `Task.goal`."""
+    """What a batched engine knows of a task: how many numbers a course has, and the goal as of `Task.goal`.
+
+    locates: the goal is a place. Drones have a position sensor and are told where the goal is; errors are of place.
+    """
 
     rows: int
     goal: Callable[[Ops, Sequence[Any], Any, Body[Any]], Goal[Any]]
+    locates: bool = False
 
 
 def from_hand(flights: Flights, airframe: Airframe) -> Flights:
@@ -187,6 +191,11 @@ def heading(ops: Ops, body: Body[S]) -> Vec2[S]:
     left: Any = 2.0 * (w * z + x * y)
     length = ops.sqrt(ops.maximum(forward * forward + left * left, 1e-12))
     return forward / length, left / length
+
+
+def turn_of(ops: Ops, angle_rad: S) -> Vec2[S]:
+    """Cosine and sine of an angle, as `turned` takes them."""
+    return ops.cos(angle_rad), ops.sin(angle_rad)
 
 
 def turned(vector: Vec2[S], by: Vec2[S]) -> Vec2[S]:

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic
 
-from liquid_pilot.ops import S, Vec2, Vec3
+from liquid_pilot.ops import Ops, S, Vec2, Vec3
 
 GRAVITY_M_S2: Final = 9.81
 INITIAL_RANGE_M: Final = 1.0  # held before the first return
 INITIAL_AGE_S: Final = 10.0  # age of a sensor that has not spoken yet, and the largest age
 DT_SCALE_S: Final = 0.02  # the elapsed time, last in every layout, enters as dt_s / DT_SCALE_S
+CARRY_S: Final = 0.5  # longest time for which a measured place is carried on by the measured velocity
 AGE_SCALE_S: Final = 0.1  # an age enters as age / (age + AGE_SCALE_S), which has no ceiling to hit
 
 
@@ -176,6 +177,28 @@ POSITION_DIM: Final[int] = sum(field.width for field in POSITION_FIELDS)
 def assemble_position(located: Located[S]) -> tuple[S, ...]:
     """POSITION_DIM scaled scalars in the order of `POSITION_FIELDS`."""
     return tuple(value * (1.0 / field.scale) for field in POSITION_FIELDS for value in field.read(located))
+
+
+def located(
+    ops: Ops,
+    place: tuple[Vec3[S], Vec3[S]],
+    fresh: S,
+    age_s: S,
+    target: tuple[Vec3[S], Vec3[S]],
+    heading: Vec2[S],
+) -> Located[S]:
+    """The target as seen from the newest measured place. place, target: position (m) and velocity (m/s) in the world.
+
+    The place is carried on by its velocity for the sample's age, `CARRY_S` at most; both vectors are zero before the
+    first word, which `INITIAL_AGE_S` tells. heading: cosine and sine of the yaw.
+    """
+    (position, velocity), (wanted, wanted_velocity), (c, s) = place, target, heading
+    spoken: Any = ops.select(INITIAL_AGE_S, age_s, 1.0, 0.0)
+    carried: Any = ops.minimum(age_s, CARRY_S)
+    ox, oy, oz = (spoken * (w - (p + carried * v)) for w, p, v in zip(wanted, position, velocity, strict=True))
+    ex, ey, ez = (spoken * (w - v) for w, v in zip(wanted_velocity, velocity, strict=True))
+    offset = (c * ox + s * oy, c * oy - s * ox, oz)
+    return Located(offset, (c * ex + s * ey, c * ey - s * ex, ez), fresh, age_s)
 
 
 def layout_manifest() -> list[dict[str, Any]]:

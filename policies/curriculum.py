@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
 from envs.conditions import MIXED_IMU_HZ, Conditions, Span
+from envs.faults import MOTORS, Fault
 
 TRAINED_IMU_HZ: Span = (22.0, 440.0)
 TRAINED_FLOW_HZ: Span = (8.0, 60.0)
 TRAINED_RANGE_HZ: Span = (12.0, 50.0)
 TRAINED_HEIGHT_M: Span = (0.6, 1.6)
+FAULT_START_S: Final[Span] = (0.0, 8.0)  # after the release, of a fault in a lesson; it lasts to the end
+TRAINED_FAULTS: Final[tuple[tuple[tuple[str, ...], str, Span | None], ...]] = (  # parts, mode, values
+    (MOTORS, "share", (0.55, 1.0)),
+    (MOTORS, "share", (0.55, 1.0)),  # twice as often as the others: it is the hardest
+    (("accel",), "off", None),
+    (("wind",), "step", (-4.0, 4.0)),
+    (("payload",), "add", (0.0, 30.0)),
+    (("battery",), "share", (0.8, 1.0)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,7 @@ class Curriculum:
     hover_chance: float = 0.7  # of a lane with velocity set-point zero
     setpoint_speed_m_s: float = 0.5
     setpoint_yaw_rate_rad_s: float = 0.5
+    fault_chance: float = 0.0  # of a lesson in which something fails, at full disturbances
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +87,14 @@ def lesson(curriculum: Curriculum, share: float, rng: np.random.Generator) -> Le
         low, high = math.log(curriculum.imu_hz[0]), math.log(curriculum.imu_hz[1])
         hz = math.exp(low + (high - low) * rng.random())
         conditions = replace(base, imu_hz=(hz, hz))
+    if curriculum.fault_chance and rng.random() < curriculum.fault_chance * strength:
+        conditions = replace(conditions, faults=(_fault(rng),))
     steps = min(curriculum.most_steps, math.ceil(horizon * hz))
     return Lesson(conditions, steps, steps / hz)
+
+
+def _fault(rng: np.random.Generator) -> Fault:
+    """One of `TRAINED_FAULTS`, of all drones of a lesson alike; which of them it meets, and when, follows from their age."""
+    parts, mode, values = TRAINED_FAULTS[rng.integers(len(TRAINED_FAULTS))]
+    part, start_s = parts[rng.integers(len(parts))], rng.uniform(*FAULT_START_S)
+    return Fault(part, start_s, math.inf, mode, None if values is None else rng.uniform(*values))

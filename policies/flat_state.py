@@ -44,10 +44,11 @@ def pack(state: BatchedState) -> RolloutState:
         *s.flow_reading,
         *channel(s.flow),
         *channel(s.range),
+        *channel(s.place),
         *state.commands.reshape(4 * HISTORY, -1),
     ]
     clocks = [state.t_s, state.dt_s, state.release_s, s.accel_stamp_s]
-    clocks += [getattr(c, name) for c in (s.flow, s.range) for name in _CHANNEL_CLOCKS]
+    clocks += [getattr(c, name) for c in (s.flow, s.range, s.place) for name in _CHANNEL_CLOCKS]
     imu = torch.stack(flatten(state.imu))
     constants = [state.constants[name].reshape(width, -1) for name, width in CONSTANT_ROWS]
     delays = [torch.atleast_2d(state.constants[name]) for name, _ in DELAY_ROWS]
@@ -91,8 +92,10 @@ def unpack(state: RolloutState) -> BatchedState:
         flow_reading=v[VALUES["flow_reading"]],
         flow=channel("flow"),
         range=channel("range"),
+        place=channel("place"),
     )
-    constants["flow_phase"] = constants["range_phase"] = torch.zeros_like(clock["t_s"])  # spent at the launch
+    for name in ("flow", "range", "position"):
+        constants[f"{name}_phase"] = torch.zeros_like(clock["t_s"])  # spent at the launch
     body: Any = unflatten(BODY, rows["body"])
     actuators: Any = unflatten(ACTUATORS, rows["actuators"])
     return BatchedState(

@@ -3,6 +3,7 @@
 typedef struct {
     V body[LP_BODY], gyro[3], accel[3], gyro_sum[3], integral[2];
     V flow_reading[3], flow_pending[3], flow_held[3], range_pending, range_held;
+    V place_pending[LP_PLACE], place_held[LP_PLACE];
     V h[NET_STATE + 1], previous[NET_OUTPUTS];
 } Adjoint;
 
@@ -19,6 +20,16 @@ static void range_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
     a->range_pending = only(~s->range_new, a->range_pending);
     undeliver(s->range_due, &a->range_pending, &a->range_held, 1);
     AMONG(s->range_new, range_sample_vjp(s[1].body, w->constants, noise + LP_N_RANGE, &bar, a->body));
+}
+
+static void place_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
+    V bar[LP_PLACE];
+    for (int j = 0; j < LP_PLACE; ++j) {
+        bar[j] = only(s->place_new, a->place_pending[j]);
+        a->place_pending[j] = only(~s->place_new, a->place_pending[j]);
+    }
+    undeliver(s->place_due, a->place_pending, a->place_held, LP_PLACE);
+    AMONG(s->place_new, place_sample_vjp(s[1].body, w->constants, noise + LP_N_PLACE, bar, a->body));
 }
 
 static void flow_vjp(World *w, Adjoint *a, Substep *s, const V *noise) {
@@ -62,6 +73,7 @@ static void substeps_vjp(const Job *job, World *w, Adjoint *a, Step *r, int64_t 
     for (int i = n - 1; i >= 0; --i) {
         Substep *s = r->first + i;
         V bar_acc[3] = {{0}}, bar_body[LP_BODY], bar_command[4];
+        if (s->closes & PLACE_CLOSES) place_vjp(w, a, s, noise);
         if (s->closes & RANGE_CLOSES) range_vjp(w, a, s, noise);
         if (s->closes & FLOW_CLOSES) flow_vjp(w, a, s, noise);
         if (i == n - 1) imu_vjp(w, a, r, s[1].body, noise, bar_acc);
@@ -80,14 +92,15 @@ static void substeps_vjp(const Job *job, World *w, Adjoint *a, Step *r, int64_t 
 
 static void observe_back(World *w, Adjoint *a, Step *r, const V *bar_x) {
     V bar[LP_SEEN];
-    /* linear in what is seen: where and when it is has no part in the slope */
-    observe_vjp(r->seen, r->first->body, w->course, &r->since, bar_x, bar);
+    /* linear in what is seen: of the rest the heading alone has a part in the slope, that of the step's start */
+    observe_vjp(r->seen, r->first->body, w->course, &r->since, w->constants, bar_x, bar);
     for (int j = 0; j < 3; ++j) {
         a->gyro[j] += bar[1 + j];
         a->accel[j] += bar[4 + j];
         a->flow_held[j] += bar[13 + j];
     }
     a->range_held += bar[16];
+    for (int j = 0; LP_LOCATES && j < LP_PLACE; ++j) a->place_held[j] += bar[17 + j];
 }
 
 static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *delta) {
@@ -105,6 +118,7 @@ static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *de
     }
     undeliver(r->flow_due, a->flow_pending, a->flow_held, 3);
     undeliver(r->range_due, &a->range_pending, &a->range_held, 1);
+    if (LP_LOCATES) undeliver(r->place_due, a->place_pending, a->place_held, LP_PLACE);
     substeps_vjp(job, w, a, r, k);
     V bar_command[4], kept_h[NET_STATE + 1];
     for (int j = 0; j < 4; ++j) {

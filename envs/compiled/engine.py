@@ -23,8 +23,8 @@ from envs.compiled.faults import fault_rows, imu_events
 from envs.compiled.job import Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
 from envs.compiled.state import CLOCKS, Reals
 from envs.compiled.tracer import flatten
-from envs.compiled.world import NORMALS, UNIFORMS, WorldModel, world_source
-from envs.conditions import SUBSTEP_S, Conditions, check_batched
+from envs.compiled.world import WorldModel, noise_rows, world_source
+from envs.conditions import SUBSTEP_S, Conditions, check_batched, check_locates
 from envs.ledger import LEDGER, Ledger
 from envs.scoring import HOVER_RULE, MEASURE_AFTER_S, Rule
 from envs.sensors import SensorModels
@@ -60,6 +60,11 @@ class CompiledRollout:
         self._libraries: dict[SensorModels, ctypes.CDLL] = {}
         self._library = self._compiled(model.sensors)
         self._scratch: list[npt.NDArray[np.uint8]] = []  # of each thread
+
+    @property
+    def noise_rows(self) -> tuple[int, int]:
+        """Standard normal and uniform numbers of a control step."""
+        return noise_rows(self.model.aim.locates)
 
     def _compiled(self, sensors: SensorModels) -> ctypes.CDLL:
         """The world with these sensors, compiled when it is first flown."""
@@ -214,7 +219,7 @@ class CompiledRollout:
     def noise(self, seed: int, steps: int, batch: int) -> tuple[Reals, Reals]:
         """What a rollout draws from a seed, as `Draw.noise` has it: for a second engine on the same numbers."""
         padded = -(-batch // self.group) * self.group
-        normal, uniform = (np.empty((steps, rows, padded), self.dtype) for rows in (NORMALS, UNIFORMS))
+        normal, uniform = (np.empty((steps, rows, padded), self.dtype) for rows in self.noise_rows)
         pointers = (ctypes.c_void_p(array.ctypes.data) for array in (normal, uniform))
         self._library.lp_noise(ctypes.c_uint64(seed % 2**64), ctypes.c_int64(steps), ctypes.c_int64(padded), *pointers)
         return normal[..., :batch], uniform[..., :batch]
@@ -245,7 +250,7 @@ class CompiledRollout:
             "counted": (counted.shape, (batch,)),
             "cost_weights": ((len(objective.cost_weights),), (self.model.cost.weights,)),
         }
-        for name, part, rows in zip(("normal", "uniform"), draw.noise or (), (NORMALS, UNIFORMS), strict=False):
+        for name, part, rows in zip(("normal", "uniform"), draw.noise or (), self.noise_rows, strict=False):
             shapes[name] = (part.shape, (steps, rows, batch))
         for name, (found, wanted) in shapes.items():
             if found != wanted:
@@ -253,6 +258,7 @@ class CompiledRollout:
         if batch == 0 or not bool((draw.dt_s > 0).all() and np.isfinite(draw.dt_s).all()):
             raise SimulationError("a rollout needs at least one drone and intervals that are positive and finite")
         check_batched(conditions)
+        check_locates(self.model.aim.locates, conditions)
 
 
 def check_threads(threads: object) -> int:

@@ -14,7 +14,7 @@ from envs.fault_effects import ImuTimes, amount, disturbed_rows, hear_imu, unhea
 from envs.faults import Fault
 from liquid_pilot.ops import NUMPY_OPS
 
-_PARTS: Final = {"flow": 0, "range": 1, "accel": 2, "gyro": 3, "clock": 10}  # numbers as in the enums of records.c
+_PARTS: Final = {"flow": 0, "range": 1, "accel": 2, "gyro": 3, "clock": 10, "position": 11}  # numbers as in the enums of records.c
 _THRUST: Final = 4
 # what is no number the pilot refuses, as if it were off
 _MODES: Final = {"off": 0, "nan": 0, "freeze": 1, "spike": 2, "jump": 3}
@@ -27,7 +27,7 @@ def fault_rows(faults: Sequence[Fault]) -> npt.NDArray[np.float64]:
     rows = []
     for fault in faults:
         codes = [(_THRUST + row, _CHANGE) for row in disturbed_rows(fault)]
-        if not codes and fault.part not in ("imu", "position"):  # the first as events, the second has no sensor here
+        if not codes and fault.part != "imu":  # that one as events
             codes = [(_PARTS[fault.part], _MODES[fault.mode])]
         when = (fault.start_s, fault.end_s, fault.kind.rise_s, amount(fault))
         rows += [(*code, *when) for code in codes]

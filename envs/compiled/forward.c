@@ -13,6 +13,10 @@ static void observe_inputs(const Job *job, World *w, Step *r) {
     *at++ = onboard_age(job, w, w->range.held_stamp);
     for (int i = 0; i < 3; ++i) *at++ = w->flow.held[i];
     *at++ = w->range.held[0];
+    if (!LP_LOCATES) return;
+    for (int i = 0; i < LP_PLACE; ++i) *at++ = w->place.held[i];
+    *at++ = one_where(w->place.fresh);
+    *at++ = onboard_age(job, w, w->place.held_stamp);
 }
 
 /* Seconds since the release, 0 in the hand. */
@@ -133,6 +137,27 @@ static void range_closes(const Job *job, World *w, Substep *s, VI closes, V *bod
     );
 }
 
+static void place_closes(const Job *job, World *w, Substep *s, VI closes, V *body, const double *t, const V *noise) {
+    Clock since;
+    V sample[LP_PLACE];
+    FOR_LANES since[l] = t[l] - w->release[l];
+    s->closes |= PLACE_CLOSES;
+    AMONG(closes, place_sample(body, w->constants, noise + LP_N_PLACE, sample));
+    VI silent = lost(&w->place_rules, since, noise[LP_N_PLACE_LOSS]) | struck(job, PLACE, OFF, since);
+    VI stuck = frozen(job, PLACE, &w->place, since);
+    if (job->faults) {
+        V size = total_change(job->fault_table, job->faults, PLACE, SPIKE, since), wrong[2];
+        AMONG(closes, flow_spike(noise + LP_N_PLACE_LOSS, &size, wrong));
+        sample[0] += wrong[0];
+        for (int i = 0; i < LP_PLACE; ++i) sample[i] = v_where(stuck, w->place.pending[i], sample[i]);
+    }
+    s->place_due = deliver(&w->place, t, LP_PLACE, fits(job, w, &w->place));
+    s->place_new = ~stuck & close_window(
+        &w->place, &w->place_rules, closes, ~silent, sample, LP_PLACE, t, noise[LP_N_PLACE_JITTER],
+        job->settings[SENSOR_JITTER]
+    );
+}
+
 /* The IMU event that ends a step; it counts into the flow window that ends at the same instant. */
 static void sample_imu(const Job *job, World *w, Step *r, V *body, const V *noise) {
     Clock since;
@@ -185,6 +210,9 @@ static void substeps(const Job *job, World *w, Step *r, int64_t k, const double 
         if (any_lane(s->flow_closes)) flow_closes(job, w, s, next->body, t, noise);
         VI range = closing(&w->range, t);
         if (any_lane(range)) range_closes(job, w, s, range, next->body, t, noise);
+        if (!LP_LOCATES) continue;
+        VI place = closing(&w->place, t);
+        if (any_lane(place)) place_closes(job, w, s, place, next->body, t, noise);
     }
 }
 
@@ -259,7 +287,7 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     VI unread = listen(job, w, r, k, lane);
     observe_inputs(job, w, r);
     V flown = flown_s(w);
-    observe(r->seen, w->body, w->course, &flown, seen);
+    observe(r->seen, w->body, w->course, &flown, w->constants, seen);
     net_step(job->weights, seen, h, r->dt, r->net, h_next, r->action);
     if (any_lane(r->idle)) {
         for (int i = 0; i < NET_STATE; ++i) h_next[i] = v_where(r->idle, h[i], h_next[i]);
@@ -278,11 +306,12 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     }
     memcpy(w->drift, drifted, sizeof drifted);
     memcpy(r->drift, drifted, sizeof drifted);
-    w->flow.fresh &= unread, w->range.fresh &= unread;
+    w->flow.fresh &= unread, w->range.fresh &= unread, w->place.fresh &= unread;
     r->first = (Substep *)w->body;
     substeps(job, w, r, k, dt, noise);
     r->flow_due = deliver(&w->flow, w->t, 3, fits(job, w, &w->flow));
     r->range_due = deliver(&w->range, w->t, 1, fits(job, w, &w->range));
+    if (LP_LOCATES) r->place_due = deliver(&w->place, w->t, LP_PLACE, fits(job, w, &w->place));
     forget(w, r->moved);
     let_go(job, w, r);
     if (job->scoring) keep_score(job, w, lane);

@@ -31,8 +31,8 @@ class NetworkSource:
 class Draw:
     """The randomness of T control steps of B drones: intervals dt_s (T, B) in seconds, and noise.
 
-    noise: None = drawn in the rollout from `seed`, each drone a stream of its own; or (normal (T, NORMALS, B),
-    uniform (T, UNIFORMS, B)) with rows as `envs.batched_sensors.StepNoise` names them.
+    noise: None = drawn in the rollout from `seed`, each drone a stream of its own; or (normal (T, n, B),
+    uniform (T, u, B)), n and u by `envs.compiled.world.noise_rows`, rows as `envs.batched_sensors.StepNoise` names them.
     """
 
     dt_s: Clocks

@@ -59,7 +59,7 @@ static inline void choose_clock(double *clock, VI mask, const double *value) {
 /* A slow sensor: its clock, the sample under way and the sample held. */
 typedef struct {
     Clock next, start, stamp, deliver, held_stamp;
-    V pending[3], held[3];
+    V pending[LP_PLACE], held[LP_PLACE]; /* of which flow takes three, range one */
     VI fresh;
 } Slow;
 

@@ -48,7 +48,8 @@ static void forget(World *w, VI moved) {
     FOR_LANES never[l] = -(double)INFINITY;
     choose_clock(w->flow.held_stamp, moved, never);
     choose_clock(w->range.held_stamp, moved, never);
-    w->flow.fresh &= ~moved, w->range.fresh &= ~moved;
+    choose_clock(w->place.held_stamp, moved, never);
+    w->flow.fresh &= ~moved, w->range.fresh &= ~moved, w->place.fresh &= ~moved;
 }
 
 static V onboard_age(const Job *job, const World *w, const double *stamp) {

@@ -27,15 +27,15 @@ typedef struct {
 } Job;
 
 enum { HOLD_S, SENSOR_JITTER, GYRO_WALK, EARLY_S, EARLY_WEIGHT, DURATION_S, TILT_AFTER_S, TILT_COSINE, MEASURE_AFTER_S };
-enum { FLOW, RANGE, ACCEL, GYRO, THRUST /* of four rotors */, LOAD = THRUST + 4, WIND, CLOCK }; /* parts of the fault table */
+enum { FLOW, RANGE, ACCEL, GYRO, THRUST /* of four rotors */, LOAD = THRUST + 4, WIND, CLOCK, PLACE }; /* parts of the fault table */
 enum { OFF, FREEZE, SPIKE, CHANGE }; /* its modes */
 enum { SILENT_S, AHEAD_S, SEEN_DT_S, RESTARTED, MOVED, IMU_ROWS }; /* of an IMU event, see envs.compiled.faults */
-enum { FLOW_CLOSES = 1, RANGE_CLOSES = 2 };
+enum { FLOW_CLOSES = 1, RANGE_CLOSES = 2, PLACE_CLOSES = 4 };
 
 typedef struct {
     V body[LP_BODY]; /* physical state at the start of the substep */
     V integral[2], window, gyro_sum[3], count, gyro[3]; /* of the flow window that closed at its end */
-    VI flow_closes, flow_sent, flow_frozen, flow_due, range_new, range_due;
+    VI flow_closes, flow_sent, flow_frozen, flow_due, range_new, range_due, place_new, place_due;
     int32_t effect[LANES]; /* number of the command in effect */
     int closes;
 } Substep;
@@ -44,7 +44,7 @@ typedef struct {
     V noise[LP_NOISE], seen[LP_SEEN], drift[LP_DRIFT], wind[3], acc[3], action[NET_OUTPUTS], share, dt, h_both[2];
     V since; /* seconds since the release at its end, 0 in the hand */
     V factor[LOAD - THRUST + 1]; /* of thrust and load, as faults leave them */
-    VI moving, released, gyro_kept, accel_kept, flow_due, range_due;
+    VI moving, released, gyro_kept, accel_kept, flow_due, range_due, place_due;
     VI idle;                          /* the network was not stepped */
     VI refused, restarted, moved;     /* the IMU sample at the end, the gyro's sum of the flow window, all times */
     const V *previous;
@@ -59,10 +59,10 @@ typedef struct {
     V h[2][NET_STATE + 1], previous[NET_OUTPUTS];
     VI accel_fresh;
     Stream stream;
-    Slow flow, range;
+    Slow flow, range, place;
     Clock t, dt, release, accel_stamp;
     Clock heard;         /* stamp of the newest IMU sample that the onboard memory took, with faults of the IMU */
-    Rules flow_rules, range_rules;
+    Rules flow_rules, range_rules, place_rules;
     Clock command_latency_s;
     int32_t effect[LANES];
     V *body;             /* current physical state, inside the newest Substep */
@@ -109,11 +109,12 @@ int64_t lp_workspace(int64_t steps, int64_t substeps, int64_t gradients) {
 static void exchange(const Job *job, World *w, V *body, int64_t lane, int write) {
     int row = 0;
     V accel_fresh = one_where(w->accel_fresh), flow_fresh = one_where(w->flow.fresh);
-    V range_fresh = one_where(w->range.fresh);
+    V range_fresh = one_where(w->range.fresh), place_fresh = one_where(w->place.fresh);
     struct { V *at; int count; } parts[] = {
         {body, LP_BODY}, {w->acc, 3}, {w->drift, LP_DRIFT}, {w->gyro, 3}, {w->accel, 3}, {&accel_fresh, 1},
         {w->gyro_sum, 3}, {&w->count, 1}, {w->integral, 2}, {w->flow_reading, 3}, {w->flow.pending, 3},
         {w->flow.held, 3}, {&flow_fresh, 1}, {w->range.pending, 1}, {w->range.held, 1}, {&range_fresh, 1},
+        {w->place.pending, LP_PLACE}, {w->place.held, LP_PLACE}, {&place_fresh, 1},
     };
     for (unsigned p = 0; p < sizeof parts / sizeof parts[0]; ++p)
         for (int i = 0; i < parts[p].count; ++i, ++row) {
@@ -121,6 +122,7 @@ static void exchange(const Job *job, World *w, V *body, int64_t lane, int write)
             if (write) v_store(at, parts[p].at[i]); else parts[p].at[i] = v_load(at);
         }
     w->accel_fresh = accel_fresh > 0.5, w->flow.fresh = flow_fresh > 0.5, w->range.fresh = range_fresh > 0.5;
+    w->place.fresh = place_fresh > 0.5;
     int64_t base = write ? job->steps : 0;
     for (int j = 0; j < 4; ++j)
         for (int k = 0; k < LP_HISTORY; ++k, ++row) {
@@ -131,6 +133,7 @@ static void exchange(const Job *job, World *w, V *body, int64_t lane, int write)
         w->t, w->dt, w->release, w->accel_stamp,
         w->flow.next, w->flow.start, w->flow.stamp, w->flow.deliver, w->flow.held_stamp,
         w->range.next, w->range.start, w->range.stamp, w->range.deliver, w->range.held_stamp,
+        w->place.next, w->place.start, w->place.stamp, w->place.deliver, w->place.held_stamp,
     };
     int count = sizeof clocks / sizeof clocks[0];
     for (int i = 0; i < count + LP_HISTORY; ++i) {

@@ -9,9 +9,12 @@ static void begin(const Job *job, World *w, int64_t lane) {
     for (int i = 0; i < LP_COST_WEIGHTS; ++i) w->cost_weights[i] = v_set((real)job->cost_weights[i]);
     w->flow_rules.hz = w->constants[LP_AT_flow_hz], w->flow_rules.dropout = w->constants[LP_AT_flow_dropout];
     w->range_rules.hz = w->constants[LP_AT_range_hz], w->range_rules.dropout = w->constants[LP_AT_range_dropout];
+    w->place_rules.hz = w->constants[LP_AT_position_hz], w->place_rules.dropout = w->constants[LP_AT_position_dropout];
+    FOR_LANES w->place_rules.outage_start_s[l] = w->place_rules.outage_end_s[l] = (double)INFINITY;
     double *delays[] = {
         w->flow_rules.latency_s, w->range_rules.latency_s, w->command_latency_s, w->flow_rules.outage_start_s,
         w->flow_rules.outage_end_s, w->range_rules.outage_start_s, w->range_rules.outage_end_s,
+        w->place_rules.latency_s,
     };
     for (int i = 0; i < LP_DELAYS; ++i) memcpy(delays[i], job->delays + i * row + lane, sizeof(Clock));
     w->stream = streams(job->seed, lane);

@@ -35,6 +35,7 @@ ACTUATORS: Final[Actuators[float]] = Actuators((0.0, 0.0, 0.0, 0.0), RateLoopSta
 BODY_ROWS: Final = len(flatten(BODY))
 ACTUATOR_ROWS: Final = len(flatten(ACTUATORS))
 GUST_ROWS: Final = 5
+PLACE_ROWS: Final = 6  # position and velocity
 DRIFT_ROWS: Final = GUST_ROWS + 6  # gusts, gyro bias, accelerometer bias
 
 VALUE_ROWS: Final[tuple[tuple[str, int], ...]] = (
@@ -57,6 +58,9 @@ VALUE_ROWS: Final[tuple[tuple[str, int], ...]] = (
     ("range.pending", 1),
     ("range.held", 1),
     ("range.fresh", 1),
+    ("place.pending", PLACE_ROWS),
+    ("place.held", PLACE_ROWS),
+    ("place.fresh", 1),
     ("commands", 4 * HISTORY),
 )
 _CHANNEL: Final = ("next_s", "window_start_s", "pending_stamp_s", "deliver_s", "held_stamp_s")
@@ -67,6 +71,7 @@ CLOCK_ROWS: Final[tuple[tuple[str, int], ...]] = (
     ("accel_stamp_s", 1),
     *((f"flow.{name}", 1) for name in _CHANNEL),
     *((f"range.{name}", 1) for name in _CHANNEL),
+    *((f"place.{name}", 1) for name in _CHANNEL),
     ("command_times_s", HISTORY),
     ("imu", len(fields(ImuTimes))),  # of no concern to C, see envs.compiled.faults
 )
@@ -76,6 +81,7 @@ DELAY_ROWS: Final[tuple[tuple[str, int], ...]] = (
     ("command_latency_s", 1),
     ("flow_outage_s", 2),
     ("range_outage_s", 2),
+    ("position_latency_s", 1),
 )
 _TIMES: Final = ("latency", "outage", "phase")
 _WIDTHS: Final = {  # of the drawn values that are vectors
@@ -88,6 +94,7 @@ _WIDTHS: Final = {  # of the drawn values that are vectors
     "launch_velocity_m_s": 3,
     "launch_rates_rad_s": 3,
     "setpoint_velocity_m_s": 2,
+    "position_bias_m": 3,
 }
 CONSTANT_ROWS: Final[tuple[tuple[str, int], ...]] = tuple(
     (f.name, _WIDTHS.get(f.name, 1)) for f in fields(Flights) if not any(word in f.name for word in _TIMES)
@@ -182,8 +189,16 @@ def reset(
         clocks[CLOCKS[f"{name}.next_s"]] = getattr(flights, f"{name}_phase") / hz.astype(np.float64)
         clocks[CLOCKS[f"{name}.deliver_s"]] = np.inf
         clocks[CLOCKS[f"{name}.held_stamp_s"]] = -INITIAL_AGE_S
+    clocks[CLOCKS["place.next_s"]] = first_place_s(flights, dtype)
+    clocks[CLOCKS["place.deliver_s"]], clocks[CLOCKS["place.held_stamp_s"]] = np.inf, -INITIAL_AGE_S
     course = setpoint_course(flights) if course is None else course
     return RolloutState(constants.astype(dtype), delays, course.astype(dtype), values.astype(dtype), clocks)
+
+
+def first_place_s(flights: Flights, dtype: type[np.floating[Any]]) -> Clocks:
+    """When the position sensor speaks first, (n,); infinite where there is none."""
+    hz = flights.position_hz.astype(dtype).astype(np.float64)
+    return np.where(hz > 0.0, flights.position_phase / np.maximum(hz, 1e-9), np.inf)
 
 
 def _first_imu(flights: Flights, rng: np.random.Generator) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ from envs.compiled.state import (
     CONSTANTS,
     DELAY_COUNT,
     DRIFT_ROWS,
+    PLACE_ROWS,
     VALUE_COUNT,
 )
 from envs.compiled.tracer import flatten, unflatten
@@ -36,24 +37,37 @@ from envs.sensors import (
     range_returns,
     read_flow,
     read_imu,
+    read_place,
     read_range,
     slant_distance,
     specific_force,
     true_flow,
 )
-from envs.task import SETPOINT_AIM, Aim, Goal
+from envs.task import SETPOINT_AIM, Aim, Goal, heading, turn_of, turned
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.command import CommandLimits, from_action
 from liquid_pilot.geometry import rotation_matrix, to_body
-from liquid_pilot.observation import INITIAL_AGE_S, OBS_DIM, Held, assemble
+from liquid_pilot.observation import (
+    INITIAL_AGE_S,
+    OBS_DIM,
+    POSITION_DIM,
+    Held,
+    assemble,
+    assemble_position,
+    located,
+)
 from liquid_pilot.ops import Ops
 
 MACHINE_ROWS: Final = BODY_ROWS + len(flatten(ACTUATORS))  # body and actuators
-SEEN_ROWS: Final = 17  # what `observe` is given beside the constants, see `_observe`
-NOISE_ROWS: Final = {"DRIFT": 0, "GYRO": 9, "FLOW": 15, "RANGE": 17}  # standard normal
-UNIFORM_ROWS: Final = {"FLOW_LOSS": 18, "FLOW_JITTER": 19, "RANGE_LOSS": 20, "RANGE_JITTER": 21}
-NORMALS: Final = 18
-UNIFORMS: Final = 4
+SEEN_ROWS: Final = 17  # what `observe` is given of IMU, flow and range, see `_observe`
+SEEN_PLACE_ROWS: Final = PLACE_ROWS + 2  # and, behind it, of a position sensor
+NORMAL_ROWS: Final = {"DRIFT": 0, "GYRO": 9, "FLOW": 15, "RANGE": 17, "PLACE": 18}  # of standard normal numbers
+UNIFORM_ROWS: Final = ("FLOW_LOSS", "FLOW_JITTER", "RANGE_LOSS", "RANGE_JITTER", "PLACE_LOSS", "PLACE_JITTER")
+
+
+def noise_rows(locates: bool) -> tuple[int, int]:
+    """How many standard normal and uniform numbers a control step takes; those of a position sensor come last."""
+    return (NORMAL_ROWS["PLACE"] + PLACE_ROWS, len(UNIFORM_ROWS)) if locates else (NORMAL_ROWS["PLACE"], 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,11 @@ class WorldModel:
     aim: Aim = SETPOINT_AIM
 
 
+def seen_rows(model: WorldModel) -> int:
+    """How many numbers `observe` is given of the sensors."""
+    return SEEN_ROWS + SEEN_PLACE_ROWS * model.aim.locates
+
+
 def named(constants: Scalars) -> dict[str, Any]:
     """The drawn values of a flight by name: a scalar, or a tuple of them."""
     return {
@@ -101,7 +120,7 @@ def _goal(model: WorldModel, ops: Ops, a: Arrays) -> Goal[Any]:
 
 
 def _observe(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
-    """The set-point is taken as told: that it is told in the frame of the true heading has no gradient."""
+    """Where the goal is, and the heading, are taken as told: they have no gradient, only what is seen has."""
     s, goal = a["seen"], _goal(model, ops, a)
     held: Held[Any] = Held(
         dt_s=s[0],
@@ -120,7 +139,14 @@ def _observe(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
         setpoint_height_m=goal.height_m,
         setpoint_yaw_rate_rad_s=goal.yaw_rate_rad_s,
     )
-    return {"observation": assemble(held)}
+    if not model.aim.locates:
+        return {"observation": assemble(held)}
+    place, point = s[SEEN_ROWS:], goal.point
+    compass = turned(heading(ops, _machine(a["body"])[0]), turn_of(ops, named(a["constants"])["heading_error_rad"]))
+    seen = ((place[0], place[1], place[2]), (place[3], place[4], place[5]))
+    target = (point.position_m, point.velocity_m_s)
+    told = located(ops, seen, place[6], place[7], target, compass)
+    return {"observation": (*assemble(held), *assemble_position(told))}
 
 
 def _drift(ops: Ops, a: Arrays) -> dict[str, Scalars]:
@@ -230,6 +256,13 @@ def _range(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     return {"sample": [read_range(model.sensors.range, distance, noise)], "returns": [returns]}
 
 
+def _place(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
+    body, n = _machine(a["body"])[0], a["noise"]
+    bias, noise = named(a["constants"])["position_bias_m"], ((n[0], n[1], n[2]), (n[3], n[4], n[5]))
+    measured = read_place(model.sensors.position, body.position_m, body.velocity_m_s, bias, noise)
+    return {"sample": flatten(measured)}
+
+
 def _cost(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     body, goal = _machine(a["body"])[0], _goal(model, ops, a)
     return {"cost": [model.cost.function(ops, a["weights"], body, goal, a["action"], a["previous"])]}
@@ -250,9 +283,10 @@ def equations(model: WorldModel) -> list[Equation]:
     imu_in = {**machine, "acc": 3, "drift": DRIFT_ROWS, **constants, "noise": 6}
     flow_in = {**machine, **constants, "integral": 2, "window": 1, "gyro_sum": 3, "count": 1, "gyro": 3, "noise": 2}
     cost_in = {**aimed, "weights": model.cost.weights, "action": 4, "previous": 4}
+    observe_in = {"seen": seen_rows(model), **aimed, **constants}
     drift_in = {"drift": DRIFT_ROWS, **constants, "dt": 1, "noise": 9, "walk": 1}
     return [
-        Equation("observe", {"seen": SEEN_ROWS, **aimed}, bound(_observe), ("seen",), ("observation",), ("seen",)),
+        Equation("observe", observe_in, bound(_observe), ("seen",), ("observation",), ("seen",)),
         Equation("command_of", {"action": 4}, command, ("action",), ("command",)),
         Equation("drift", drift_in, _drift),
         Equation(
@@ -261,6 +295,7 @@ def equations(model: WorldModel) -> list[Equation]:
         Equation("imu_sample", imu_in, bound(_imu), ("body", "acc"), ("gyro", "accel"), ("acc",)),
         Equation("flow_sample", flow_in, bound(_flow), ("body", "integral", "gyro_sum", "gyro"), ("reading", "turn")),
         Equation("range_sample", {**machine, **constants, "noise": 1}, bound(_range), ("body",), ("sample",)),
+        Equation("place_sample", {**machine, **constants, "noise": 6}, bound(_place), ("body",), ("sample",)),
         Equation("disturb", {**constants, "share": LOAD_ROW + 1}, _disturb),
         Equation("flow_spike", {"unit": 1, "size": 1}, lambda ops, a: {"wrong": flow_spike(ops, *_spike_of(a))}),
         Equation("range_spike", {"unit": 1, "size": 1}, lambda ops, a: {"wrong": [range_spike(ops, *_spike_of(a))]}),
@@ -272,16 +307,20 @@ def equations(model: WorldModel) -> list[Equation]:
 
 def macros(model: WorldModel) -> str:
     """Sizes and places that the loop needs, as C text."""
+    normals, uniforms = noise_rows(model.aim.locates)
+    uniform_rows = {name: normals + row for row, name in enumerate(UNIFORM_ROWS)}
     sizes = {
         "BODY": MACHINE_ROWS,
         "CONSTANTS": CONSTANT_COUNT,
         "COURSE": model.aim.rows,
         "COST_WEIGHTS": model.cost.weights,
         "DRIFT": DRIFT_ROWS,
-        "SEEN": SEEN_ROWS,
-        "OBS": OBS_DIM,
-        "NORMALS": NORMALS,
-        "NOISE": NORMALS + UNIFORMS,
+        "PLACE": PLACE_ROWS,
+        "LOCATES": int(model.aim.locates),
+        "SEEN": seen_rows(model),
+        "OBS": OBS_DIM + POSITION_DIM * model.aim.locates,
+        "NORMALS": normals,
+        "NOISE": normals + uniforms,
         "HISTORY": HISTORY,
         "INITIAL_AGE_S": INITIAL_AGE_S,
         "AHEAD_S": ONBOARD.ahead_s,
@@ -289,7 +328,7 @@ def macros(model: WorldModel) -> str:
         "STATE": VALUE_COUNT,
         "CLOCKS": CLOCK_COUNT,
         "DELAYS": DELAY_COUNT,
-        **{f"N_{name}": row for name, row in {**NOISE_ROWS, **UNIFORM_ROWS}.items()},
+        **{f"N_{name}": row for name, row in (NORMAL_ROWS | uniform_rows).items()},
         **{f"AT_{name}": rows.start for name, rows in CONSTANTS.items()},
     }
     return "".join(f"#define LP_{name} {value}\n" for name, value in sizes.items())

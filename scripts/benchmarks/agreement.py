@@ -18,7 +18,8 @@ from torch import Tensor
 
 from envs.airframe import Airframe, load_airframe
 from envs.batched_quad import BatchedQuad
-from envs.batched_sensors import NORMALS, UNIFORMS, step_noise
+from envs.batched_sensors import step_noise
+from envs.compiled.world import noise_rows
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective, RolloutResult
 from envs.compiled.state import Reals, RolloutState, intervals
@@ -134,8 +135,9 @@ def make_case(bundle: Bundle, real: Real, steps: int, drones: int, conditions: C
     world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(1), dtype=tensor)
     start = pack(world.reset(draw_flights(airframe, conditions, drones, rng)))
     dt_s = intervals(conditions, np.full(drones, conditions.imu_hz[0]), steps, rng)
-    normal = rng.standard_normal((steps, NORMALS, drones)).astype(real)
-    uniform = rng.random((steps, UNIFORMS, drones)).astype(real)
+    normals, uniforms = noise_rows(locates=False)
+    normal = rng.standard_normal((steps, normals, drones)).astype(real)
+    uniform = rng.random((steps, uniforms, drones)).astype(real)
     return Case(airframe, bundle, conditions, start, dt_s, (normal, uniform))
 
 
