@@ -52,8 +52,8 @@ def located_of(state: BatchedState, goal: Goal[Tensor], faults: Sequence[Fault])
     place, speed = vec3(channel.held[:3]), vec3(channel.held[3:])
     compass = turned(heading(TORCH_OPS, detach(state.body)), turn_of(TORCH_OPS, error))
     known, age_s = (state.imu.silent_s == 0.0).to(error.dtype), _ages(state, faults)(channel.held_stamp_s)
-    target = (goal.point.position_m, goal.point.velocity_m_s)
-    return located(TORCH_OPS, (place, speed), channel.fresh * known, age_s, target, compass)
+    target, fresh = goal.point, channel.fresh * known
+    return located(TORCH_OPS, place, speed, age_s, fresh, target.position_m, target.velocity_m_s, compass)
 
 
 def held_of(state: BatchedState, goal: Goal[Tensor], faults: Sequence[Fault]) -> Held[Tensor]:

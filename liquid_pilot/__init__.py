@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from liquid_pilot.errors import LiquidPilotError
-from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
+from liquid_pilot.messages import Attitude, Command, Flow, Imu, Position, PositionSetpoint, Range, Setpoint
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import load_bundle
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Attitude",
     "Command",
     "Controller",
     "Flow",
     "Imu",
     "LiquidPilotError",
     "Position",
+    "PositionSetpoint",
     "Range",
     "Setpoint",
     "__version__",

@@ -25,7 +25,7 @@ from liquid_pilot.cells import F32, CellSpec, Network, check_weights, parameters
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.errors import BundleError, ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK, CheetahLayout
-from liquid_pilot.observation import layout_manifest
+from liquid_pilot.observation import has_position, layout_manifest
 from liquid_pilot.schema import (
     FIX,
     SCHEMA,
@@ -84,6 +84,11 @@ class Bundle:
         return command_limits(self.metadata["command_limits"])
 
     @property
+    def locates(self) -> bool:
+        """Whether it flies to places, by a position sensor and an attitude instead of flow and range."""
+        return has_position(self.metadata.get("observation"))
+
+    @property
     def parameters(self) -> int:
         """Number of weights."""
         return parameters(self.spec)
@@ -102,13 +107,15 @@ def make_bundle(
     setpoint_limits: Mapping[str, Any],
     airframe: str,
     training: Mapping[str, Any],
+    locates: bool = False,
 ) -> Bundle:
     """A complete, checked bundle. The keyword arguments are metadata fields of `liquid_pilot.schema`.
 
+    locates: whether the policy has a position sensor: its observation is then `layout_manifest(locates=True)`.
     Raises `BundleError` for whatever `load_bundle` would refuse.
     """
     own = {
-        "observation": layout_manifest(),
+        "observation": layout_manifest(locates=locates),
         "command_limits": {"thrust_m_s2": limits.thrust_m_s2, "rates_rad_s": limits.rates_rad_s},
         "trained_rates_hz": dict(trained_rates_hz),
         "sensor_limits_s": dict(sensor_limits_s),

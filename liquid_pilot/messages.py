@@ -115,6 +115,17 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Attitude:
+    """How the body is turned, body FLU -> world ENU (wxyz): the autopilot's own estimate, or motion capture's."""
+
+    t_s: float
+    quaternion_wxyz: Floats4
+
+    def __post_init__(self) -> None:
+        _convert(self, {"t_s": 0, "quaternion_wxyz": 4})
+
+
+@dataclass(frozen=True, slots=True)
 class Setpoint:
     """What to fly: horizontal velocity in the heading frame, height, yaw rate. Holds until replaced."""
 
@@ -128,6 +139,22 @@ class Setpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionSetpoint:
+    """Where to be in the world (ENU), how fast that place moves, and the yaw there. Holds until replaced.
+
+    `yaw_rad` is the angle of body x from east, to the left; NaN = any heading.
+    """
+
+    t_s: float
+    position_m: Floats3
+    velocity_m_s: Floats3
+    yaw_rad: float
+
+    def __post_init__(self) -> None:
+        _convert(self, {"t_s": 0, "position_m": 3, "velocity_m_s": 3, "yaw_rad": 0})
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """Collective specific thrust along body +z, and body rates (CTBR), for the autopilot's rate loop."""
 
@@ -137,4 +164,4 @@ class Command:
 
 
 SensorMessage: TypeAlias = Imu | Flow | Range | Position
-Message: TypeAlias = Imu | Flow | Range | Position | Setpoint
+Message: TypeAlias = SensorMessage | Attitude | Setpoint | PositionSetpoint

@@ -17,7 +17,7 @@ GRAVITY_M_S2: Final = 9.81
 INITIAL_RANGE_M: Final = 1.0  # held before the first return
 INITIAL_AGE_S: Final = 10.0  # age of a sensor that has not spoken yet, and the largest age
 DT_SCALE_S: Final = 0.02  # the elapsed time, last in every layout, enters as dt_s / DT_SCALE_S
-CARRY_S: Final = 0.5  # longest time for which a measured place is carried on by the measured velocity
+CARRY_S: Final = 0.5  # a measured place is carried on by its velocity for its age, at most so long
 AGE_SCALE_S: Final = 0.1  # an age enters as age / (age + AGE_SCALE_S), which has no ceiling to hit
 
 
@@ -181,29 +181,48 @@ def assemble_position(located: Located[S]) -> tuple[S, ...]:
 
 def located(
     ops: Ops,
-    place: tuple[Vec3[S], Vec3[S]],
-    fresh: S,
+    place_m: Vec3[S],
+    velocity_m_s: Vec3[S],
     age_s: S,
-    target: tuple[Vec3[S], Vec3[S]],
+    fresh: S,
+    target_m: Vec3[S],
+    target_velocity_m_s: Vec3[S],
     heading: Vec2[S],
 ) -> Located[S]:
-    """The target as seen from the newest measured place. place, target: position (m) and velocity (m/s) in the world.
+    """A position sample seen from a target. heading: (cos, sin) of the yaw; all vectors are of the world.
 
-    The place is carried on by its velocity for the sample's age, `CARRY_S` at most; both vectors are zero before the
-    first word, which `INITIAL_AGE_S` tells. heading: cosine and sine of the yaw.
+    The measured place is carried on by the measured velocity for the sample's age, at most `CARRY_S`. At the age
+    `INITIAL_AGE_S` nothing is known: both vectors are zero, and so is `fresh`.
     """
-    (position, velocity), (wanted, wanted_velocity), (c, s) = place, target, heading
-    spoken: Any = ops.select(INITIAL_AGE_S, age_s, 1.0, 0.0)
-    carried: Any = ops.minimum(age_s, CARRY_S)
-    ox, oy, oz = (spoken * (w - (p + carried * v)) for w, p, v in zip(wanted, position, velocity, strict=True))
-    ex, ey, ez = (spoken * (w - v) for w, v in zip(wanted_velocity, velocity, strict=True))
-    offset = (c * ox + s * oy, c * oy - s * ox, oz)
-    return Located(offset, (c * ex + s * ey, c * ey - s * ex, ez), fresh, age_s)
+    known: Any = ops.select(INITIAL_AGE_S, age_s, 1.0, 0.0)
+    carried_s: Any = ops.minimum(age_s, CARRY_S)
+    c, s = known * heading[0], known * heading[1]
+    dx, dy, dz = (a - (b + v * carried_s) for a, b, v in zip(target_m, place_m, velocity_m_s, strict=True))
+    ex, ey, ez = (a - b for a, b in zip(target_velocity_m_s, velocity_m_s, strict=True))
+    return Located(
+        (c * dx + s * dy, c * dy - s * dx, known * dz),
+        (c * ex + s * ey, c * ey - s * ex, known * ez),
+        known * fresh,
+        age_s,
+    )
 
 
-def layout_manifest() -> list[dict[str, Any]]:
-    """The layout as plain data, for bundles and documents; a bundle must match it exactly."""
+def layout_manifest(*, locates: bool = False) -> list[dict[str, Any]]:
+    """The layout as plain data, for bundles and documents; a bundle must match it exactly.
+
+    locates: of a policy that has a position sensor: `POSITION_FIELDS` follow.
+    """
+    parts = [(f.name, f.width, f.unit, f.offset, f.scale) for f in OBS_FIELDS]
+    if locates:
+        parts += [(f.name, f.width, f.unit, (0.0,) * f.width, f.scale) for f in POSITION_FIELDS]
     return [
-        {"name": f.name, "width": f.width, "unit": f.unit, "offset": list(f.offset), "scale": f.scale}
-        for f in OBS_FIELDS
+        {"name": name, "width": width, "unit": unit, "offset": list(offset), "scale": scale}
+        for name, width, unit, offset, scale in parts
     ]
+
+
+def has_position(manifest: Any) -> bool:
+    """Whether a layout, as a bundle's metadata holds it, goes on to `POSITION_FIELDS`; the rest is not looked at."""
+    place = len(OBS_FIELDS)
+    told = manifest[place] if isinstance(manifest, list) and len(manifest) > place else None
+    return isinstance(told, dict) and told.get("name") == POSITION_FIELDS[0].name

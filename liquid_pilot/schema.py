@@ -7,11 +7,13 @@ schema: 1. name: of the policy; task: it was trained for; version: of the projec
 cell: {form, inputs, units, outputs, backbone_layers, backbone_units, time_unit_s} (`CellSpec`).
 wiring: "full", or of a wired cell {inter, command, motor, seed, live_synapses} (`CellWiring`): for each layer a row per
 neuron, in it a "1" for each source that a synapse leads from; every matrix of the layer is 0 elsewhere.
-observation: `layout_manifest()`, in order.
+observation: `layout_manifest()`, in order; of a policy that locates, which flies to places by a position sensor and the
+autopilot's attitude, `layout_manifest(locates=True)`.
 command_limits: {thrust_m_s2: [lowest, highest], rates_rad_s: [roll, pitch, yaw]} (`CommandLimits`).
-trained_rates_hz: {imu, flow, range}, each [lowest, highest] that training drew.
-sensor_limits_s: {imu, flow, range}: age after which a sensor counts as silent.
-setpoint_limits: {speed_m_s, height_m: [lowest, highest], yaw_rate_rad_s} that training drew, so far as to be flown.
+trained_rates_hz: {imu, flow, range}, of a policy that locates {imu, position, attitude}, each [lowest, highest] that
+training drew. sensor_limits_s: of the same sensors: age after which a sensor counts as silent.
+setpoint_limits: {speed_m_s, height_m: [lowest, highest], yaw_rate_rad_s} that training drew, so far as to be flown (of
+the target of a policy that locates).
 airframe: name of the nominal one. training: {config, seed, commit, minutes} and anything else that is JSON.
 sha256: over all tensors and all other fields (`liquid_pilot.bundle.digest`).
 
@@ -34,7 +36,7 @@ from liquid_pilot.command import CommandLimits
 from liquid_pilot.errors import BundleError, ConfigError
 from liquid_pilot.half_cheetah import ACTIONS as CHEETAH_ACTIONS
 from liquid_pilot.half_cheetah import BODY_FIELDS, MOST_FRAMES, OBSERVE, TASK, CheetahLayout
-from liquid_pilot.observation import GRAVITY_M_S2, OBS_DIM, layout_manifest
+from liquid_pilot.observation import GRAVITY_M_S2, OBS_DIM, POSITION_DIM, has_position, layout_manifest
 from liquid_pilot.wiring import LAYERS, CellWiring
 
 SCHEMA: Final = 1
@@ -42,6 +44,7 @@ ACTIONS: Final = 4
 FULL: Final = "full"  # a cell without a wiring: every neuron hears everything
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 SENSORS: Final = ("imu", "flow", "range")
+LOCATING_SENSORS: Final = ("imu", "position", "attitude")
 FIX: Final = "export the policy again with this version"
 
 Check = Callable[[str, Any], None]  # (dotted path of the field, value) -> None, or BundleError
@@ -169,10 +172,15 @@ def one_of(names: Sequence[str]) -> Check:
     return check
 
 
-def _cell(field: str, value: Any) -> None:
-    spec = cell_spec(value, FULL)
-    if (spec.inputs, spec.outputs) != (OBS_DIM, ACTIONS):
-        raise refuse(field, value, f"{OBS_DIM} inputs (the observation) and {ACTIONS} outputs (thrust and rates)")
+def _cell(inputs: int) -> Check:
+    """The cell of a policy that flies."""
+
+    def check(field: str, value: Any) -> None:
+        spec = cell_spec(value, FULL)
+        if (spec.inputs, spec.outputs) != (inputs, ACTIONS):
+            raise refuse(field, value, f"{inputs} inputs (the observation) and {ACTIONS} outputs (thrust and rates)")
+
+    return check
 
 
 def _cheetah_cell(field: str, value: Any) -> None:
@@ -184,10 +192,6 @@ def _wiring(field: str, value: Any) -> None:
     wiring = cell_wiring(value)
     if wiring is not None and wiring.live_synapses != value["live_synapses"]:
         raise refuse(f"{field}.live_synapses", value["live_synapses"], f"{wiring.live_synapses}, as its rows have them")
-
-
-def _observation(field: str, value: Any) -> None:
-    _same_layout(field, value, layout_manifest())
 
 
 def _same_layout(field: str, value: Any, allowed: list[dict[str, Any]]) -> None:
@@ -231,20 +235,28 @@ _CHEETAH: Final = record(
         ),
     }
 )
-_DRONE: Final = record(
-    _EVERY
-    | {
-        "cell": _cell,
-        "observation": _observation,
-        "command_limits": _command_limits,
-        "trained_rates_hz": record({sensor: _RATE for sensor in SENSORS}),
-        "sensor_limits_s": record({sensor: _AGE for sensor in SENSORS}),
-        "setpoint_limits": record(
-            {"speed_m_s": number(0.0, 100.0), "height_m": span(0.0, 1000.0), "yaw_rate_rad_s": number(0.0, 60.0)}
-        ),
-        "airframe": name,
-    }
-)
+
+
+def _drone(inputs: int, sensors: Sequence[str], layout: list[dict[str, Any]]) -> Check:
+    """All metadata of a policy that flies."""
+    return record(
+        _EVERY
+        | {
+            "cell": _cell(inputs),
+            "observation": lambda field, value: _same_layout(field, value, layout),
+            "command_limits": _command_limits,
+            "trained_rates_hz": record({sensor: _RATE for sensor in sensors}),
+            "sensor_limits_s": record({sensor: _AGE for sensor in sensors}),
+            "setpoint_limits": record(
+                {"speed_m_s": number(0.0, 100.0), "height_m": span(0.0, 1000.0), "yaw_rate_rad_s": number(0.0, 60.0)}
+            ),
+            "airframe": name,
+        }
+    )
+
+
+_DRONE: Final = _drone(OBS_DIM, SENSORS, layout_manifest())
+_LOCATING: Final = _drone(OBS_DIM + POSITION_DIM, LOCATING_SENSORS, layout_manifest(locates=True))
 
 
 def check_metadata(metadata: Any) -> None:
@@ -260,6 +272,8 @@ def check_metadata(metadata: Any) -> None:
         _same_layout("observation", metadata["observation"], layout.manifest())
         if metadata["cell"]["inputs"] != layout.width:
             raise refuse("cell.inputs", metadata["cell"]["inputs"], f"{layout.width}, the width of its observation")
+    elif isinstance(metadata, dict) and has_position(metadata.get("observation")):
+        _LOCATING("", metadata)
     else:
         _DRONE("", metadata)
     cell_spec(metadata["cell"], metadata["wiring"])

@@ -143,9 +143,8 @@ def _observe(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
         return {"observation": assemble(held)}
     place, point = s[SEEN_ROWS:], goal.point
     compass = turned(heading(ops, _machine(a["body"])[0]), turn_of(ops, named(a["constants"])["heading_error_rad"]))
-    seen = ((place[0], place[1], place[2]), (place[3], place[4], place[5]))
-    target = (point.position_m, point.velocity_m_s)
-    told = located(ops, seen, place[6], place[7], target, compass)
+    position, velocity, fresh, age_s = tuple(place[:3]), tuple(place[3:6]), place[6], place[7]
+    told = located(ops, position, velocity, age_s, fresh, point.position_m, point.velocity_m_s, compass)
     return {"observation": (*assemble(held), *assemble_position(told))}
 
 

@@ -55,6 +55,7 @@ def quantised_bundle(bundle: Bundle, name: str | None = None) -> Bundle:
         setpoint_limits=metadata["setpoint_limits"],
         airframe=metadata["airframe"],
         training=metadata["training"] | {"quantised_from": metadata["sha256"]},
+        locates=bundle.locates,
     )
 
 

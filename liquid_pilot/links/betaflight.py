@@ -12,9 +12,9 @@ from typing import Final
 
 from liquid_pilot.links import msp
 from liquid_pilot.links.betaflight_rc import RcMap, RcOutput, idle_channels
-from liquid_pilot.links.link import LinkStatus, Received, Request
+from liquid_pilot.links.link import LinkStatus, Request
 from liquid_pilot.links.transport import Transport
-from liquid_pilot.messages import Command
+from liquid_pilot.messages import Command, Message
 
 IDLE_PERIOD_S: Final = 0.02  # of channels before the flight: a receiver that is silent keeps it from arming
 POLL_PERIOD_S: Final = 0.1
@@ -47,7 +47,7 @@ class BetaflightLink:
         """Of the MSP port."""
         return self._msp.fileno()
 
-    def receive(self, now_s: float) -> list[Received]:
+    def receive(self, now_s: float) -> list[Message]:
         """Take in the answers that have arrived; there are no sensor messages."""
         for data, peer in self._msp.read():
             self._peer = peer

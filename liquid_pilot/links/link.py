@@ -9,20 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from liquid_pilot.messages import Command, Floats4, Message
-
-
-@dataclass(frozen=True, slots=True)
-class Attitude:
-    """The autopilot's own estimate: body FLU -> world ENU, wxyz. Told to the operator; policies do not see it."""
-
-    t_s: float
-    quaternion_wxyz: Floats4
-
-
-Received: TypeAlias = Message | Attitude
+from liquid_pilot.messages import Attitude, Command, Message
 
 
 class Request(Enum):
@@ -73,7 +62,7 @@ class Link(Protocol):
         """For select, -1 where there is nothing to wait on."""
         ...
 
-    def receive(self, now_s: float) -> list[Received]:
+    def receive(self, now_s: float) -> list[Message]:
         """Everything that has arrived, in order; never blocks. Raises `LinkError` when the port is gone."""
         ...
 

@@ -15,14 +15,14 @@ from typing import Any, Final, TypeAlias
 from liquid_pilot.errors import LiquidPilotError
 from liquid_pilot.links import autopilots, mavlink_decode
 from liquid_pilot.links.clock import ClockMap
-from liquid_pilot.links.link import Attitude, LinkStatus, Received, Request
+from liquid_pilot.links.link import LinkStatus, Request
 from liquid_pilot.links.mavlink_decode import Refusal
 from liquid_pilot.links.mavlink_fields import TargetWriter, reader_of
 from liquid_pilot.links.mavlink_frames import Frame, Framer, dialect
 from liquid_pilot.links.mavlink_vehicle import Vehicle, VehicleWatch
 from liquid_pilot.links.throttle import Throttle
 from liquid_pilot.links.transport import Transport
-from liquid_pilot.messages import Command
+from liquid_pilot.messages import Attitude, Command, Message
 
 OWN_COMPONENT: Final = 191  # MAV_COMP_ID_ONBOARD_COMPUTER
 ALIVE_S: Final = 1.0  # an autopilot that is silent for so long is not there
@@ -34,7 +34,7 @@ RATES_AND_THRUST: Final = 128  # type_mask: the attitude is ignored
 DEFAULT_RATES_HZ: Final[Mapping[str, float]] = {"imu": 200.0, "flow": 50.0, "range": 30.0}
 _SLOW_HZ: Final = {"ATTITUDE_QUATERNION": 10.0, "LOCAL_POSITION_NED": 20.0, "SYS_STATUS": 1.0, "BATTERY_STATUS": 1.0}
 
-Decoded: TypeAlias = Received | Refusal | None
+Decoded: TypeAlias = Message | Refusal | None
 
 
 class MavlinkLink:
@@ -95,9 +95,9 @@ class MavlinkLink:
         """Give the port back."""
         self.transport.close()
 
-    def receive(self, now_s: float) -> list[Received]:
+    def receive(self, now_s: float) -> list[Message]:
         """Everything that has arrived; never blocks, never raises for what the bytes say."""
-        received: list[Received] = []
+        received: list[Message] = []
         for data, peer in self.transport.read():
             for frame in self._framer.feed(data, whole=self.transport.whole):
                 message = self._take(frame, peer, now_s)
@@ -197,7 +197,7 @@ class MavlinkLink:
             )
         )
 
-    def _take(self, frame: Frame, peer: str, now_s: float) -> Received | None:
+    def _take(self, frame: Frame, peer: str, now_s: float) -> Message | None:
         """One frame: what it says, if it is from our autopilot and a possible value."""
         if frame.message_id == 0:
             self._heard.heartbeat(frame, self._readers[0](frame), peer, now_s)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from liquid_pilot.geometry import multiply
-from liquid_pilot.links.link import Attitude
-from liquid_pilot.messages import Floats3, Floats4, Flow, Imu, Position, Range
+from liquid_pilot.messages import Attitude, Floats3, Floats4, Flow, Imu, Position, Range
 
 ABSENT: Final = (math.nan, math.nan, math.nan)
 ACCEL_BITS: Final = 0x07  # of HIGHRES_IMU.fields_updated

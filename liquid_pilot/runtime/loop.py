@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from liquid_pilot.links.link import Attitude, Link, Received
-from liquid_pilot.messages import Command, Imu, Message, Setpoint
+from liquid_pilot.links.link import Link
+from liquid_pilot.messages import Attitude, Command, Imu, Message, Setpoint
 from liquid_pilot.runtime.histogram import Histogram
 from liquid_pilot.runtime.watch import Watch
 
@@ -99,7 +99,7 @@ class ControlLoop:
             self._registered = number
         self._poll.poll(longest_s * 1e3)
 
-    def _feed(self, messages: list[Received], woke_s: float) -> None:
+    def _feed(self, messages: list[Message], woke_s: float) -> None:
         """All messages to the pilot; of several commands in one pass only the newest is worth sending."""
         command: Command | None = None
         imu: Imu | None = None

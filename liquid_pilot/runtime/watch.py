@@ -7,8 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from liquid_pilot.links.link import Received
-from liquid_pilot.messages import Floats3, Imu, Range
+from liquid_pilot.messages import Floats3, Imu, Message, Range
 
 ARRIVALS: Final = 128  # that a rate is taken over
 SENSORS: Final = ("imu", "flow", "range", "position", "attitude")
@@ -66,7 +65,7 @@ class Watch:
         self._return = (math.inf, -math.inf)  # newest return, and when
         self._range_m = math.nan  # newest return, NaN once there is none any more
 
-    def saw(self, message: Received, now_s: float) -> None:
+    def saw(self, message: Message, now_s: float) -> None:
         """A message arrived."""
         name = type(message).__name__.lower()
         if name in self.sensors:

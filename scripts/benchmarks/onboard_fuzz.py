@@ -13,12 +13,11 @@ from typing import Any, Final
 
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.controller import Controller
-from liquid_pilot.links.link import Attitude
 from liquid_pilot.links.mavlink import MavlinkLink
 from liquid_pilot.links.mavlink_frames import dialect
 from liquid_pilot.links.throttle import Throttle
 from liquid_pilot.links.transport import Memory
-from liquid_pilot.messages import Setpoint
+from liquid_pilot.messages import Attitude, Setpoint
 from scripts.benchmarks.onboard import Plan, figures
 from scripts.console import OUT
 from scripts.tables import rich_table

@@ -12,7 +12,7 @@ from liquid_pilot.bundle import Bundle, SelfTest, make_bundle, make_cheetah_bund
 from liquid_pilot.cells import CellSpec, weight_masks, weight_shapes
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.half_cheetah import ACTIONS, CheetahLayout
-from liquid_pilot.observation import OBS_DIM
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM
 from liquid_pilot.wiring import CellWiring
 
 Tensors = dict[str, Any]
@@ -58,6 +58,17 @@ def make(
     return make_bundle(
         "test-hover", "hover", spec, weights, DEFAULT_LIMITS, make_selftest(spec, weights, rng), **(values | changed)
     )
+
+
+def make_locating(form: str = "decay", seed: int = 0, spec: CellSpec | None = None, **changed: Any) -> Bundle:
+    """A small policy with random weights that flies to places by IMU, position and attitude."""
+    spec = spec or CellSpec(form, OBS_DIM + POSITION_DIM, 0 if form == "mlp" else 19, 4, 1, 32, 0.015)
+    values: dict[str, Any] = {
+        "trained_rates_hz": {"imu": (50.0, 200.0), "position": (20.0, 50.0), "attitude": (10.0, 50.0)},
+        "sensor_limits_s": {"imu": 0.1, "position": 1.0, "attitude": 2.0},
+        "setpoint_limits": {"speed_m_s": 2.0, "height_m": (0.5, 3.0), "yaw_rate_rad_s": 1.0},
+    }
+    return make(seed=seed, spec=spec, **({"locates": True} | values | changed))
 
 
 def make_cheetah(

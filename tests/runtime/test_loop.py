@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liquid_pilot.links.link import LinkStatus, Received
+from liquid_pilot.links.link import LinkStatus
 from liquid_pilot.messages import Command, Imu, Message, Range
 from liquid_pilot.runtime.histogram import Histogram
 from liquid_pilot.runtime.loop import DEADLINE_S, TICK_S, ControlLoop
@@ -23,7 +23,7 @@ class FakeLink:
     """Messages that were put, and commands that were sent."""
 
     def __init__(self) -> None:
-        self.waiting: list[Received] = []
+        self.waiting: list[Message] = []
         self.sent: list[Command] = []
         self.beats: list[float] = []
         self.full = False
@@ -33,7 +33,7 @@ class FakeLink:
     def fileno(self) -> int:
         return -1
 
-    def receive(self, now_s: float) -> list[Received]:
+    def receive(self, now_s: float) -> list[Message]:
         waiting, self.waiting = self.waiting, []
         return waiting
 
