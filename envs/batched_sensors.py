@@ -276,7 +276,11 @@ def _close_place(
     noise: StepNoise,
 ) -> SensorState:
     """Measure and send the place of the lanes whose period is over."""
-    closing, since, unit, jitter = motion.t_s >= state.place.next_s - EPS_S, motion.since_release_s, *_place_units(noise)
+    closing, since, unit, jitter = (
+        motion.t_s >= state.place.next_s - EPS_S,
+        motion.since_release_s,
+        *_place_units(noise),
+    )
     if not bool(closing.any()):
         return state
     bias, n = vec3(constants["position_bias_m"]), noise.place

@@ -23,6 +23,7 @@ LEDGER: Final = (
     "weight",
     "not_finite",
     "speed_square",
+    "place_square",
 )
 
 
@@ -44,6 +45,8 @@ def _score(flight: dict[str, Any], rule: Rule) -> FlightScore:
     weight = max(flight["weight"], 1e-9)
     speed = math.sqrt(flight["speed_square"] / weight) if rule.rms else flight["speed_error"] / weight
     reason = reason or ("" if speed <= rule.speed_limit_m_s else "speed error")
+    off = math.sqrt(flight["place_square"] / weight) if rule.places else math.nan
+    reason = reason or ("place error" if off > rule.place_limit_m else "")
     if reason:
-        return FlightScore(False, reason, math.inf, math.inf)
-    return FlightScore(True, "", speed, flight["height_error"] / weight)
+        return FlightScore(False, reason, math.inf, math.inf, math.inf if rule.places else math.nan)
+    return FlightScore(True, "", speed, flight["height_error"] / weight, off)

@@ -30,13 +30,16 @@ class Rule:
     """What the batched engines judge a flight by, beside the bounds.
 
     Tilt must stay below tilt_limit_deg from tilt_after_s after the release on. A flight's speed error is its mean over
-    time or, with `rms`, the root of the mean square, and more than speed_limit_m_s of it fails.
+    time or, with `rms`, the root of the mean square, and more than speed_limit_m_s of it fails. places: the goal is a
+    place; the root mean square distance from it is scored too, and more than place_limit_m of it fails.
     """
 
     tilt_limit_deg: float = TILT_LIMIT_DEG
     tilt_after_s: float = TILT_AFTER_S
     rms: bool = False
     speed_limit_m_s: float = math.inf
+    places: bool = False
+    place_limit_m: float = math.inf
 
 
 HOVER_RULE: Final = Rule()
@@ -47,12 +50,21 @@ Summary: TypeAlias = dict[str, Any]  # flat and ready for JSON; see `summarise`
 
 @dataclass(frozen=True, slots=True)
 class FlightScore:
-    """One flight. reason: why it failed, empty for a success; a failed flight's errors are infinite."""
+    """One flight. reason: why it failed, empty for a success; a failed flight's errors are infinite.
+
+    place_error_m: root mean square distance from the goal, where that is a place, else NaN.
+    """
 
     success: bool
     reason: str
     speed_error_m_s: float
     height_error_m: float
+    place_error_m: float = math.nan
+
+    @property
+    def places(self) -> bool:
+        """Whether the goal was a place."""
+        return not math.isnan(self.place_error_m)
 
 
 def out_of_bounds(lowest_m: float, highest_m: float) -> str | None:
@@ -82,10 +94,12 @@ def score_hover(trace: FlightTrace, duration_s: float = 15.0) -> FlightScore:
 
 def score_task(trace: FlightTrace, duration_s: float) -> FlightScore:
     """A flight under a task, which has judged it. The speed error is the root of the mean square over the time."""
+    places = trace.target_m is not None
     if trace.outcome != "success":
-        return FlightScore(False, trace.outcome, math.inf, math.inf)
+        return FlightScore(False, trace.outcome, math.inf, math.inf, math.inf if places else math.nan)
     square = _time_mean(trace, trace.speed_error_m_s**2, duration_s)
-    return FlightScore(True, "", math.sqrt(square), _time_mean(trace, trace.height_error_m, duration_s))
+    off = math.sqrt(_time_mean(trace, trace.place_error_m**2, duration_s)) if places else math.nan
+    return FlightScore(True, "", math.sqrt(square), _time_mean(trace, trace.height_error_m, duration_s), off)
 
 
 def landed_safely(trace: FlightTrace, rest_height_m: float, limit_m_s: float = ROUGH_LIMIT_M_S) -> bool:
@@ -131,7 +145,7 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
     """Success rate, errors over flights (failed ones infinite) and, in `reasons`, why how many failed.
 
     Keys: success_rate, flights, failures, speed_error_median_m_s, speed_error_p90_m_s,
-    height_error_median_m, reasons. An error that is infinite, because too many flights failed, is
+    height_error_median_m, reasons; of goals that are places also place_error_median_m and place_error_p90_m. An error that is infinite, because too many flights failed, is
     None. The 90th percentile is the smallest error that at least 90 % of the flights do not exceed.
     Raises `SimulationError` without flights.
     """
@@ -139,6 +153,15 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
         raise SimulationError("there are no flights to summarise; fly at least one")
     speed = sorted(score.speed_error_m_s for score in scores)
     failures = sum(not score.success for score in scores)
+    off = sorted(score.place_error_m for score in scores) if scores[0].places else []
+    places = (
+        {
+            "place_error_median_m": _finite(statistics.median(off)),
+            "place_error_p90_m": _finite(off[math.ceil(0.9 * len(off)) - 1]),
+        }
+        if off
+        else {}
+    )
     return {
         "success_rate": (len(scores) - failures) / len(scores),
         "flights": len(scores),
@@ -146,6 +169,7 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
         "speed_error_median_m_s": _finite(statistics.median(speed)),
         "speed_error_p90_m_s": _finite(speed[math.ceil(0.9 * len(speed)) - 1]),
         "height_error_median_m": _finite(statistics.median(score.height_error_m for score in scores)),
+        **places,
         "reasons": dict(sorted(Counter(score.reason for score in scores if not score.success).items())),
     }
 

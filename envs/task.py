@@ -79,7 +79,8 @@ class Task:
     goal: of the k numbers of a course, seconds since the release (0 in the hand) and the true motion. reward_per_s: at
     an IMU event. judge: what is remembered after an event (begin at first), and 1 where the flight is lost, 1 where it
     is done; succeeded: 1 or 0, asked when the time is up, unmet: what is wrong where it is 0. describe: further entries
-    of `info`; phases: names of the goal's phases, shown in `info` as phase_name.
+    of `info`; phases: names of the goal's phases, shown in `info` as phase_name. places: the goal is
+    a place, which pilots are told, beside what moves with them.
     """
 
     conditions: Conditions
@@ -95,6 +96,7 @@ class Task:
     unmet: str
     phases: tuple[str, ...] = ()
     phase_name: str = "phase"
+    places: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class FlightTrace:
     arrivals_s: dict[str, Array] = field(default_factory=dict)  # "imu", "flow", "range": delivery times
     supervisor: tuple[tuple[float, str], ...] = ()  # (time, state) at every change
     settled: Array | None = None  # (T,) 0 in a transient, whose errors do not count, else 1; None: all count
+    target_m: Array | None = None  # (T, 3) where the goal was, if it was a place
     outcome: str = ""  # under a task: "success", or why the flight failed
 
     @property
@@ -51,6 +52,12 @@ class FlightTrace:
         ex = self.velocity_m_s[:, 0] - (np.cos(yaw) * sx - np.sin(yaw) * sy)
         ey = self.velocity_m_s[:, 1] - (np.sin(yaw) * sx + np.cos(yaw) * sy)
         return np.asarray(np.hypot(ex, ey))
+
+    @property
+    def place_error_m(self) -> Array:
+        """Distance from the goal, (T,); zeros where that is no place."""
+        target = self.position_m if self.target_m is None else self.target_m
+        return np.asarray(np.linalg.norm(self.position_m - target, axis=1))
 
     @property
     def height_error_m(self) -> Array:

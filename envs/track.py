@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from envs.batched_env import BatchedQuadEnv
-from envs.conditions import Conditions
+from envs.conditions import Conditions, Span
 from envs.flights import Array, Flights
 from envs.physics import Body
 from envs.quad_env import QuadEnv
@@ -41,6 +42,10 @@ SPEED_RMSE_LIMIT_M_S: Final = 0.5
 TRACK_RULE: Final = Rule(
     tilt_limit_deg=math.degrees(math.acos(TUMBLE_COS)), tilt_after_s=0.0, rms=True, speed_limit_m_s=SPEED_RMSE_LIMIT_M_S
 )
+PLACE_RMSE_LIMIT_M: Final = 0.5
+PLACE_RULE: Final = replace(TRACK_RULE, speed_limit_m_s=math.inf, places=True, place_limit_m=PLACE_RMSE_LIMIT_M)
+PLACE_HZ: Final = (20.0, 50.0)  # of the position sensor
+PLACE_LOST: Final = (0.2, 0.2)  # share of its samples
 STEP_S: Final = 3.0  # between the steps of a velocity
 STEP_RAMP_S: Final = 1.0
 FASTEST_M_S: Final = 3.0
@@ -139,8 +144,17 @@ def _judge(ops: Ops, memory: Memory, moment: Moment[Any]) -> tuple[Memory, Any, 
     return (memory[0] + square * counted, memory[1] + counted), crashed(ops, moment), 0.0 * counted
 
 
-def speed_rmse_m_s(ops: Ops, memory: Memory) -> Any:
-    """Root mean square of the horizontal speed error; infinite before anything was measured."""
+def _judge_place(ops: Ops, memory: Memory, moment: Moment[Any]) -> tuple[Memory, Any, Any]:
+    """What is remembered: squared distance from the goal (m^2) times seconds, and seconds."""
+    begin_s = min(MEASURE_AFTER_S, 0.5 * moment.duration_s)
+    counted = exceeds(ops, moment.since_release_s, begin_s) * moment.dt_s
+    pairs = zip(moment.body.position_m, moment.goal.point.position_m, strict=True)
+    square = sum((here - there) * (here - there) for here, there in pairs)
+    return (memory[0] + square * counted, memory[1] + counted), crashed(ops, moment), 0.0 * counted
+
+
+def rmse(ops: Ops, memory: Memory) -> Any:
+    """Root mean square of what was remembered; infinite before anything was measured."""
     square, time_s = memory
     return ops.select(time_s, 0.0, ops.sqrt(square / ops.maximum(time_s, 1e-9)), math.inf)
 
@@ -167,11 +181,41 @@ def track_task(reference: str = "any", speed_m_s: float = 1.0, transient_s: floa
         reward_per_s=lambda ops, moment: following_reward_per_s(ops, moment.body, moment.goal.point),
         begin=(0.0, 0.0),
         judge=_judge,
-        succeeded=lambda ops, memory: 1.0 - exceeds(ops, speed_rmse_m_s(ops, memory), SPEED_RMSE_LIMIT_M_S),
-        describe=lambda ops, memory, moment: {"speed_rmse_m_s": speed_rmse_m_s(ops, memory)},
+        succeeded=lambda ops, memory: 1.0 - exceeds(ops, rmse(ops, memory), SPEED_RMSE_LIMIT_M_S),
+        describe=lambda ops, memory, moment: {"speed_rmse_m_s": rmse(ops, memory)},
         unmet="speed error",
         phases=tuple(REFERENCES),
         phase_name="reference",
+    )
+
+
+def placed(conditions: Conditions, position_hz: Span = PLACE_HZ, lost: Span = PLACE_LOST) -> Conditions:
+    """The conditions with a position sensor in place of flow and range."""
+    none = (1.0, 1.0)
+    return replace(
+        conditions,
+        position_hz=position_hz,
+        position_dropout=lost,
+        flow_dropout=none,
+        range_dropout=none,
+        faults=tuple(fault for fault in conditions.faults if fault.part not in ("flow", "range")),
+    )
+
+
+def track_position_task(reference: str = "any", speed_m_s: float = 1.0) -> Task:
+    """Track, of places: the goal is the path's point itself, which a position sensor helps to find.
+
+    Success: within bounds, and root mean square distance of at most 0.5 m, from when errors count on. Raises
+    `ConfigError`.
+    """
+    return replace(
+        track_task(reference, speed_m_s),
+        conditions=placed(Conditions()),
+        judge=_judge_place,
+        succeeded=lambda ops, memory: 1.0 - exceeds(ops, rmse(ops, memory), PLACE_RMSE_LIMIT_M),
+        describe=lambda ops, memory, moment: {"place_rmse_m": rmse(ops, memory)},
+        unmet="place error",
+        places=True,
     )
 
 

@@ -23,6 +23,7 @@ from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import ConfigError, unknown_name
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM
 from policies.averaging import average_into
 from policies.backend import BACKENDS, Backend, Carry, Recipe
 from policies.cost import CostWeights
@@ -123,7 +124,8 @@ class AnalyticTrainer:
     ) -> None:
         self.config, self.drill = config, drill_of(config.task)
         self.airframe: Airframe = load_airframe(config.airframe)
-        spec = hover_spec(config.cell, config.time_unit_s, config.wiring, config.wiring_seed)
+        inputs = OBS_DIM + POSITION_DIM * self.drill.locates
+        spec = hover_spec(config.cell, config.time_unit_s, config.wiring, config.wiring_seed, inputs)
         self.network = PolicyNetwork(spec, config.seed)
         self.averaged = PolicyNetwork(self.network.spec, config.seed)
         self.best = PolicyNetwork(self.network.spec, config.seed)

@@ -35,6 +35,7 @@ class _Ledger:
     weight: Tensor
     not_finite: Tensor
     speed_square: Tensor
+    place_square: Tensor
 
     def scores(self, rule: Rule) -> list[FlightScore]:
         return flight_scores(np.stack([getattr(self, name).double().numpy() for name in LEDGER]), rule)
@@ -42,7 +43,7 @@ class _Ledger:
 
 def _new_ledger(batch: int) -> _Ledger:
     zero, never = torch.zeros(batch), torch.zeros(batch, dtype=torch.bool)
-    return _Ledger(zero + torch.inf, zero, never, zero, zero, zero, never, zero)
+    return _Ledger(zero + torch.inf, zero, never, zero, zero, zero, never, zero, zero)
 
 
 def _measure(ledger: _Ledger, state: BatchedState, goal: Goal[Tensor], duration_s: float, rule: Rule) -> None:
@@ -64,6 +65,9 @@ def _measure(ledger: _Ledger, state: BatchedState, goal: Goal[Tensor], duration_
     weight = torch.where(measured, state.dt_s, 0.0).to(z.dtype) * goal.settled
     ledger.speed_error = ledger.speed_error + torch.where(measured, speed_error * weight, 0.0)
     ledger.speed_square = ledger.speed_square + torch.where(measured, speed_error**2 * weight, 0.0)
+    pairs = zip(state.body.position_m, goal.point.position_m, strict=True)
+    off = torch.stack([(here - there) ** 2 for here, there in pairs]).sum(dim=0)
+    ledger.place_square = ledger.place_square + torch.where(measured, off * weight, 0.0)
     ledger.height_error = ledger.height_error + torch.where(measured, height_error * weight, 0.0)
     ledger.weight = ledger.weight + weight
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -38,12 +39,19 @@ LANES_AT_ONCE: Final = 1024  # drones that are flown between two reports of prog
 
 
 def _traced_cost(
-    ops: Ops, weights: Sequence[Any], body: Body[Any], goal: Goal[Any], action: Sequence[Any], previous: Sequence[Any]
+    ops: Ops,
+    weights: Sequence[Any],
+    body: Body[Any],
+    goal: Goal[Any],
+    action: Sequence[Any],
+    previous: Sequence[Any],
+    places: bool = False,
 ) -> Any:
-    return event_cost(ops, CostWeights(*weights), body, goal, action, previous)
+    return event_cost(ops, CostWeights(*weights), body, goal, action, previous, places)
 
 
 FLIGHT_COST: Final = EventCost(len(fields(CostWeights)), _traced_cost)
+PLACE_COST: Final = EventCost(len(fields(CostWeights)), partial(_traced_cost, places=True))
 
 
 def flight_rollout(
@@ -56,7 +64,7 @@ def flight_rollout(
     aim: Aim = SETPOINT_AIM,
 ) -> CompiledRollout:
     """A task compiled for an airframe and a network."""
-    model = WorldModel(airframe, limits, FLIGHT_COST, aim=aim)
+    model = WorldModel(airframe, limits, PLACE_COST if aim.locates else FLIGHT_COST, aim=aim)
     return CompiledRollout(model, network_source(spec), dtype, substep_s=substep_s, threads=threads)
 
 

@@ -30,6 +30,8 @@ class CostWeights:
     action_change: float = 0.02
     velocity_knee_m_s: float = 0.25  # beyond these an error costs in proportion, not in its square:
     height_knee_m: float = 0.25  # precision in hover then counts beside the recovery from a throw
+    place: float = 0.0  # m^2, horizontally, where the goal is a place
+    place_knee_m: float = 0.1
     ceiling: float = 20.0  # a drone that is lost costs no more than this
 
 
@@ -45,8 +47,9 @@ def event_cost(
     goal: Goal[S],
     action: Sequence[S],
     previous: Sequence[S],
+    places: bool = False,
 ) -> S:
-    """Cost of one drone at one event, over `ops` scalars. action, previous: four each, in [-1, 1].
+    """Cost of one drone at one event, over `ops` scalars. action, previous: four each, in [-1, 1]. places: the goal is a place.
 
     The velocity is asked for in the heading frame; heading is the direction of body x over ground.
     """
@@ -73,12 +76,16 @@ def event_cost(
         + weights.action * sum((a * a for a in action[1:]), action[0] * action[0])
         + weights.action_change * sum((c * c for c in changes[1:]), changes[0] * changes[0])
     )
+    if places:
+        (x, y, _), (px, py, _) = body.position_m, goal.point.position_m
+        dx, dy = x - px, y - py
+        cost = cost + weights.place * _bent(ops, dx * dx + dy * dy, weights.place_knee_m)
     limited: S = ops.minimum(cost, weights.ceiling)
     return limited
 
 
 def flight_cost(
-    weights: CostWeights, body: Body[Tensor], goal: Goal[Tensor], action: Tensor, previous: Tensor
+    weights: CostWeights, body: Body[Tensor], goal: Goal[Tensor], action: Tensor, previous: Tensor, places: bool = False
 ) -> Tensor:
     """`event_cost` of each lane, (B,). action, previous: (B, 4)."""
-    return event_cost(TORCH_OPS, weights, body, goal, action.unbind(dim=1), previous.unbind(dim=1))
+    return event_cost(TORCH_OPS, weights, body, goal, action.unbind(dim=1), previous.unbind(dim=1), places)

@@ -10,10 +10,14 @@ import numpy as np
 
 from envs.conditions import MIXED_IMU_HZ, Conditions, Span
 from envs.faults import MOTORS, Fault
+from envs.track import placed
+from liquid_pilot.errors import ConfigError
 
 TRAINED_IMU_HZ: Span = (22.0, 440.0)
 TRAINED_FLOW_HZ: Span = (8.0, 60.0)
 TRAINED_RANGE_HZ: Span = (12.0, 50.0)
+TRAINED_POSITION_HZ: Span = (15.0, 60.0)
+TRAINED_ATTITUDE_HZ: Span = (10.0, 50.0)
 TRAINED_HEIGHT_M: Span = (0.6, 1.6)
 FAULT_START_S: Final[Span] = (0.0, 8.0)  # after the release, of a fault in a lesson; it lasts to the end
 TRAINED_FAULTS: Final[tuple[tuple[tuple[str, ...], str, Span | None], ...]] = (  # parts, mode, values
@@ -40,7 +44,12 @@ class Curriculum:
     hover_chance: float = 0.7  # of a lane with velocity set-point zero
     setpoint_speed_m_s: float = 0.5
     setpoint_yaw_rate_rad_s: float = 0.5
+    locates: bool = False  # with a position sensor, without flow and range
     fault_chance: float = 0.0  # of a lesson in which something fails, at full disturbances
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.fault_chance <= 1.0:
+            raise ConfigError(f"fault_chance is {self.fault_chance:g}; give a share of the lessons, 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class Lesson:
 
 def training_conditions(curriculum: Curriculum, strength: float) -> Conditions:
     """The spread of flights at a disturbance strength from 0 to 1; a little wider than evaluation."""
-    return Conditions(
+    found = Conditions(
         imu_hz=curriculum.imu_hz,
         imu_jitter=0.15,
         flow_hz=TRAINED_FLOW_HZ,
@@ -72,6 +81,7 @@ def training_conditions(curriculum: Curriculum, strength: float) -> Conditions:
         outage_chance=0.5 * strength,
         outage_s=(0.2, 1.3),
     )
+    return placed(found, TRAINED_POSITION_HZ, (0.0, 0.4)) if curriculum.locates else found
 
 
 def lesson(curriculum: Curriculum, share: float, rng: np.random.Generator) -> Lesson:
@@ -94,7 +104,7 @@ def lesson(curriculum: Curriculum, share: float, rng: np.random.Generator) -> Le
 
 
 def _fault(rng: np.random.Generator) -> Fault:
-    """One of `TRAINED_FAULTS`, of all drones of a lesson alike; which of them it meets, and when, follows from their age."""
+    """One of `TRAINED_FAULTS`, the same for all drones of a lesson; whom it meets, and when, follows from their age."""
     parts, mode, values = TRAINED_FAULTS[rng.integers(len(TRAINED_FAULTS))]
     part, start_s = parts[rng.integers(len(parts))], rng.uniform(*FAULT_START_S)
     return Fault(part, start_s, math.inf, mode, None if values is None else rng.uniform(*values))

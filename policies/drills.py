@@ -12,7 +12,7 @@ from envs.flights import Flights
 from envs.physics import Body
 from envs.scoring import HOVER_RULE, TRANSIENT_S, Rule
 from envs.task import SETPOINT_AIM, Aim, Course, Goal, setpoint_course
-from envs.track import TRACK_RULE, track_course, track_rows, track_task
+from envs.track import PLACE_RULE, TRACK_RULE, track_course, track_position_task, track_rows, track_task
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.ops import Ops
 from policies.cost import CostWeights
@@ -20,6 +20,7 @@ from policies.curriculum import Curriculum
 
 Lessons: TypeAlias = Callable[[Flights, Curriculum, float, np.random.Generator], Course]
 TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
+PLACE_M_S: Final = 2.6  # of a policy that flies to places: a figure-eight of 1.0 x 0.5 m within 3.5 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Drill:
     """A task for many drones. rows: numbers of the courses of flights that last so many seconds; goal: see `Aim`.
 
     course: of flights that are scored, of so many seconds; lessons: of flights to learn from. updates, batch: that
-    training needs; validation_s: length of the flights that choose the weights.
+    training needs; validation_s: length of the flights that choose the weights; locates: see `Aim`.
     """
 
     name: str
@@ -41,10 +42,11 @@ class Drill:
     updates: int
     batch: int
     validation_s: float
+    locates: bool = False
 
     def aim(self, duration_s: float) -> Aim:
         """What an engine must know to fly courses of so many seconds."""
-        return Aim(self.rows(duration_s), self.goal)
+        return Aim(self.rows(duration_s), self.goal, self.locates)
 
 
 def _hover_lessons(flights: Flights, curriculum: Curriculum, seconds: float, rng: np.random.Generator) -> Course:
@@ -97,7 +99,37 @@ def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S, transient_
     )
 
 
-DRILLS: Final = {"hover": HOVER_DRILL, "track": track_drill(transient_s=TRANSIENT_S)}
+def _place_lessons(flights: Flights, curriculum: Curriculum, seconds: float, rng: np.random.Generator) -> Course:
+    """Every reference, half of them figure-eights."""
+    speed = curriculum.setpoint_speed_m_s * rng.random(len(flights))
+    eights = rng.random(len(flights)) < 0.5
+    courses = [track_course(name, speed, flights, seconds, rng) for name in ("figure_eight", "any")]
+    return np.where(eights, *courses)
+
+
+def track_position_drill(reference: str = "any", speed_m_s: float = PLACE_M_S) -> Drill:
+    """The task track-position at a speed. Arguments and errors as of `envs.track.track_position_task`."""
+    task = track_position_task(reference, speed_m_s)
+    return replace(
+        track_drill(reference, speed_m_s),
+        name="track-position",
+        goal=task.goal,
+        course=task.course,
+        lessons=_place_lessons,
+        rule=PLACE_RULE,
+        curriculum=Curriculum(setpoint_speed_m_s=1.1 * PLACE_M_S, setpoint_yaw_rate_rad_s=0.0, locates=True),
+        cost=CostWeights(
+            horizontal_velocity=0.3, place=4.0, height_knee_m=0.1, roll_pitch_rate=0.004, action_change=0.01
+        ),
+        locates=True,
+    )
+
+
+DRILLS: Final = {
+    "hover": HOVER_DRILL,
+    "track": track_drill(transient_s=TRANSIENT_S),
+    "track-position": track_position_drill(),
+}
 
 
 def drill_of(task: str) -> Drill:

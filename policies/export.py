@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,37 @@ from envs.airframe import Airframe
 from envs.batched_quad import BatchedQuad
 from envs.conditions import MIXED_IMU_HZ, Conditions
 from envs.flights import draw_flights
+from envs.task import SETPOINT_AIM
+from envs.track import placed
 from liquid_pilot.bundle import SelfTest, make_bundle, save_bundle
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
-from liquid_pilot.observation import OBS_DIM
 from policies.analytic import AnalyticTrainer
-from policies.curriculum import TRAINED_FLOW_HZ, TRAINED_HEIGHT_M, TRAINED_RANGE_HZ, Curriculum
+from policies.curriculum import (
+    TRAINED_ATTITUDE_HZ,
+    TRAINED_FLOW_HZ,
+    TRAINED_HEIGHT_M,
+    TRAINED_POSITION_HZ,
+    TRAINED_RANGE_HZ,
+    Curriculum,
+)
 from policies.network import PolicyNetwork
 
 SELFTEST_STEPS = 128
+FLOW_RATES_HZ = {"flow": TRAINED_FLOW_HZ, "range": TRAINED_RANGE_HZ}
+PLACE_RATES_HZ = {"position": TRAINED_POSITION_HZ, "attitude": TRAINED_ATTITUDE_HZ}
 SENSOR_LIMITS_S = {"imu": 0.1, "flow": 2.0, "range": 2.0}
+PLACE_LIMITS_S = {"imu": 0.1, "position": 1.0, "attitude": 1.0}
 
 
-def record_selftest(network: PolicyNetwork, airframe: Airframe, seed: int = 0) -> SelfTest:
+def record_selftest(network: PolicyNetwork, airframe: Airframe, seed: int = 0, locates: bool = False) -> SelfTest:
     """One simulated flight at mixed intervals, from the first event (dt = 0) on, as the trainer computes it."""
     conditions = Conditions(imu_hz=MIXED_IMU_HZ, imu_mixed=True)
-    world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(seed))
+    conditions = placed(conditions) if locates else conditions
+    aim = replace(SETPOINT_AIM, locates=locates)
+    world = BatchedQuad(airframe, conditions, torch.Generator().manual_seed(seed), aim=aim)
     state = world.reset(draw_flights(airframe, conditions, 1, np.random.default_rng(seed)))
     h = network.initial_state(1)
-    x = np.zeros((SELFTEST_STEPS, OBS_DIM), np.float32)
+    x = np.zeros((SELFTEST_STEPS, network.spec.inputs), np.float32)
     dt_s = np.zeros(SELFTEST_STEPS, np.float32)
     actions = np.zeros((SELFTEST_STEPS, network.spec.outputs), np.float32)
     hidden = np.zeros((SELFTEST_STEPS, network.spec.state_width), np.float32)
@@ -77,6 +90,7 @@ def export_network(
 
     Raises `BundleError` if its self-test fails.
     """
+    others = PLACE_RATES_HZ if curriculum.locates else FLOW_RATES_HZ
     speed, yaw = curriculum.setpoint_speed_m_s, curriculum.setpoint_yaw_rate_rad_s
     bundle = make_bundle(
         name,
@@ -84,15 +98,12 @@ def export_network(
         network.spec,
         network.weights(),
         DEFAULT_LIMITS,
-        record_selftest(network, airframe, seed),
-        trained_rates_hz={
-            "imu": list(curriculum.imu_hz),
-            "flow": list(TRAINED_FLOW_HZ),
-            "range": list(TRAINED_RANGE_HZ),
-        },
-        sensor_limits_s=SENSOR_LIMITS_S,
+        record_selftest(network, airframe, seed, curriculum.locates),
+        trained_rates_hz={"imu": list(curriculum.imu_hz), **{name: list(span) for name, span in others.items()}},
+        sensor_limits_s=PLACE_LIMITS_S if curriculum.locates else SENSOR_LIMITS_S,
         setpoint_limits={"speed_m_s": speed, "height_m": list(TRAINED_HEIGHT_M), "yaw_rate_rad_s": yaw},
         airframe=airframe.name,
         training=training,
+        locates=curriculum.locates,
     )
     return save_bundle(path, bundle)

@@ -130,19 +130,25 @@ GATED_UNITS = {"gru": 20, "lstm": 16}
 OUTPUTS = 4
 
 
-def hover_spec(form: str, time_unit_s: float = 0.015, wiring: str | None = None, wiring_seed: int = 0) -> CellSpec:
+def hover_spec(
+    form: str,
+    time_unit_s: float = 0.015,
+    wiring: str | None = None,
+    wiring_seed: int = 0,
+    inputs: int = OBS_DIM,
+) -> CellSpec:
     """The shipped sizes: 19 neurons, and a GRU, an LSTM and a memoryless MLP of as many parameters.
 
     wiring: neurons of a wired cell, INTER-COMMAND-MOTOR, such as "9-6-4", drawn with `wiring_seed`; it has the
     parameters of its live synapses, which are fewer. Raises `ConfigError`.
     """
     if wiring is not None:
-        drawn = flown_wiring(wiring, OBS_DIM, OUTPUTS, wiring_seed)
-        return CellSpec(form, OBS_DIM, sum(drawn.sizes), OUTPUTS, 0, 1, time_unit_s, drawn)
+        drawn = flown_wiring(wiring, inputs, OUTPUTS, wiring_seed)
+        return CellSpec(form, inputs, sum(drawn.sizes), OUTPUTS, 0, 1, time_unit_s, drawn)
     if form in GATED_UNITS:
-        return CellSpec(form, OBS_DIM, GATED_UNITS[form], OUTPUTS, 0, 1, time_unit_s)
+        return CellSpec(form, inputs, GATED_UNITS[form], OUTPUTS, 0, 1, time_unit_s)
     if form == "mlp":
-        return CellSpec("mlp", OBS_DIM, 0, OUTPUTS, 2, 40, time_unit_s)
+        return CellSpec("mlp", inputs, 0, OUTPUTS, 2, 40, time_unit_s)
     if form not in BACKBONE_UNITS:
         raise ConfigError(unknown_name("cell", form, [*BACKBONE_UNITS, *GATED_UNITS, "mlp"]))
-    return CellSpec(form, OBS_DIM, 19, OUTPUTS, 1, BACKBONE_UNITS[form], time_unit_s)
+    return CellSpec(form, inputs, 19, OUTPUTS, 1, BACKBONE_UNITS[form], time_unit_s)

@@ -71,7 +71,8 @@ class TorchBackend:
             since = state.t_s - state.release_s
             share = torch.where(since < recipe.early_s, recipe.early_weight, 1.0) * (since > 0)
             share = (share * state.dt_s).to(action.dtype)
-            total = total + (flight_cost(recipe.cost, state.body, world.goal(state), action, previous) * share).sum()
+            cost = flight_cost(recipe.cost, state.body, world.goal(state), action, previous, world.aim.locates)
+            total = total + (cost * share).sum()
             weight = weight + share.sum()
             previous = action
         loss = total / torch.clamp(weight, min=1e-3)

@@ -11,6 +11,7 @@ import numpy as np
 from envs.conditions import Conditions
 from envs.faults import Fault
 from envs.scoring import FlightScore, summarise
+from envs.track import placed
 from policies.curriculum import Curriculum
 
 FAILED_FLIGHT_M_S: Final = 2.0  # a failed flight counts as this speed error in the validation score
@@ -25,7 +26,10 @@ VALIDATION: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Means over the conditions. score: speed error (m/s) and height error (m) of a flight, capped; lower is better."""
+    """Means over the conditions. score: of a flight, capped; lower is better.
+
+    That is speed error (m/s) and height error (m), of goals that are places distance (m) and height error.
+    """
 
     success_rate: float
     speed_error_median_m_s: float
@@ -39,7 +43,8 @@ def validation(curriculum: Curriculum) -> tuple[Conditions, ...]:
     found = []
     for conditions in VALIDATION:
         hz = min(max(conditions.imu_hz[0], low), high)
-        found.append(replace(conditions, imu_hz=(hz, hz)))
+        conditions = replace(conditions, imu_hz=(hz, hz))
+        found.append(placed(conditions) if curriculum.locates else conditions)
     return tuple(found)
 
 
@@ -47,7 +52,8 @@ def validate(evaluate: Callable[[Conditions, int], list[FlightScore]], curriculu
     """Score weights. evaluate: flies them under conditions, the flights drawn from a seed."""
     flown = [evaluate(conditions, FIRST_SEED + number) for number, conditions in enumerate(validation(curriculum))]
     capped = [
-        min(s.speed_error_m_s, FAILED_FLIGHT_M_S) + min(s.height_error_m, FAILED_FLIGHT_M_S)
+        min(s.place_error_m if s.places else s.speed_error_m_s, FAILED_FLIGHT_M_S)
+        + min(s.height_error_m, FAILED_FLIGHT_M_S)
         for scores in flown
         for s in scores
     ]

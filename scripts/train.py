@@ -51,6 +51,7 @@ METHODS: Final[dict[str, dict[str, str]]] = {
         "ppo": "scripts.training.ppo",
     },
     "track": {"analytic": "scripts.training.analytic"},
+    "track-position": {"analytic": "scripts.training.analytic"},
     "half-cheetah": {
         "dagger": "scripts.training.cheetah",
         "ppo": "scripts.training.cheetah_ppo",

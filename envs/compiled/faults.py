@@ -14,7 +14,14 @@ from envs.fault_effects import ImuTimes, amount, disturbed_rows, hear_imu, unhea
 from envs.faults import Fault
 from liquid_pilot.ops import NUMPY_OPS
 
-_PARTS: Final = {"flow": 0, "range": 1, "accel": 2, "gyro": 3, "clock": 10, "position": 11}  # numbers as in the enums of records.c
+_PARTS: Final = {
+    "flow": 0,
+    "range": 1,
+    "accel": 2,
+    "gyro": 3,
+    "clock": 10,
+    "position": 11,
+}  # numbers as in the enums of records.c
 _THRUST: Final = 4
 # what is no number the pilot refuses, as if it were off
 _MODES: Final = {"off": 0, "nan": 0, "freeze": 1, "spike": 2, "jump": 3}

@@ -252,7 +252,7 @@ static void fail(const Job *job, World *w, VI lost, int64_t lane) {
 
 /* Flight scores, rows as in `envs.ledger`; of flights not yet at their end. */
 static void keep_score(const Job *job, World *w, int64_t lane) {
-    V figures[5], flown = flown_s(w);
+    V figures[6], flown = flown_s(w);
     measure(w->body, w->course, &flown, figures);
     fail(job, w, not_finite(figures[0] + figures[1] + figures[2] + figures[3]), lane);
     FOR_LANES {
@@ -268,6 +268,7 @@ static void keep_score(const Job *job, World *w, int64_t lane) {
         at[4 * job->lanes] += lanes_of(&figures[3])[l] * weight;
         at[5 * job->lanes] += weight;
         at[7 * job->lanes] += error * error * weight;
+        at[8 * job->lanes] += lanes_of(&figures[5])[l] * weight;
     }
 }
 

@@ -175,14 +175,14 @@ def _release(ops: Ops, a: Arrays) -> dict[str, Scalars]:
 
 
 def _measure(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
-    """Height, cosine of the tilt, horizontal speed error, height error, whether errors count."""
+    """Height, cosine of the tilt, horizontal speed error, height error, whether errors count, square of place error."""
     body, goal = _machine(a["body"])[0], _goal(model, ops, a)
     point = goal.point
     matrix, v, want = rotation_matrix(body.attitude_wxyz), body.velocity_m_s, point.velocity_m_s
     ex, ey, dz = v[0] - want[0], v[1] - want[1], body.position_m[2] - point.position_m[2]
-    return {
-        "figures": [body.position_m[2], matrix[2][2], ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz), goal.settled]
-    }
+    off = sum((p - q) * (p - q) for p, q in zip(body.position_m, point.position_m, strict=True))
+    speed, height = ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz)
+    return {"figures": [body.position_m[2], matrix[2][2], speed, height, goal.settled, off]}
 
 
 def _params(constants: Scalars, gyro_bias_rad_s: Scalars) -> FlightParams[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +22,7 @@ def run(options: Options, console: Console) -> Path:
     folder, drill = open_folder(options), drill_of(options.task)
     config = TrainConfig(
         task=options.task,
-        curriculum=drill.curriculum,
+        curriculum=replace(drill.curriculum, fault_chance=options.faults or 0.0),
         cost=drill.cost,
         validation_s=drill.validation_s,
         updates=drill.updates if options.updates is None else options.updates,

@@ -72,9 +72,10 @@ class CheetahOptions:
 class Options:
     """Train a policy; see the examples at the top of `scripts/train.py`."""
 
-    task: Annotated[Literal["hover", "track", "half-cheetah"], tyro.conf.Positional]
+    task: Annotated[Literal["hover", "track", "track-position", "half-cheetah"], tyro.conf.Positional]
     """What to learn: hover = recover from a throw, then hold velocity and height. track = follow a velocity that
-    changes. half-cheetah = run."""
+    changes. track-position = follow a place that moves, by a position sensor, without flow and range. half-cheetah =
+    run."""
     method: Literal["analytic", "bc", "dagger", "ppo", "teacher"] | None = None
     """analytic: gradients through the differentiable world, usual for hover, and all that track has. bc: behaviour
     cloning of an expert's flights. dagger: the expert corrects the policy where it acts itself, usual for half-cheetah.
@@ -99,6 +100,9 @@ class Options:
     given."""
     seed: int = 0
     """Seed of weights, flights and noise."""
+    faults: float | None = None
+    """Of analytic: share of the lessons in which a motor weakens, the accelerometer fails, wind or load jump or the
+    battery sags; none if not given."""
     updates: int | None = None
     """Gradient steps; as many as suit the method if not given."""
     batch: int | None = None
@@ -138,7 +142,7 @@ def given(options: Any, *names: str) -> dict[str, Any]:
 
 
 _OF_DRONES: Final = (
-    "airframe", "backend", "imitation.demos", "imitation.flights", "ppo.engine", "ppo.anchor_weight",
+    "airframe", "backend", "faults", "imitation.demos", "imitation.flights", "ppo.engine", "ppo.anchor_weight",
 )  # fmt: skip
 _OF_IMITATION: Final = (
     "imitation.expert", "imitation.rounds", "imitation.share_decay", "imitation.noise", "cheetah.episodes",
@@ -169,6 +173,7 @@ def check_foreign(options: Options, method: str) -> None:
     chosen = changed_options(options, Options(options.task))
     if options.task != "half-cheetah":
         foreign = [name for name in chosen if name.startswith("cheetah.")]
+        foreign += ["faults"] if method != "analytic" and options.faults is not None else []
     else:
         foreign = [name for name in chosen if name in FOREIGN.get(method, ())]
     if foreign:

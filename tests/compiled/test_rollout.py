@@ -20,19 +20,23 @@ from envs.compiled import state as flat
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective, RolloutResult
 from envs.compiled.state import RolloutState, intervals
+from envs.compiled.world import noise_rows
 from envs.conditions import MIXED_IMU_HZ, Conditions
 from envs.faults import Fault
 from envs.flights import draw_flights
 from envs.ledger import LEDGER, flight_scores, new_ledger
 from envs.scoring import TRANSIENT_S
 from envs.task import SETPOINT_AIM, Aim
+from envs.track import placed
 from liquid_pilot import native
+from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.errors import ConfigError, SimulationError
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM
 from policies.batched_evaluation import step_network
 from policies.compiled_trainer import flight_rollout
 from policies.cost import CostWeights, flight_cost
-from policies.drills import HOVER_DRILL, Drill, track_drill
+from policies.drills import HOVER_DRILL, Drill, track_drill, track_position_drill
 from policies.flat_state import pack, unpack
 from policies.fragments import flatten_weights
 from policies.network import PolicyNetwork, hover_spec
@@ -54,9 +58,12 @@ BUSY = Conditions(  # every branch of the loop: hold, release, losses, outages, 
     setpoint_speed_m_s=(0.0, 0.5),
     setpoint_yaw_rate_rad_s=(-0.5, 0.5),
 )
-OBJECTIVE = Objective(astuple(CostWeights()))
+COST = CostWeights(place=1.0)
+OBJECTIVE = Objective(astuple(COST))
 SUBSTEP_S = 0.005
 TRACK = track_drill(speed_m_s=2.0, transient_s=TRANSIENT_S)
+PLACE = track_position_drill()
+BUSY_PLACES = placed(replace(BUSY, faults=(Fault("position", 0.3, 0.4), Fault("position", 0.4, 0.6, "spike", 0.5))))
 Real = type[np.floating[Any]]
 
 
@@ -88,6 +95,10 @@ class Case:
         )
 
 
+def spec_of(form: str, aim: Aim) -> CellSpec:
+    return hover_spec(form, inputs=OBS_DIM + POSITION_DIM * aim.locates)
+
+
 def make_case(
     form: str,
     steps: int,
@@ -102,12 +113,13 @@ def make_case(
     flights = draw_flights(AIRFRAME, conditions, lanes, np.random.default_rng(2))
     start = world_.reset(flights, drill.course(flights, 15.0, np.random.default_rng(6)))
     rng = np.random.default_rng(3)
-    network = PolicyNetwork(hover_spec(form), 4).to(dtype)
+    network = PolicyNetwork(spec_of(form, aim), 4).to(dtype)
     with torch.no_grad():
         for parameter in network.parameters():  # so that no weight is zero, as a first bias is
             parameter.add_(0.05 * torch.as_tensor(rng.normal(size=parameter.shape), dtype=dtype))
     dt_s = intervals(conditions, np.full(lanes, conditions.imu_hz[0]), steps, rng)
-    normal, uniform = rng.normal(size=(steps, 18, lanes)), rng.random((steps, 4, lanes))
+    normals, uniforms = noise_rows(aim.locates)
+    normal, uniform = rng.normal(size=(steps, normals, lanes)), rng.random((steps, uniforms, lanes))
     return Case(
         conditions, network, start, Draw(dt_s, (normal.astype(real), uniform.astype(real))), dtype, drill.aim(15.0)
     )
@@ -121,7 +133,7 @@ def rollout(
     threads: int = 1,
     aim: Aim = SETPOINT_AIM,
 ) -> CompiledRollout:
-    made = flight_rollout(AIRFRAME, hover_spec(form), substep_s=SUBSTEP_S, dtype=real, threads=threads, aim=aim)
+    made = flight_rollout(AIRFRAME, spec_of(form, aim), substep_s=SUBSTEP_S, dtype=real, threads=threads, aim=aim)
     if lane_bytes is None:
         return made
     return CompiledRollout(made.model, made.network, real, lane_bytes, SUBSTEP_S, threads)
@@ -143,7 +155,7 @@ def fly_torch(case: Case) -> tuple[Tensor, list[BatchedState], Tensor]:
         early = (since < OBJECTIVE.early_s).double()  # torch.where of two numbers would be float32
         share = (1.0 - (1.0 - OBJECTIVE.early_weight) * early) * (since > 0)
         share = (share * state.dt_s).to(case.dtype)
-        cost = flight_cost(CostWeights(), state.body, world_.goal(state), action, previous)
+        cost = flight_cost(COST, state.body, world_.goal(state), action, previous, case.aim.locates)
         total = total + (cost * share).sum()
         weight, previous = weight + share.sum(), action
         states.append(state)
@@ -160,10 +172,11 @@ def assert_same_state(found: RolloutState, wanted: RolloutState, tolerance: floa
 
 
 @pytest.mark.parametrize(
-    ("form", "drill"), [(form, HOVER_DRILL) for form in ("decay", "default", "gru", "mlp")] + [("decay", TRACK)]
+    ("form", "drill"),
+    [(form, HOVER_DRILL) for form in ("decay", "default", "gru", "mlp")] + [("decay", TRACK), ("decay", PLACE)],
 )
 def test_loss_gradient_and_state_are_those_of_torch(form: str, drill: Drill) -> None:
-    case = make_case(form, steps=40, lanes=11, drill=drill)
+    case = make_case(form, 40, 11, conditions=BUSY_PLACES if drill.locates else BUSY, drill=drill)
     loss, states, h = fly_torch(case)
     loss.backward()
     slopes = {n.removeprefix("cell."): p.grad.numpy() for n, p in case.network.named_parameters() if p.grad is not None}
@@ -177,7 +190,8 @@ def test_loss_gradient_and_state_are_those_of_torch(form: str, drill: Drill) -> 
     kept = pack(states[-1])
     assert_array_equal(found.lanes.world.course, kept.course)
     assert np.isfinite(kept.clock("release_s")).all()  # the case flew: released, heard flow, lost some
-    assert (kept.clock("flow.held_stamp_s") > 0).any() and (kept.value("range.held") != 1.0).any()
+    heard = {name: (kept.clock(f"{name}.held_stamp_s") > 0).any() for name in ("flow", "range", "place")}
+    assert heard == {"flow": not drill.locates, "range": not drill.locates, "place": drill.locates}
 
 
 def test_float32_gradient_is_that_of_torch_in_float32() -> None:
@@ -260,9 +274,10 @@ def test_drawn_noise_is_normal_uniform_and_what_the_rollout_flies() -> None:
     assert fly(seeded, engine).cost != fly(replace(case, draw=Draw(case.draw.dt_s, seed=10)), engine).cost
 
 
-@pytest.mark.parametrize("drill", [HOVER_DRILL, TRACK])
+@pytest.mark.parametrize("drill", [HOVER_DRILL, TRACK, PLACE])
 def test_score_is_that_of_the_torch_flights(drill: Drill) -> None:
     slow = replace(BUSY, imu_hz=(25.0, 25.0), imu_mixed=False, faults=())
+    slow = placed(slow) if drill.locates else slow
     case, duration_s = make_case("decay", steps=95, lanes=9, conditions=slow, drill=drill), 3.4
     with torch.no_grad():
         _, states, _ = fly_torch(case)
@@ -291,6 +306,10 @@ def test_score_is_that_of_the_torch_flights(drill: Drill) -> None:
     error = np.hypot(v[:, 0] - want[:, 0], v[:, 1] - want[:, 1])
     assert_allclose(found["speed_error"], (error * weight).sum(axis=0), rtol=1e-6)
     assert_allclose(found["speed_square"], (error**2 * weight).sum(axis=0), rtol=1e-6)
+    places = torch.stack(
+        [torch.stack(s.body.position_m) - torch.stack(p.position_m) for s, p in zip(states, points, strict=True)]
+    )
+    assert_allclose(found["place_square"], ((places**2).sum(dim=1).numpy() * weight).sum(axis=0), rtol=1e-6)
 
 
 def test_a_scored_flight_that_is_not_finite_fails_and_the_others_do_not_notice() -> None:
