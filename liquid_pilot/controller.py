@@ -23,10 +23,10 @@ from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError, Mess
 from liquid_pilot.fallback import Fallback, clamped
 from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.journal import Journal
-from liquid_pilot.logs.rows import Event, FlightLog, Report
+from liquid_pilot.logs.rows import KIND_OF, Event, FlightLog, Report
 from liquid_pilot.logs.setup import FlightSetup
-from liquid_pilot.messages import Command, Flow, Imu, Message, Position, Range, Setpoint
-from liquid_pilot.observation import OBS_DIM, Held, assemble
+from liquid_pilot.messages import Attitude, Command, Flow, Imu, Message, Position, PositionSetpoint, Range, Setpoint
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM, Held, assemble, assemble_position, has_position
 from liquid_pilot.ops import Vec4
 from liquid_pilot.setpoints import SetpointHolder
 from liquid_pilot.supervisor import (
@@ -38,6 +38,7 @@ from liquid_pilot.supervisor import (
     SupervisorLimits,
     limits_of_sensors,
 )
+from liquid_pilot.targets import TargetHolder
 from liquid_pilot.tick_watch import TickWatch
 
 if TYPE_CHECKING:
@@ -68,10 +69,12 @@ class Controller:
         core: str | Stepper = "numpy",
     ) -> None:
         command_limits = bundle.limits  # first: a policy of another task is told so
-        if (bundle.spec.inputs, bundle.spec.outputs) != (OBS_DIM, _ACTIONS):
+        self._locates = has_position(bundle.metadata.get("observation"))
+        width = OBS_DIM + (POSITION_DIM if self._locates else 0)
+        if (bundle.spec.inputs, bundle.spec.outputs) != (width, _ACTIONS):
             raise BundleError(
                 f"policy {bundle.name!r} has {bundle.spec.inputs} inputs and {bundle.spec.outputs} outputs; "
-                f"the controller gives {OBS_DIM} and needs {_ACTIONS}: export the policy again with this version"
+                f"the controller gives {width} and needs {_ACTIONS}: export the policy again with this version"
             )
         if limits is not None and not isinstance(limits, SupervisorLimits):
             raise ConfigError(f"limits is {limits!r}; give a liquid_pilot.supervisor.SupervisorLimits, or None")
@@ -80,8 +83,10 @@ class Controller:
         self._command_limits = command_limits
         self._memory = SensorMemory()
         self._fallback = Fallback()
-        self._setpoints = SetpointHolder(bundle.metadata.get("setpoint_limits", {}), setpoint_timeout_s)
-        self._supervisor = Supervisor(limits or limits_of_sensors(bundle.metadata.get("sensor_limits_s", {})))
+        holder = TargetHolder if self._locates else SetpointHolder
+        self._setpoints = holder(bundle.metadata.get("setpoint_limits", {}), setpoint_timeout_s)
+        limits = limits or limits_of_sensors(bundle.metadata.get("sensor_limits_s", {}))
+        self._supervisor = Supervisor(limits, locates=self._locates)
         self._journal = Journal(log)
         self._start()
         sha256 = bundle.metadata.get("sha256", "")
@@ -115,7 +120,7 @@ class Controller:
         self._setpoints.reset()
         self._supervisor.reset()
         self._hidden: Float32 = self._network.initial_state()
-        self._observation: Float32 = np.zeros(OBS_DIM, dtype=np.float32)
+        self._observation: Float32 = np.zeros(self.bundle.spec.inputs, dtype=np.float32)
         self._thrust_m_s2: float | None = None
         self._clock_jumped = False
         self._link_alive, self._battery = True, math.nan
@@ -145,7 +150,7 @@ class Controller:
 
     @property
     def observation(self) -> Float32:
-        """What the network saw last, shape (OBS_DIM,), a copy."""
+        """What the network saw last, shape (inputs of its cell,), a copy."""
         return np.array(self._observation)
 
     @property
@@ -176,14 +181,20 @@ class Controller:
         if isinstance(message, Imu):
             self._journal.write(message)
             return self._feed_imu(message)
-        if not isinstance(message, (Flow, Range, Position, Setpoint)):
-            raise MessageError(f"feed got a {type(message).__name__}; feed Imu, Flow, Range, Position or Setpoint")
+        if not isinstance(message, (Flow, Range, Position, Attitude, Setpoint, PositionSetpoint)):
+            raise MessageError(
+                f"feed got a {type(message).__name__}; feed Imu, Flow, Range, Position, Attitude, Setpoint or "
+                "PositionSetpoint"
+            )
         self._journal.write(message)
-        kind = type(message).__name__.lower()
-        if isinstance(message, Setpoint):
+        kind = KIND_OF[type(message)]
+        error = None
+        if isinstance(message, (Setpoint, PositionSetpoint)):
             error, note = self._setpoints.accept(message, self._memory.imu_t_s)
             if note is not None:
-                self._journal.count("clamped_setpoint", message.t_s, "setpoint", note)
+                self._journal.count(f"clamped_{kind}", message.t_s, "setpoint", note)
+        elif self._locates and isinstance(message, (Flow, Range)):
+            self._journal.counters[f"unused_{kind}"] += 1  # to the network they are sensors that never spoke
         else:
             error = self._memory.accept(message)
         if error is not None:
@@ -270,7 +281,8 @@ class Controller:
         self._rejected_in_a_row = 0
         self._ticks.restart()
         self._journal.counters["steps"] += 1
-        held = memory.take(self._setpoints.in_force(imu.t_s))
+        place = memory.position if self._locates and memory.position_fresh else None
+        held, seen = self._look(imu.t_s)
         self._supervisor.saw_imu(held.dt_s)
         self._fallback.update(
             held.dt_s,
@@ -279,15 +291,25 @@ class Controller:
             held.range_m if held.range_fresh else None,
             self._thrust_m_s2,
         )
-        action = self._step_network(imu.t_s, held)
+        if place is not None:
+            self._fallback.saw_height(place.position_m[2])
+        action = self._step_network(imu.t_s, held.dt_s, seen)
         self._supervise(imu.t_s, 0.0, held)
         return self._command(imu.t_s, held.dt_s, action)
 
-    def _step_network(self, t_s: float, held: Held[float]) -> Vec4[float] | None:
+    def _look(self, t_s: float) -> tuple[Held[float], tuple[float, ...]]:
+        """The held messages, and the observation that the network gets of them."""
+        if isinstance(self._setpoints, SetpointHolder):
+            held = self._memory.take(self._setpoints.in_force(t_s))
+            return held, assemble(held)
+        held, located = self._setpoints.take(self._memory, t_s)
+        return held, assemble(held) + assemble_position(located)
+
+    def _step_network(self, t_s: float, dt_s: float, seen: tuple[float, ...]) -> Vec4[float] | None:
         """The network's action, or None where it is not finite; then its state starts anew."""
         with np.errstate(all="ignore"):  # judged below; a warning must not become an exception in flight
-            self._observation = np.array(assemble(held), dtype=np.float32)
-            output, hidden = self._network.step(self._observation, self._hidden, held.dt_s)
+            self._observation = np.array(seen, dtype=np.float32)
+            output, hidden = self._network.step(self._observation, self._hidden, dt_s)
             a, b, c, d = output.tolist()
             finite = math.isfinite(a + b + c + d) and math.isfinite(hidden.sum())
         if not finite:
@@ -300,8 +322,13 @@ class Controller:
 
     def _supervise(self, now_s: float, imu_age_s: float, held: Held[float] | None) -> None:
         memory = self._memory
-        if self._clock_jumped and memory.flow_t_s is not None and memory.range_t_s is not None:
-            self._clock_jumped = False
+        if self._locates:
+            heard = memory.position_t_s is not None and memory.attitude_t_s is not None
+            height_m = 0.0 if memory.position is None else memory.position.position_m[2]
+        else:
+            heard = memory.flow_t_s is not None and memory.range_t_s is not None
+            height_m = self._fallback.height_m(memory.range_m)
+        self._clock_jumped = self._clock_jumped and not heard
         start_s = memory.start_t_s
         readings = Readings(
             t_s=now_s,
@@ -312,11 +339,12 @@ class Controller:
             setpoint_age_s=self._setpoints.age_s(now_s),
             setpoint_timeout_s=self._setpoints.timeout_s,
             tilt_rad=self._fallback.tilt_rad,
-            height_m=self._fallback.height_m(memory.range_m) if held is not None else 0.0,
+            height_m=height_m if held is not None else 0.0,
             rejected_in_a_row=self._rejected_in_a_row,
             clock_jumped=self._clock_jumped,
             position=memory.position,
             position_age_s=None if memory.position_t_s is None else now_s - memory.position_t_s,
+            attitude_age_s=None if memory.attitude_t_s is None else now_s - memory.attitude_t_s,
         )
         before = self.state
         for state, cause in self._supervisor.update(readings):
@@ -326,6 +354,8 @@ class Controller:
             before = state
             if state in (State.DEGRADED, State.LAND):
                 self._fallback.start()
+            elif state is State.ACTIVE and isinstance(self._setpoints, TargetHolder) and memory.position is not None:
+                self._setpoints.stay(memory.position)
 
     def _command(self, t_s: float, dt_s: float, action: Vec4[float] | None) -> Command | None:
         state = self.state

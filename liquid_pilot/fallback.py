@@ -181,6 +181,11 @@ class Fallback:
             self._on_ground = False
         self.climb_m_s = max(-10.0, min(10.0, self.climb_m_s))
 
+    def saw_height(self, height_m: float) -> None:
+        """A height above the ground that was measured as such, not along the body; call it after `update`."""
+        self._on_ground = height_m < self.limits.ground_m
+        self._correct_climb(height_m)
+
     def _correct_climb(self, measured_m: float) -> None:
         """Alpha-beta step towards a measured height; after a silence it starts anew."""
         if self._since_range_s > 0.5 or abs(measured_m - self._height_m) > 0.5:

@@ -13,11 +13,25 @@ from dataclasses import dataclass
 from typing import Final
 
 from liquid_pilot.errors import LiquidPilotError, MessageError
-from liquid_pilot.messages import Floats2, Floats3, Flow, Imu, Position, Range, SensorMessage, Setpoint
+from liquid_pilot.geometry import heading, rotate_by_rates
+from liquid_pilot.messages import (
+    Attitude,
+    Floats2,
+    Floats3,
+    Floats4,
+    Flow,
+    Imu,
+    Position,
+    Range,
+    SensorMessage,
+    Setpoint,
+)
 from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, INITIAL_RANGE_M, Held
+from liquid_pilot.ops import FLOAT_OPS
 
 GYRO_SAMPLES: Final = 2048  # 2 s at 1 kHz: the longest flow window and latency that are accepted
 STAMP_TOLERANCE_S: Final = 1e-9  # stamps are sums of steps: equal ones may differ by rounding
+UNIT_TOLERANCE: Final = 0.1  # by which the length of an attitude may differ from 1
 MAX_STEP_S: Final = 0.2  # longest dt that the network is told
 
 
@@ -64,6 +78,7 @@ class SensorMemory:
         self.accel_fresh = False
         self.range_m = INITIAL_RANGE_M
         self.position: Position | None = None  # newest
+        self._attitude: Floats4 | None = None  # newest, carried by the gyro to `_carried_s`
         self._flow_rate: Floats2 = (0.0, 0.0)
         self._flow_quality = 0.0
         self._forget_times()
@@ -76,6 +91,8 @@ class SensorMemory:
         self._flow_seen_s = -math.inf
         self._range_seen_s = -math.inf
         self.position_t_s: float | None = None
+        self.attitude_t_s: float | None = None
+        self._carried_s = math.inf  # an attitude of another clock stays as it is
         self.accel_t_s: float | None = None
         self.flow_t_s: float | None = None
         self.range_t_s: float | None = None
@@ -83,7 +100,7 @@ class SensorMemory:
         self._other_clock_s = math.nan
         self._other_clock_samples = 0
 
-    def accept(self, message: SensorMessage) -> LiquidPilotError | None:
+    def accept(self, message: SensorMessage | Attitude) -> LiquidPilotError | None:
         """Take one message over; otherwise the record that says why it was dropped."""
         if isinstance(message, Imu):
             return self._accept_imu(message)
@@ -91,6 +108,8 @@ class SensorMemory:
             return self._accept_flow(message)
         if isinstance(message, Position):
             return self._accept_position(message)
+        if isinstance(message, Attitude):
+            return self._accept_attitude(message)
         return self._accept_range(message)
 
     def _accept_imu(self, imu: Imu) -> LiquidPilotError | None:
@@ -201,6 +220,36 @@ class SensorMemory:
         self.position, self.position_t_s, self.position_fresh = message, message.t_s, True
         return None
 
+    def _accept_attitude(self, message: Attitude) -> LiquidPilotError | None:
+        fault = self._stamp_fault(message.t_s, -math.inf if self.attitude_t_s is None else self.attitude_t_s)
+        if fault is not None:
+            return _dropped(message, fault)
+        w, x, y, z = message.quaternion_wxyz
+        length = math.sqrt(w * w + x * x + y * y + z * z)
+        if not abs(length - 1.0) <= UNIT_TOLERANCE:
+            return _dropped(message, f"its quaternion {message.quaternion_wxyz} has length {length:g}; it must be 1")
+        self._attitude = (w / length, x / length, y / length, z / length)
+        self.attitude_t_s = self._carried_s = message.t_s
+        return None
+
+    def heading(self) -> Floats2 | None:
+        """Cosine and sine of the yaw at the newest IMU, None before the first attitude.
+
+        The newest attitude is carried on from its stamp by the gyro: a sample's rates are those since the one before.
+        """
+        if self._attitude is None:
+            return None
+        later = []
+        for sample in reversed(self._gyro):
+            if sample[0] <= self._carried_s:
+                break
+            later.append(sample)
+        for t, gx, gy, gz in reversed(later):
+            step = min(t - self._carried_s, self.limits.late_s)
+            self._attitude = rotate_by_rates(FLOAT_OPS, self._attitude, (gx, gy, gz), step)
+            self._carried_s = t
+        return heading(FLOAT_OPS, self._attitude)
+
     def take_position(self) -> tuple[Position | None, float, float]:
         """(newest, 1 if it is new since the last call, age in seconds at the newest IMU); freshness is spent by it."""
         fresh, self.position_fresh = self.position_fresh, False
@@ -274,5 +323,5 @@ def _age(now_s: float, stamp_s: float | None) -> float:
     return min(max(now_s - stamp_s, 0.0), INITIAL_AGE_S)
 
 
-def _dropped(message: SensorMessage, why: str) -> MessageError:
+def _dropped(message: SensorMessage | Attitude, why: str) -> MessageError:
     return MessageError(f"{type(message).__name__} dropped: {why}")

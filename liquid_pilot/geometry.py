@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from liquid_pilot.ops import Ops, S, Vec3, Vec4
+from liquid_pilot.ops import Ops, S, Vec2, Vec3, Vec4
 
 Matrix3: TypeAlias = tuple[Vec3[S], Vec3[S], Vec3[S]]
 
@@ -41,6 +41,15 @@ def to_body(matrix: Matrix3[S], v: Vec3[S]) -> Vec3[S]:
         r0[1] * v[0] + r1[1] * v[1] + r2[1] * v[2],
         r0[2] * v[0] + r1[2] * v[1] + r2[2] * v[2],
     )
+
+
+def heading(ops: Ops, q: Vec4[S]) -> Vec2[S]:
+    """Cosine and sine of the yaw of q: the direction of body x over ground, none where it points up or down."""
+    w, x, y, z = q
+    forward: Any = 1.0 - 2.0 * (y * y + z * z)
+    left: Any = 2.0 * (w * z + x * y)
+    length = ops.sqrt(ops.maximum(forward * forward + left * left, 1e-12))
+    return forward / length, left / length
 
 
 def multiply(a: Vec4[S], b: Vec4[S]) -> Vec4[S]:

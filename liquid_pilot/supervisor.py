@@ -45,7 +45,7 @@ __all__ = [
     "transitions",
 ]
 
-RECENT_S: Final = 0.5  # an older range says nothing about the height now
+RECENT_S: Final = 0.5  # an older range or position says nothing about the height now
 POSITION_RECENT_S: Final = 1.0  # GPS comes at 1 to 10 Hz
 
 
@@ -66,6 +66,7 @@ class Readings:
     clock_jumped: bool = False
     position: Position | None = None
     position_age_s: float | None = None
+    attitude_age_s: float | None = None
 
 
 class _Lasting:
@@ -84,10 +85,14 @@ class _Lasting:
 
 
 class Supervisor:
-    """Applies `RULES` to readings. `state` is who flies."""
+    """Applies `RULES` to readings. `state` is who flies.
 
-    def __init__(self, limits: SupervisorLimits | None = None) -> None:
+    locates: whether the policy flies by position and attitude, not by flow and range.
+    """
+
+    def __init__(self, limits: SupervisorLimits | None = None, *, locates: bool = False) -> None:
         self.limits = limits or SupervisorLimits()
+        self.locates = locates
         self.reset()
 
     def reset(self) -> None:
@@ -160,21 +165,15 @@ class Supervisor:
         own, t = self.limits, r.t_s
         found = 0
         imu_silent = r.imu_age_s is None or r.imu_age_s > self.imu_limit_s
-        flow_silent = (r.since_start_s if r.flow_age_s is None else r.flow_age_s) > own.flow_s
-        range_silent = (r.since_start_s if r.range_age_s is None else r.range_age_s) > own.range_s
-        heard = r.flow_age_s is not None and r.range_age_s is not None
         if imu_silent:
             found |= _IMU_SILENT
-        if flow_silent:
-            found |= _FLOW_SILENT
-        if range_silent:
-            found |= _RANGE_SILENT
-        if heard and not flow_silent and not range_silent:
-            found |= _SENSORS_HEARD
+        found |= self._judge_sensors(r)
         if r.rejected_in_a_row >= own.rejected_in_a_row:
             found |= Condition.REJECTING
         if r.clock_jumped:
             found |= Condition.CLOCK_JUMPED
+        if self.locates and found & _SENSORS_HEARD:
+            found |= _SETPOINT_GIVEN
         if r.setpoint_age_s is not None:
             found |= _SETPOINT_GIVEN
             if r.setpoint_timeout_s is not None and r.setpoint_age_s > r.setpoint_timeout_s + own.setpoint_lost_s:
@@ -198,6 +197,24 @@ class Supervisor:
         if self._kill:
             found |= Condition.KILL
         return Condition(found)
+
+    def _judge_sensors(self, r: Readings) -> int:
+        """Silence of the two sensors that the policy flies by besides the IMU."""
+        own = self.limits
+        if self.locates:
+            first, first_s, first_silent = r.position_age_s, own.position_s, _POSITION_SILENT
+            second, second_s, second_silent = r.attitude_age_s, own.attitude_s, _ATTITUDE_SILENT
+        else:
+            first, first_s, first_silent = r.flow_age_s, own.flow_s, _FLOW_SILENT
+            second, second_s, second_silent = r.range_age_s, own.range_s, _RANGE_SILENT
+        found = 0
+        if (r.since_start_s if first is None else first) > first_s:
+            found |= first_silent
+        if (r.since_start_s if second is None else second) > second_s:
+            found |= second_silent
+        if not found and first is not None and second is not None:
+            found = _SENSORS_HEARD
+        return found
 
     def _judge_place(self, r: Readings) -> int:
         """Horizontal fence and speed. A position that is too old to be believed counts as neither far nor fast."""
@@ -223,10 +240,11 @@ class Supervisor:
         tumbling = self.state in COMMANDING or (self.state is State.KILLED and self._tumbled.since_s is not None)
         if self._tumbled.after(steep and tumbling, t, own.tumble_s):
             found |= Condition.TUMBLED
-        ranging = r.range_age_s is not None and r.range_age_s < RECENT_S
-        if self._fence.after(ranging and r.height_m > own.height_m, t, own.fence_s):
+        height_age_s = r.position_age_s if self.locates else r.range_age_s
+        seen = height_age_s is not None and height_age_s < RECENT_S
+        if self._fence.after(seen and r.height_m > own.height_m, t, own.fence_s):
             found |= Condition.FENCE
-        if self._landed.after(ranging and r.height_m < own.landed_m, t, own.landed_s):
+        if self._landed.after(seen and r.height_m < own.landed_m, t, own.landed_s):
             found |= Condition.LANDED
         return found
 
@@ -238,5 +256,7 @@ def _recent(r: Readings) -> bool:
 _IMU_SILENT: Final = int(Condition.IMU_SILENT)
 _FLOW_SILENT: Final = int(Condition.FLOW_SILENT)
 _RANGE_SILENT: Final = int(Condition.RANGE_SILENT)
+_POSITION_SILENT: Final = int(Condition.POSITION_SILENT)
+_ATTITUDE_SILENT: Final = int(Condition.ATTITUDE_SILENT)
 _SENSORS_HEARD: Final = int(Condition.SENSORS_HEARD)
 _SETPOINT_GIVEN: Final = int(Condition.SETPOINT_GIVEN)

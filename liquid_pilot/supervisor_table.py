@@ -30,6 +30,8 @@ class Condition(IntFlag):
     IMU_SILENT = auto()
     FLOW_SILENT = auto()
     RANGE_SILENT = auto()
+    POSITION_SILENT = auto()
+    ATTITUDE_SILENT = auto()
     REJECTING = auto()
     CLOCK_JUMPED = auto()
     TILTED = auto()
@@ -55,6 +57,8 @@ FAULTS: Final = (
     Condition.IMU_SILENT
     | Condition.FLOW_SILENT
     | Condition.RANGE_SILENT
+    | Condition.POSITION_SILENT
+    | Condition.ATTITUDE_SILENT
     | Condition.REJECTING
     | Condition.CLOCK_JUMPED
     | Condition.TILTED
@@ -76,7 +80,7 @@ COMMANDING: Final = frozenset({State.ACTIVE, State.DEGRADED, State.LAND})
 
 STATE_MEANING: Final = {
     State.INIT: "no IMU is heard; no command",
-    State.STANDBY: "IMU heard, flow or range not yet; no command",
+    State.STANDBY: "IMU heard, the other sensors that the policy flies by not yet; no command",
     State.READY: "all sensors heard, no set-point; no command",
     State.ACTIVE: "the network flies",
     State.DEGRADED: "the leveller flies, slowly down, until the data are good again; without an IMU it glides blind "
@@ -89,8 +93,11 @@ CONDITION_MEANING: Final = {
     Condition.IMU_SILENT: "no IMU sample for {imu_s} s, or {imu_periods} of its periods where that is longer",
     Condition.FLOW_SILENT: "no usable flow for {flow_s} s",
     Condition.RANGE_SILENT: "no range return for {range_s} s",
+    Condition.POSITION_SILENT: "no `Position` for {position_s} s, where the policy locates; flow and range do not "
+    "count there",
+    Condition.ATTITUDE_SILENT: "no `Attitude` for {attitude_s} s, where the policy locates",
     Condition.REJECTING: "{rejected_in_a_row} messages in a row were refused",
-    Condition.CLOCK_JUMPED: "the IMU's clock leapt, and flow or range have not been heard on the new clock",
+    Condition.CLOCK_JUMPED: "the IMU's clock leapt, and not all other sensors have been heard on the new clock",
     Condition.TILTED: "tilt above {tilt_rad} rad for {tilt_s} s",
     Condition.BAD_OUTPUT: "the network gave a number that is not finite within the last {recover_s} s",
     Condition.DEADLINES_MISSED: "{deadlines} deadlines were missed within {recover_s} s",
@@ -106,8 +113,9 @@ CONDITION_MEANING: Final = {
     Condition.LANDED: "lower than {landed_m} m for {landed_s} s",
     Condition.STOP: "the operator wants it down",
     Condition.KILL: "the operator wants the motors off",
-    Condition.SENSORS_HEARD: "flow and range are heard",
-    Condition.SETPOINT_GIVEN: "there is a set-point",
+    Condition.SENSORS_HEARD: "flow and range are heard; position and attitude where the policy locates",
+    Condition.SETPOINT_GIVEN: "there is a set-point; or the policy locates and its sensors are heard, for then it "
+    "stays where it is",
 }
 
 

@@ -127,6 +127,11 @@ def run(arguments: argparse.Namespace) -> int:
     transport = transport_of(arguments.link, allow_network=arguments.allow_network)
     bundle = load_bundle(arguments.policy)
     _ = bundle.limits  # a policy that flies no drone is refused here, before anything is opened
+    if bundle.locates:
+        raise ConfigError(
+            f"policy {bundle.name!r} flies to places; this command tells a policy velocities, and takes off by flow "
+            "and range: give one that flies by them, or feed PositionSetpoint messages to a liquid_pilot.Controller"
+        )
     link = MavlinkLink(transport, throttle, system_id=arguments.system_id, rates_hz={"imu": arguments.imu_hz})
     link.open(time.monotonic())
     log = None

@@ -15,11 +15,11 @@ import numpy as np
 from liquid_pilot.bundle import SELFTEST_TOLERANCE, Bundle, SelfTest, verify
 from liquid_pilot.cells import F32, CellSpec
 from liquid_pilot.errors import ConfigError
+from liquid_pilot.export import observed
 from liquid_pilot.export.core import FLOAT, Storage, check_storage, declarations, definitions
 from liquid_pilot.export.plain_c import comment, comment_text, floats, identifier, identifier_of, number
 from liquid_pilot.export.plan import make_plan
 from liquid_pilot.export.quantise import quantised_network
-from liquid_pilot.observation import OBS_DIM, OBS_FIELDS
 from liquid_pilot.selftest import replay
 
 RECORDED_STEPS: Final = 32  # of the bundle's self-test that go into the C file; a few kB
@@ -89,7 +89,7 @@ def _header(bundle: Bundle, name: str, storage: Storage) -> Iterator[str]:
     yield ""
     yield from declarations(name, make_plan(bundle.spec, bundle.weights), storage)
     yield ""
-    yield from _structs(name)
+    yield from _structs(name, locates=bundle.locates)
     yield ""
     yield f"/* One step, at each sample of the gyro. Returns {upper}_OK; {upper}_BAD_DT or {upper}_NOT_FINITE"
     yield " * where the command must not be flown. Two states step independently of each other. */"
@@ -134,23 +134,16 @@ def _told(bundle: Bundle, name: str, storage: Storage) -> Iterator[str]:
     yield f"commands    thrust {lowest:g} to {highest:g} m/s^2 (force per mass, along body z)"
     yield f"            roll, pitch, yaw rate within {roll:g}, {pitch:g}, {yaw:g} rad/s"
     yield ""
-    yield "Body frame FLU (x forward, y left, z up), SI units. The observation, in this order; number x enters the"
-    yield "network as (x - offset) / scale, which step does:"
-    for field in OBS_FIELDS:
-        offset = ", ".join(f"{value:g}" for value in field.offset)
-        yield f"  {field.name}[{field.width}] in {field.unit}, offset {offset}, scale {field.scale:g}"
-        yield f"    {comment_text(field.meaning.replace('/', 'over'))}"
+    yield from observed.told(locates=bundle.locates)
     yield ""
     yield "No malloc, no globals that change, no call of the C library; the same work at every step. Compile with"
     yield "-ffp-contract=fast, and never with -ffast-math, which hides NaN."
 
 
-def _structs(name: str) -> Iterator[str]:
+def _structs(name: str, *, locates: bool) -> Iterator[str]:
     yield "/* What the sensors say, body frame FLU. A silent sensor is held: fresh is 0 and its age grows. */"
     yield "typedef struct {"
-    for field in OBS_FIELDS:
-        size = "" if field.width == 1 else f"[{field.width}]"
-        yield f"    float {field.name}{size}; /* {field.unit}: {comment_text(field.meaning.replace('/', 'over'))} */"
+    yield from observed.struct(locates=locates)
     yield f"}} {name}_observation;"
     yield ""
     yield "/* For the rate loop, body frame FLU, within the limits above; and what the network said itself. */"
@@ -179,16 +172,10 @@ def _policy_step(bundle: Bundle, name: str) -> Iterator[str]:
     low, high = bundle.limits.thrust_m_s2
     yield f"int {name}_step({name}_state *state, const {name}_observation *observation, {name}_command *command)"
     yield "{"
-    yield f"    float x[{OBS_DIM}];"
+    yield f"    float x[{bundle.spec.inputs}];"
     yield "    float thrust;"
     yield "    int status;"
-    place = 0
-    for field in OBS_FIELDS:
-        for k, offset in enumerate(field.offset):
-            read = f"observation->{field.name}" + ("" if field.width == 1 else f"[{k}]")
-            entered = f"({read} - {number(offset)})" if offset else read
-            yield f"    x[{place}] = {entered} * {number(1.0 / field.scale)};"
-            place += 1
+    yield from observed.scaling(locates=bundle.locates)
     yield f"    status = {name}_step_scaled(state, x, observation->dt_s, command->action);"
     yield f"    thrust = {number(low)} + (command->action[0] + 1.0f) * {number(0.5 * (high - low))};"
     yield f"    command->thrust_m_s2 = {number(high)} < thrust ? {number(high)} : thrust;"

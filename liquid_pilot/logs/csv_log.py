@@ -10,6 +10,7 @@ from typing import Final
 
 from liquid_pilot.errors import LiquidPilotError, MessageError
 from liquid_pilot.logs.rows import (
+    KINDS_OF_VERSION,
     LOG_VERSION,
     SCHEMA,
     TEXT_COLUMNS,
@@ -27,11 +28,11 @@ def _header(kinds: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _HEADER: Final = _header(tuple(SCHEMA))
-_HEADERS: Final = {  # of every version that can be read
-    ",".join(_HEADER): (LOG_VERSION, len(_HEADER)),
-    ",".join(_header(tuple(SCHEMA)[:7])): (1, len(_header(tuple(SCHEMA)[:7]))),
+_WIDTHS: Final = {  # of every version that can be read
+    ",".join(header): len(header)
+    for header in (_HEADER, *(_header(tuple(SCHEMA)[:count]) for count in KINDS_OF_VERSION.values()))
 }
-_COLUMN: Final = {name: index for index, name in enumerate(_HEADER)}  # those of version 1 are the first of version 2
+_COLUMN: Final = {name: index for index, name in enumerate(_HEADER)}  # those of a version are the first of the next
 _PLACES: Final = {kind: tuple(_COLUMN[name] for name in names) for kind, (_, names) in SCHEMA.items()}
 
 
@@ -111,10 +112,10 @@ def read_csv(path: str | Path) -> LogContents:
     path = Path(path)
     lines = _read_text(path).split("\n")
     tail = lines.pop()  # what follows the last line end: nothing, unless the file was cut off
-    if not lines or lines[0] not in _HEADERS:
+    if not lines or lines[0] not in _WIDTHS:
         found = (lines[0] if lines else tail)[:60]
         raise MessageError(f"{path} is not a flight log of version 1 to {LOG_VERSION}: it starts with {found!r}")
-    _, width = _HEADERS[lines[0]]
+    width = _WIDTHS[lines[0]]
     records = []
     for number, line in enumerate(lines[1:], start=2):
         try:

@@ -1,7 +1,8 @@
 """Flight logs without the place where they were flown.
 
-Every `Position` is told relative to the first one of the log; velocities stay, and so do the commands of a replay,
-because no policy sees a place. Texts of refused positions lose what they say of the place.
+Every `Position` and `PositionSetpoint` is told relative to the first one of the log; velocities stay, and so do the
+commands of a replay, except where the policy locates: it sees a place against another, whose difference is rounded
+otherwise, and its height above the origin, which is another. Texts about places lose what they say of them.
 
 It hides where on Earth, or in which corner of a laboratory, the flight began, its altitude above sea level included.
 It does NOT hide the shape and compass direction of the path, which a map or a second log may give away, nor heights
@@ -18,9 +19,10 @@ from typing import Final
 
 from liquid_pilot.fusion import FusionLimits
 from liquid_pilot.logs.rows import Event, FlightLog, Record
-from liquid_pilot.messages import Floats3, Position
+from liquid_pilot.messages import Floats3, Position, PositionSetpoint
 
 REFUSED: Final = "Position dropped"
+OF_TARGETS: Final = "PositionSetpoint"  # refused or cut
 FARTHEST_M: Final = FusionLimits().position_m
 
 
@@ -32,14 +34,18 @@ class PositionMask:
 
     def mask(self, record: Record) -> Record:
         """The record without its place."""
-        if isinstance(record, Position):
+        if isinstance(record, (Position, PositionSetpoint)):
             return self._moved(record)
-        if isinstance(record, Event) and REFUSED in record.text:
-            counter = record.text.rpartition(" [")[2] if record.text.endswith("]") else ""
-            return replace(record, text=f"{REFUSED}: masked" + (f" [{counter}" if counter.startswith("rej") else ""))
-        return record
+        if not isinstance(record, Event):
+            return record
+        about = next((words for words in (REFUSED, OF_TARGETS) if words in record.text), None)
+        if about is None:
+            return record
+        counter = record.text.rpartition(" [")[2] if record.text.endswith("]") else ""
+        told = counter.startswith(("rejected_", "clamped_"))
+        return replace(record, text=f"{about}: masked" + (f" [{counter}" if told else ""))
 
-    def _moved(self, record: Position) -> Position:
+    def _moved(self, record: Position | PositionSetpoint) -> Position | PositionSetpoint:
         place = record.position_m
         if not all(-FARTHEST_M <= x <= FARTHEST_M for x in place):
             # refused in flight, and in a replay: only that is kept

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from liquid_pilot.errors import LiquidPilotError, MessageError
-from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
+from liquid_pilot.messages import Attitude, Command, Flow, Imu, Position, PositionSetpoint, Range, Setpoint
 
-LOG_VERSION: Final = 2  # 2: "report" rows, without which ticks and what the runtime told cannot be replayed
+LOG_VERSION: Final = 3  # 2: "report" rows, without which ticks and what the runtime told cannot be replayed
+KINDS_OF_VERSION: Final = {1: 7, 2: 8}  # how many of the kinds an older version knows, the first ones of `SCHEMA`
 FLUSH_S: Final = 0.5  # of stamps between two flushes: at most that much is lost when the program dies
 
 
@@ -39,10 +40,13 @@ class Report:
     value: float = 0.0
 
 
-Record: TypeAlias = Imu | Flow | Range | Position | Setpoint | Command | Event | Report
+Record: TypeAlias = Imu | Flow | Range | Position | Setpoint | Command | Event | Report | Attitude | PositionSetpoint
 Cell: TypeAlias = float | str
 
-# kind of row -> (type, columns after t_s). Columns of one name share a CSV column.
+_PLACE: Final = ("position_x_m", "position_y_m", "position_z_m")
+_VELOCITY: Final = ("velocity_east_m_s", "velocity_north_m_s", "velocity_up_m_s")
+
+# kind of row -> (type, columns after t_s). Columns of one name share a CSV column; a new kind comes last.
 SCHEMA: Final[dict[str, tuple[type[Any], tuple[str, ...]]]] = {
     "imu": (
         Imu,
@@ -50,24 +54,16 @@ SCHEMA: Final[dict[str, tuple[type[Any], tuple[str, ...]]]] = {
     ),
     "flow": (Flow, ("dt_s", "flow_x_rad", "flow_y_rad", "quality")),
     "range": (Range, ("distance_m",)),
-    "position": (
-        Position,
-        (
-            "position_x_m",
-            "position_y_m",
-            "position_z_m",
-            "velocity_east_m_s",
-            "velocity_north_m_s",
-            "velocity_up_m_s",
-        ),
-    ),
+    "position": (Position, (*_PLACE, *_VELOCITY)),
     "setpoint": (Setpoint, ("velocity_x_m_s", "velocity_y_m_s", "height_m", "yaw_rate_rad_s")),
     "command": (Command, ("thrust_m_s2", "rate_x_rad_s", "rate_y_rad_s", "rate_z_rad_s")),
     "event": (Event, ("event", "text")),
     "report": (Report, ("report", "value")),
+    "attitude": (Attitude, ("attitude_w", "attitude_x", "attitude_y", "attitude_z")),
+    "position_setpoint": (PositionSetpoint, (*_PLACE, *_VELOCITY, "yaw_rad")),
 }
 TEXT_COLUMNS: Final = frozenset({"event", "text", "report"})
-_KIND_OF: Final = {row[0]: kind for kind, row in SCHEMA.items()}
+KIND_OF: Final[dict[type[Any], str]] = {row[0]: kind for kind, row in SCHEMA.items()}
 
 
 class FlightLog(Protocol):
@@ -98,6 +94,10 @@ def to_row(record: Record) -> tuple[str, tuple[Cell, ...]]:
         return "range", (record.distance_m,)
     if isinstance(record, Position):
         return "position", (*record.position_m, *record.velocity_m_s)
+    if isinstance(record, Attitude):
+        return "attitude", record.quaternion_wxyz
+    if isinstance(record, PositionSetpoint):
+        return "position_setpoint", (*record.position_m, *record.velocity_m_s, record.yaw_rad)
     if isinstance(record, Setpoint):
         return "setpoint", (*record.velocity_m_s, record.height_m, record.yaw_rate_rad_s)
     if isinstance(record, Command):
@@ -107,7 +107,7 @@ def to_row(record: Record) -> tuple[str, tuple[Cell, ...]]:
     if isinstance(record, Report):
         return "report", (record.what, record.value)
     raise MessageError(
-        f"a {type(record).__name__} cannot be logged; log one of {', '.join(t.__name__ for t in _KIND_OF)}"
+        f"a {type(record).__name__} cannot be logged; log one of {', '.join(t.__name__ for t in KIND_OF)}"
     )
 
 
@@ -126,6 +126,10 @@ def from_row(kind: str, t_s: float, values: tuple[Any, ...]) -> Record:
         return Range(t_s, v[0])
     if kind == "position":
         return Position(t_s, v[:3], v[3:])
+    if kind == "attitude":
+        return Attitude(t_s, v)
+    if kind == "position_setpoint":
+        return PositionSetpoint(t_s, v[:3], v[3:6], v[6])
     if kind == "setpoint":
         return Setpoint(t_s, v[:2], v[2], v[3])
     if kind == "command":

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.logs.rows import SCHEMA, Event, Record, Report
 from liquid_pilot.logs.setup import KIND as SETUP
-from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
+from liquid_pilot.messages import Attitude, Command, Flow, Imu, Position, Range, Setpoint
 from liquid_pilot.setpoints import SetpointHolder
 from liquid_pilot.supervisor_table import State
 
 Array = npt.NDArray[np.float64]
-STREAMS: Final = ("imu", "flow", "range", "position", "setpoint", "command")
+STREAMS: Final = ("imu", "flow", "range", "position", "attitude", "setpoint", "position_setpoint", "command")
 _CHANGE: Final = re.compile(r"([A-Z]+) -> ([A-Z]+)\b")
 _HELD_S: Final = 0.5  # an older value is shown as a gap
 _LONGEST_STEP_S: Final = 60.0  # a longer one between stamps is a leap of the clock, not flight
@@ -150,7 +150,7 @@ def series(records: Sequence[Record]) -> FlightSeries:
                 asked = (*wanted.velocity_m_s, wanted.height_m, wanted.yaw_rate_rad_s) if wanted else (nan,) * 4
                 height = held.range_m if seen else nan
                 rows.append((record.t_s, *held.gyro_rad_s, *held.accel_m_s2, height, *speed, *asked))
-        elif isinstance(record, (Flow, Range, Position)):
+        elif isinstance(record, (Flow, Range, Position, Attitude)):
             memory.accept(record)
         elif isinstance(record, Setpoint):
             setpoints.accept(record, memory.imu_t_s)

@@ -18,7 +18,7 @@ import numpy as np
 
 from liquid_pilot.errors import LiquidPilotError, MessageError, MissingExtraError
 from liquid_pilot.logs.rows import LogContents
-from liquid_pilot.messages import Flow, Imu, Message, Position, Range, Setpoint
+from liquid_pilot.messages import Flow, Imu, Position, Range, SensorMessage, Setpoint
 
 DOWN: Final = 25  # orientation of a distance sensor that looks down (MAV_SENSOR_ROTATION_PITCH_270)
 DEFAULT_HEIGHT_M: Final = 1.0
@@ -55,7 +55,7 @@ def read_ulog(path: str | Path) -> LogContents:
     return LogContents((start, *messages), (note,))
 
 
-def _messages(name: str, data: dict[str, Any]) -> Iterator[Message]:
+def _messages(name: str, data: dict[str, Any]) -> Iterator[SensorMessage]:
     """Messages of one topic. data: columns by field."""
     stamp = data.get("timestamp_sample")
     times = data["timestamp"] if stamp is None or not np.all(stamp) else stamp

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from liquid_pilot.links.link import Link
-from liquid_pilot.messages import Attitude, Command, Imu, Message, Setpoint
+from liquid_pilot.messages import Command, Imu, Message, PositionSetpoint, Setpoint
 from liquid_pilot.runtime.histogram import Histogram
 from liquid_pilot.runtime.watch import Watch
 
@@ -64,7 +64,7 @@ class ControlLoop:
         self._report_link = getattr(pilot, "report_link", None)
         self._report_battery = getattr(pilot, "report_battery", None)
 
-    def set(self, setpoint: Setpoint) -> None:
+    def set(self, setpoint: Setpoint | PositionSetpoint) -> None:
         """What to fly from now on."""
         self.pilot.feed(setpoint)
 
@@ -105,8 +105,6 @@ class ControlLoop:
         imu: Imu | None = None
         for message in messages:
             self.watch.saw(message, woke_s)
-            if isinstance(message, Attitude):
-                continue
             found = self.pilot.feed(message)
             if isinstance(message, Imu):
                 imu = message

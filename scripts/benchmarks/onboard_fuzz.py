@@ -17,7 +17,7 @@ from liquid_pilot.links.mavlink import MavlinkLink
 from liquid_pilot.links.mavlink_frames import dialect
 from liquid_pilot.links.throttle import Throttle
 from liquid_pilot.links.transport import Memory
-from liquid_pilot.messages import Attitude, Setpoint
+from liquid_pilot.messages import Setpoint
 from scripts.benchmarks.onboard import Plan, figures
 from scripts.console import OUT
 from scripts.tables import rich_table
@@ -68,8 +68,7 @@ def _pass(link: MavlinkLink, controller: Controller, now_s: float, found: Fuzzed
     commands = [controller.tick(now_s)]
     for message in link.receive(now_s):
         found.messages += 1
-        if not isinstance(message, Attitude):
-            commands.append(controller.feed(message))
+        commands.append(controller.feed(message))
     link.beat(now_s)
     link.status(now_s)
     for command in commands:

@@ -21,11 +21,14 @@ from liquid_pilot.export.core import FLOAT, Storage
 from liquid_pilot.export.plain_c import comment_text, identifier, identifier_of, number
 from liquid_pilot.export.policy import core_source, export_c, write_c
 from liquid_pilot.forms import FORMS
+from liquid_pilot.fusion import SensorMemory
+from liquid_pilot.messages import Attitude, Imu, Position, PositionSetpoint
 from liquid_pilot.native import build
 from liquid_pilot.native_step import FLAGS
-from liquid_pilot.observation import OBS_DIM, OBS_FIELDS
+from liquid_pilot.observation import INITIAL_AGE_S, OBS_DIM, OBS_FIELDS, assemble, assemble_position
+from liquid_pilot.targets import TargetHolder
 from tests.export.compiling import COMPILERS, needs_compiler, program
-from tests.onboard.bundles import make, wired_spec
+from tests.onboard.bundles import make, make_locating, wired_spec
 
 SMALL = Storage(int8=True)
 MAIN = """
@@ -123,6 +126,52 @@ def test_physical_units_are_those_of_the_controller() -> None:
         thrust, rates = from_action(bundle.limits, (a, b, c, d))
         assert_allclose(command, [thrust, *rates, *action], atol=2e-4)
         assert_allclose(state, h, atol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("storage", [FLOAT, SMALL], ids=["float", "int8"])
+def test_a_policy_that_locates_is_strict_c_too(storage: Storage, tmp_path: Path) -> None:
+    done = program(
+        export_c(make_locating(), "p", storage), MAIN.replace("range_m", "setpoint_yaw_rate_rad_s"), tmp_path
+    )
+    figures, statuses = done.stdout.splitlines()
+    assert 0.0 <= float(figures.split()[0]) <= 1e-5
+    assert statuses == "0 2 2 1"
+
+
+@needs_compiler
+def test_places_in_c_are_seen_as_by_the_controller() -> None:
+    """Over a flight: what the C is given is what the controller was fed, and its network acts the same."""
+    bundle = make_locating()
+    lib = build(export_c(bundle, "p").together, "places", ("-std=c99", "-O1"))
+    memory, targets = SensorMemory(), TargetHolder(bundle.metadata["setpoint_limits"], None)
+    network, rng = Network(bundle.spec, bundle.weights), np.random.default_rng([7])
+    state, h, command = np.zeros(19, np.float32), network.initial_state(), np.zeros(8, np.float32)
+    targets.accept(PositionSetpoint(0.0, (1.0, -2.0, 1.5), (0.5, -0.7, 0.1), 2.0), None)
+    place, velocity, age_s = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), INITIAL_AGE_S
+    for k in range(60):
+        t = 0.02 * k
+        gyro, accel = rng.normal(size=3).tolist(), rng.normal(size=3).tolist()
+        fresh = k > 10 and k % 3 == 0 and k < 25
+        if k == 5:
+            memory.accept(Attitude(t, (0.8, 0.0, 0.0, 0.6)))
+        if fresh:
+            place, velocity = tuple(rng.normal(size=3).tolist()), tuple(rng.normal(size=3).tolist())
+            memory.accept(Position(t - 0.013, place, velocity))
+        memory.accept(Imu(t, gyro, accel))
+        age_s = INITIAL_AGE_S if memory.position_t_s is None else t - memory.position_t_s
+        c, s = memory.heading() or (0.0, 0.0)
+        held, found = targets.take(memory, t)
+        yaw_rate = held.setpoint_yaw_rate_rad_s
+        target = (1.0, -2.0, 1.5, 0.5, -0.7, 0.1)
+        given = (*gyro, *accel, 1.0, 0.0, *place, *velocity, float(fresh), age_s, *target, c, s, yaw_rate, held.dt_s)
+        physical = np.array(given, np.float32)
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (state, physical, command)]
+        assert lib.p_step(*pointers) == 0
+        x = np.array(assemble(held) + assemble_position(found), np.float32)
+        action, h = network.step(x, h, held.dt_s)
+        assert_allclose(command[4:], action, rtol=0.0, atol=1e-6)
+        assert_allclose(state, h, rtol=0.0, atol=1e-6)
 
 
 @needs_compiler

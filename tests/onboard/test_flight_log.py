@@ -27,7 +27,7 @@ from liquid_pilot.logs import (
     read_mcap,
     to_row,
 )
-from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
+from liquid_pilot.messages import Attitude, Command, Flow, Imu, Position, PositionSetpoint, Range, Setpoint
 from tests.onboard.flying import fly, small_bundle, stream
 
 NAN = math.nan
@@ -40,6 +40,8 @@ RECORDS: list[Record] = [
     Event(0.013, "state", 'ACTIVE -> DEGRADED: "FLOW_SILENT", again'),
     Command(0.01, 9.81, (0.1, 0.2, -0.3)),
     Report(0.02, "battery", 1 / 3),
+    Attitude(0.021, (1 / 3, -0.0, NAN, 0.5)),
+    PositionSetpoint(0.022, (NAN, -2.0, 1 / 3), (0.1, NAN, -0.0), NAN),
     Imu(-5.0, (0.0, -0.0, 1e300), (0.0, 0.0, 9.81)),
 ]
 numbers = st.floats()
@@ -50,6 +52,8 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(Range, numbers, numbers),
     st.builds(Position, numbers, three, three),
     st.builds(Setpoint, numbers, st.tuples(numbers, numbers), numbers, numbers),
+    st.builds(Attitude, numbers, st.tuples(numbers, numbers, numbers, numbers)),
+    st.builds(PositionSetpoint, numbers, three, three, numbers),
     st.builds(Command, numbers, numbers, three),
     st.builds(Report, numbers, st.sampled_from(["tick", "link"]), numbers),
     st.builds(Event, numbers, st.sampled_from(["state", "clock"]), st.text("abc ,\";'", max_size=9).map(str.strip)),
@@ -127,17 +131,17 @@ def test_a_cut_mcap_gives_what_was_whole(tmp_path: Path) -> None:
     assert list(map(repr, contents.records[: len(RECORDS)])) == list(map(repr, RECORDS))
 
 
-OLD = "kind,t_s," + ",".join(dict.fromkeys(n for kind in list(SCHEMA)[:-1] for n in SCHEMA[kind][1]))
-
-
-def test_a_log_of_the_first_version_can_still_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "old.csv"
-    place = OLD.split(",").index("distance_m")
-    cells = [""] * (OLD.count(",") + 1)
+@pytest.mark.parametrize(("newest", "unknown"), [("event", "report"), ("report", "attitude")])
+def test_a_log_of_an_older_version_can_still_be_read(newest: str, unknown: str, tmp_path: Path) -> None:
+    path, kinds = tmp_path / "old.csv", list(SCHEMA)
+    known = kinds[: kinds.index(newest) + 1]
+    old = "kind,t_s," + ",".join(dict.fromkeys(n for kind in known for n in SCHEMA[kind][1]))
+    place = old.split(",").index("distance_m")
+    cells = [""] * (old.count(",") + 1)
     cells[0], cells[1], cells[place] = "range", "0.5", "1.25"
-    path.write_text(f"{OLD}\n{','.join(cells)}\n")
+    path.write_text(f"{old}\n{','.join(cells)}\n")
     assert read_csv(path).records == (Range(0.5, 1.25),)
-    path.write_text(f"{OLD}\nreport,0.5{',' * (OLD.count(',') - 1)}\n")
+    path.write_text(f"{old}\n{unknown},0.5{',' * (old.count(',') - 1)}\n")
     with pytest.raises(MessageError, match="unknown kind of row"):
         read_csv(path)
 

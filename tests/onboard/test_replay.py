@@ -15,7 +15,7 @@ from liquid_pilot.errors import LiquidPilotError, MessageError
 from liquid_pilot.logs import SCHEMA, CsvLog, Event, McapLog, Record, Report, read_log
 from liquid_pilot.logs.replay import difference, logged_commands, replay
 from liquid_pilot.logs.setup import FlightSetup, setup_of
-from liquid_pilot.messages import Command, Imu, Position, Setpoint
+from liquid_pilot.messages import Attitude, Command, Imu, Position, PositionSetpoint, Setpoint
 from liquid_pilot.supervisor import State, SupervisorLimits
 from tests.onboard.flying import METADATA, after, fly, small_bundle, stream
 
@@ -50,6 +50,8 @@ def eventful(log: Any, bundle: Any) -> set[State]:
     for message in stream(1.0):
         controller.feed(message)
     controller.feed(Position(0.99, (500.0, -20.0, 1.0), (0.0, 0.0, 0.0)))
+    controller.feed(Attitude(0.99, (0.8, 0.0, 0.0, 0.6)))
+    controller.feed(PositionSetpoint(0.99, (1.0, 2.0, 1.0), (0.0, 0.0, 0.0), 0.0))  # refused: it flies velocities
     go(1.0, 2.0)
     go(2.0, 2.4, silent=True)
     go(2.4, 2.9, silent=True, clock_s=-100.0)

@@ -34,10 +34,14 @@ SINGLE_FAULTS = [c for c in Condition if c & FAULTS]
 FLYING = (State.ACTIVE, State.DEGRADED)
 WAITING = (State.INIT, State.STANDBY, State.READY)
 
-# The whole table over all 2^21 sets of conditions at once: numpy integers in the place of conditions.
+# The whole table over all sets of conditions at once: numpy integers in the place of conditions. Two silences are left
+# out, 2^21 sets remain: the table treats them as it does the flow's.
+ALIKE = C.POSITION_SILENT | C.ATTITUDE_SILENT
 Bits: TypeAlias = npt.NDArray[np.uint32]
 Names: TypeAlias = npt.NDArray[np.uint8]
-EVERY: Bits = np.arange(2 ** len(Condition), dtype=np.uint32)
+_OTHERS = np.arange(2 ** (len(Condition) - 2), dtype=np.uint32)
+_BELOW = np.uint32(C.POSITION_SILENT - 1)
+EVERY: Bits = (_OTHERS & _BELOW) | ((_OTHERS & ~_BELOW) << np.uint32(2))
 INDEX = {state: np.uint8(k) for k, state in enumerate(State)}
 
 
@@ -94,7 +98,10 @@ def expected(state: State, held: Bits) -> Names:
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_under_every_set_of_conditions(state: State) -> None:
-    assert len(EVERY) == 2 ** len(list(Condition)) and max(Condition) == 2 ** (len(Condition) - 1)
+    assert len(EVERY) == 2 ** (len(list(Condition)) - 2) and max(Condition) == 2 ** (len(Condition) - 1)
+    assert not holds(EVERY, ALIKE).any() and EVERY[-1] == sum(Condition) - ALIKE
+    masks = [mask for rule in RULES for mask in (rule.when, rule.unless)]
+    assert all(mask & ALIKE == (ALIKE if C.FLOW_SILENT in mask else NONE) for mask in masks)
     found, steps = settle(state)
     wrong = np.flatnonzero(found != expected(state, EVERY))
     assert not len(wrong), (Condition(int(wrong[0])), list(State)[found[wrong[0]]])
@@ -109,8 +116,8 @@ def test_the_code_that_flies_is_that_table() -> None:
         kinds.setdefault(tuple(bool(mask & one) for mask in masks), []).append(one)
     assert {C.LINK_LOST, C.FLOW_SILENT} <= set(next(k for k in kinds.values() if C.FLOW_SILENT in k))
     some = [sum(chosen, NONE) for chosen in itertools.product(*[(NONE, k[0], k[-1]) for k in kinds.values()])]
-    draws = np.random.default_rng([3]).integers(0, len(EVERY), 3000).tolist()
-    sets = [*some, *map(Condition, [*draws, len(EVERY) - 1])]
+    draws = np.random.default_rng([3]).integers(0, 2 ** len(Condition), 3000).tolist()
+    sets = [*some, *map(Condition, [*draws, 2 ** len(Condition) - 1])]
     held = np.array([int(s) for s in sets], dtype=np.uint32)
     for state in State:
         table = after_one(np.full(len(held), INDEX[state]), held)
@@ -216,6 +223,37 @@ def test_four_periods_of_a_slow_imu_are_tolerated() -> None:
     for _ in range(50):
         supervisor.saw_imu(0.04)
     assert supervisor.imu_limit_s == pytest.approx(0.16, rel=0.01)
+
+
+LOCATED = replace(GOOD, flow_age_s=None, range_age_s=None, position_age_s=0.03, attitude_age_s=0.05)
+
+
+def test_a_policy_that_locates_needs_position_and_attitude_and_nothing_else() -> None:
+    supervisor = Supervisor(locates=True)
+    unheard = replace(LOCATED, since_start_s=0.0, position_age_s=None, attitude_age_s=None, setpoint_age_s=None)
+    assert supervisor.update(unheard) == [(State.STANDBY, NONE)]
+    assert supervisor.update(replace(unheard, position_age_s=0.03)) == []
+    assert supervisor.update(replace(LOCATED, setpoint_age_s=None)) == [(State.ACTIVE, C.SETPOINT_GIVEN)]
+    for field, fine, too_much, fault in (
+        ("position_age_s", 0.99, 1.01, C.POSITION_SILENT),
+        ("attitude_age_s", 1.99, 2.01, C.ATTITUDE_SILENT),
+    ):
+        assert supervisor.update(replace(LOCATED, **{field: fine})) == []  # type: ignore[arg-type]  # names of floats
+        silent = replace(LOCATED, **{field: too_much})  # type: ignore[arg-type]  # names of floats
+        assert supervisor.update(silent) == [(State.DEGRADED, fault)]
+        assert supervisor.update(LOCATED) == [(State.ACTIVE, NONE)]
+    assert supervisor.update(replace(GOOD, flow_age_s=9.0, position_age_s=None, since_start_s=2.01)) == [
+        (State.DEGRADED, C.POSITION_SILENT | C.ATTITUDE_SILENT)
+    ]
+
+
+def test_the_height_of_a_policy_that_locates_is_as_old_as_its_position() -> None:
+    supervisor = Supervisor(locates=True)
+    supervisor.update(LOCATED)
+    for age_s, after in ((0.6, State.ACTIVE), (0.1, State.LAND)):
+        for k in range(60):
+            supervisor.update(replace(LOCATED, t_s=20.0 + k / 100, height_m=9.0, position_age_s=age_s))
+        assert supervisor.state is after
 
 
 def run(supervisor: Supervisor, start_s: float, duration_s: float, **readings: float) -> list[tuple[float, State]]:
@@ -349,6 +387,7 @@ def test_no_flight_begins_on_an_empty_battery() -> None:
 
 def test_limits_are_checked_and_come_from_the_bundle() -> None:
     assert limits_of_sensors({"flow": 1.5, "imu": 0.2}) == SupervisorLimits(flow_s=1.5, imu_s=0.2)
+    assert limits_of_sensors({"position": 0.7, "attitude": 3.0}) == SupervisorLimits(position_s=0.7, attitude_s=3.0)
     for bad in ({"flow": -1.0}, {"flow": math.nan}, {"flow": "2"}, {"flow": True}, {"sonar": 1.0}):
         with pytest.raises(ConfigError):
             limits_of_sensors(bad)
