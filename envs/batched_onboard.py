@@ -47,7 +47,7 @@ def _ages(state: BatchedState, faults: Sequence[Fault]) -> Callable[[Tensor], Te
 
 
 def located_of(state: BatchedState, goal: Goal[Tensor], faults: Sequence[Fault]) -> Located[Tensor]:
-    """What the position sensor says of the goal. The heading is the true one, off by the flight's error: no gradient."""
+    """What the position sensor says of the goal. The heading, off by the flight's error, has no gradient."""
     channel, error = state.sensors.place, state.constants["heading_error_rad"]
     place, speed = vec3(channel.held[:3]), vec3(channel.held[3:])
     compass = turned(heading(TORCH_OPS, detach(state.body)), turn_of(TORCH_OPS, error))

@@ -217,7 +217,7 @@ class BatchedQuad:
         return self._release(replace(state, sensors=sensors))
 
     def observe(self, state: BatchedState) -> Tensor:
-        """The network's input at the current IMU event, (B, OBS_DIM), or POSITION_DIM more where the goal is a place."""
+        """The network's input at this IMU event, (B, OBS_DIM), and POSITION_DIM more where the goal is a place."""
         seen = assemble(self.held(state))
         if self.aim.locates:
             seen += assemble_position(located_of(state, self._told(state), self.conditions.faults))

@@ -38,6 +38,16 @@ Fits = Callable[[Channel], Tensor] | None  # whether the onboard memory takes a 
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceNoise:
+    """Of a position sensor in one control step."""
+
+    position: Vec3[Tensor]  # standard normal, each (B,)
+    velocity: Vec3[Tensor]
+    loss: Tensor  # uniform in 0..1, each (B,)
+    jitter: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class StepNoise:
     """All random numbers of one control step, so that engines can be compared on the same draw.
 
@@ -55,14 +65,13 @@ class StepNoise:
     flow_jitter: Tensor
     range_loss: Tensor
     range_jitter: Tensor
-    place: tuple[Tensor, ...] = ()  # six, where there is a position sensor
-    place_loss: Tensor | None = None
-    place_jitter: Tensor | None = None
+    place: PlaceNoise | None = None  # where there is a position sensor
 
 
 def step_noise(normal: Tensor, uniform: Tensor) -> StepNoise:
     """Name the rows of normal and uniform numbers, so many as `envs.compiled.world.noise_rows` says."""
     n, u = normal.unbind(), uniform.unbind()
+    located = len(n) > 18
     return StepNoise(
         (n[0], n[1], n[2]),
         (n[3], n[4], n[5]),
@@ -71,9 +80,11 @@ def step_noise(normal: Tensor, uniform: Tensor) -> StepNoise:
         (n[12], n[13], n[14]),
         (n[15], n[16]),
         n[17],
-        *u[:4],
-        n[18:],
-        *u[4:],
+        u[0],
+        u[1],
+        u[2],
+        u[3],
+        PlaceNoise((n[18], n[19], n[20]), (n[21], n[22], n[23]), u[4], u[5]) if located else None,
     )
 
 
@@ -262,8 +273,8 @@ def sense_substep(
         sample = torch.where(frozen, state.range.pending, sample)
         latency = constants["range_latency_s"]
         state = replace(state, range=_close(state.range, closing, heard, sample, motion, latency, period))
-    if noise.place:
-        state = _close_place(state, constants, conditions, models.position, motion, noise)
+    if noise.place is not None:
+        state = _close_place(state, constants, conditions, models.position, motion, noise.place)
     return state
 
 
@@ -273,33 +284,24 @@ def _close_place(
     conditions: Conditions,
     model: PositionModel,
     motion: Motion,
-    noise: StepNoise,
+    noise: PlaceNoise,
 ) -> SensorState:
     """Measure and send the place of the lanes whose period is over."""
-    closing, since, unit, jitter = (
-        motion.t_s >= state.place.next_s - EPS_S,
-        motion.since_release_s,
-        *_place_units(noise),
-    )
+    closing, since = motion.t_s >= state.place.next_s - EPS_S, motion.since_release_s
     if not bool(closing.any()):
         return state
-    bias, n = vec3(constants["position_bias_m"]), noise.place
-    place, speed = read_place(model, motion.position_m, motion.velocity_m_s, bias, (n[:3], n[3:]))
+    bias, normal = vec3(constants["position_bias_m"]), (noise.position, noise.velocity)
+    place, speed = read_place(model, motion.position_m, motion.velocity_m_s, bias, normal)
     size = _spike_size("position", conditions, since, place[0])
     if size is not None:
-        place = (place[0] + flow_spike(TORCH_OPS, unit, size)[0], place[1], place[2])
+        place = (place[0] + flow_spike(TORCH_OPS, noise.loss, size)[0], place[1], place[2])
     frozen = _frozen("position", state.place, conditions, since)
     sample = torch.where(frozen, state.place.pending, torch.stack([*place, *speed]))
     silent = _struck(conditions, "position", ("off", "nan"), since)
-    heard = ~silent & (unit >= constants["position_dropout"])
-    period = _jittered_period(constants["position_hz"].clamp(min=1e-9), conditions.sensor_jitter, jitter)
+    heard = ~silent & (noise.loss >= constants["position_dropout"])
+    period = _jittered_period(constants["position_hz"].clamp(min=1e-9), conditions.sensor_jitter, noise.jitter)
     latency = constants["position_latency_s"]
     return replace(state, place=_close(state.place, closing, heard, sample, motion, latency, period))
-
-
-def _place_units(noise: StepNoise) -> tuple[Tensor, Tensor]:
-    assert noise.place_loss is not None and noise.place_jitter is not None  # drawn together with the normal numbers
-    return noise.place_loss, noise.place_jitter
 
 
 def _close_flow(

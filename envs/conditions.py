@@ -152,8 +152,8 @@ def check_locates(locates: bool, conditions: Conditions) -> None:
     """Raise `ConfigError` unless a goal that is a place, and no other, comes with a position sensor."""
     if locates != conditions.locates:
         raise ConfigError(
-            f"position_hz is {conditions.position_hz}, and the goal is {'a' if locates else 'no'} place; in the batched "
-            "engines a goal that is a place needs a position sensor, such as position_hz=(20, 50), any other (0, 0)"
+            f"position_hz is {conditions.position_hz}, and the goal is {'a' if locates else 'no'} place; in the "
+            "batched engines a place needs a position sensor, such as position_hz=(20, 50), and any other goal (0, 0)"
         )
 
 

@@ -9,12 +9,13 @@ from typing import Final, TypeAlias, TypeVar
 
 from envs.fault_effects import clock_ahead_s, flow_spike, range_spike, total_change
 from envs.faults import Fault
-from liquid_pilot.messages import Floats3, Flow, Imu, Position, Range
+from liquid_pilot.messages import Attitude, Floats3, Flow, Imu, Position, Range
 from liquid_pilot.ops import FLOAT_OPS
 
 ABSENT: Final = (math.nan, math.nan, math.nan)
-Sample: TypeAlias = Flow | Range | Position
-AnyMessage = TypeVar("AnyMessage", bound=Imu | Flow | Range | Position)
+Sample: TypeAlias = Flow | Range | Position | Attitude
+Sensed: TypeAlias = Imu | Sample
+AnyMessage = TypeVar("AnyMessage", bound=Sensed)
 
 
 class FailingSensors:
@@ -73,7 +74,7 @@ class FailingSensors:
 def _says_something(message: Sample) -> bool:
     if isinstance(message, Flow):
         return message.quality > 0.0
-    return isinstance(message, Position) or math.isfinite(message.distance_m)
+    return not isinstance(message, Range) or math.isfinite(message.distance_m)
 
 
 def _without_numbers(message: Sample) -> Sample:
@@ -81,7 +82,7 @@ def _without_numbers(message: Sample) -> Sample:
         return replace(message, flow_rad=(math.nan, math.nan))
     if isinstance(message, Position):
         return replace(message, position_m=ABSENT, velocity_m_s=ABSENT)
-    return replace(message, distance_m=math.nan)
+    return replace(message, distance_m=math.nan) if isinstance(message, Range) else message
 
 
 def _spiked(message: Sample, unit: float, size: float) -> Sample:
@@ -91,4 +92,6 @@ def _spiked(message: Sample, unit: float, size: float) -> Sample:
     if isinstance(message, Position):
         (px, py, pz), (wrong, _) = message.position_m, flow_spike(FLOAT_OPS, unit, size)
         return replace(message, position_m=(px + wrong, py, pz))
-    return replace(message, distance_m=message.distance_m + range_spike(FLOAT_OPS, unit, size))
+    if isinstance(message, Range):
+        return replace(message, distance_m=message.distance_m + range_spike(FLOAT_OPS, unit, size))
+    return message

@@ -15,6 +15,7 @@ import numpy as np
 
 from envs.conditions import ACCEL_WALK_RATIO, SUBSTEP_S, Conditions
 from envs.fault_effects import disturbance, disturbed, disturbing
+from envs.fault_messages import Sensed
 from envs.flights import RELEASE_THRUST, Flights
 from envs.physics import Body
 from envs.pybullet_quad import ZERO3, PyBulletQuad, flight_params
@@ -22,7 +23,7 @@ from envs.sample_clock import EPS_S, around
 from envs.sensor_events import SensorSuite
 from envs.wind import GustState, gust_m_s, step_gusts
 from liquid_pilot.errors import SimulationError
-from liquid_pilot.messages import SensorMessage, Setpoint
+from liquid_pilot.messages import PositionSetpoint, Setpoint
 from liquid_pilot.observation import GRAVITY_M_S2
 from liquid_pilot.ops import FLOAT_OPS, Vec3, Vec4
 
@@ -68,6 +69,7 @@ class HandLaunch:
         self.setpoint = Setpoint(
             0.0, (vx, vy), float(flights.setpoint_height_m[0]), float(flights.setpoint_yaw_rate_rad_s[0])
         )
+        self.target: PositionSetpoint | None = None  # where the goal is, if it is a place
         self.t_s = self.dt_s = 0.0
         self.release_s = math.inf
         self.lowest_m, self.highest_m = math.inf, -math.inf
@@ -102,7 +104,7 @@ class HandLaunch:
         b = self.body
         return math.isfinite(sum(b.position_m) + sum(b.velocity_m_s) + sum(b.rates_rad_s))
 
-    def first_messages(self) -> list[SensorMessage]:
+    def first_messages(self) -> list[Sensed]:
         """What the sensors say at t = 0, in the hand. Call it once, before `advance`."""
         return self._messages()
 
@@ -129,7 +131,7 @@ class HandLaunch:
         """Until the first command takes effect the motors keep their speed, past the rate loop."""
         self._in_effect = self.quad.actuators.motor_speed
 
-    def advance(self, on_substep: Callable[[float], None] | None = None) -> list[SensorMessage]:
+    def advance(self, on_substep: Callable[[float], None] | None = None) -> list[Sensed]:
         """Run to the next IMU event and return what has arrived by then, the `Imu` last (none if it is off).
 
         on_substep is called with the time after every substep; it may issue commands.
@@ -194,9 +196,9 @@ class HandLaunch:
         if self._locates:
             self.sensors.locate(end_s, end_s - self.release_s, body)
 
-    def _messages(self) -> list[SensorMessage]:
+    def _messages(self) -> list[Sensed]:
         quad = self.quad
-        messages: list[SensorMessage] = [*self.sensors.due(self.t_s)]
+        messages: list[Sensed] = [*self.sensors.due(self.t_s)]
         imu = self.sensors.read_imu(
             self.t_s,
             self.flight_time_s,

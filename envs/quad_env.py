@@ -18,16 +18,18 @@ import numpy.typing as npt
 from envs.actions import ACTION_MODES, Drive, read_action
 from envs.airframe import load_airframe
 from envs.conditions import Conditions
+from envs.fault_messages import Sensed
 from envs.flights import draw_flights
 from envs.state_observation import STATE_DIM, assemble_state
-from envs.task import Moment, Task, heading, turned
+from envs.task import Moment, Task
 from envs.task_flight import SUCCESS, TaskFlight
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
 from liquid_pilot.fusion import SensorMemory
-from liquid_pilot.messages import Imu, SensorMessage, Setpoint
-from liquid_pilot.observation import OBS_DIM, POSITION_DIM, Held, Located, assemble, assemble_position
+from liquid_pilot.messages import Imu, Setpoint
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM, Held, Located, assemble, assemble_position, located
 from liquid_pilot.ops import FLOAT_OPS
+from liquid_pilot.targets import NOWHERE
 
 if TYPE_CHECKING:  # they load PyBullet, which no task needs before it flies
     from envs.launch import HandLaunch
@@ -228,7 +230,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
     def _launch(self) -> HandLaunch | None:
         return None if self._flight is None else self._flight.launch
 
-    def _observe(self, flight: TaskFlight, messages: list[SensorMessage], moment: Moment[float]) -> Observation:
+    def _observe(self, flight: TaskFlight, messages: list[Sensed], moment: Moment[float]) -> Observation:
         heard = False
         for message in messages:
             heard = self._memory.accept(message) is None and isinstance(message, Imu)  # the IMU's comes last
@@ -255,16 +257,15 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         return aged
 
     def _located(self, moment: Moment[float]) -> Located[float]:
-        """What the position sensor said, seen from the target; zeros before its first word. The compass is true."""
-        (c, s), point = heading(FLOAT_OPS, moment.body), moment.goal.point
+        """What the position sensor said, seen from the target, by the heading that the attitude told."""
+        point, compass = moment.goal.point, self._memory.heading()
         silent = self._silent_s > 0.0
         said, fresh, age_s = (self._aged if silent else self._memory).take_position()
         fresh *= not silent
-        if said is None:
-            return Located((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), fresh, age_s)
-        dx, dy, dz = (a - b for a, b in zip(point.position_m, said.position_m, strict=True))
-        ex, ey, ez = (a - b for a, b in zip(point.velocity_m_s, said.velocity_m_s, strict=True))
-        return Located((*turned((dx, dy), (c, -s)), dz), (*turned((ex, ey), (c, -s)), ez), fresh, age_s)
+        if said is None or compass is None:
+            return NOWHERE
+        place, speed = said.position_m, said.velocity_m_s
+        return located(FLOAT_OPS, place, speed, age_s, fresh, point.position_m, point.velocity_m_s, compass)
 
     def _info(self, flight: TaskFlight, moment: Moment[float]) -> dict[str, Any]:
         launch, task = flight.launch, self.task

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from envs.airframe import Airframe
 from envs.conditions import Conditions
 from envs.fault_effects import clock_ahead_s
+from envs.fault_messages import Sensed
 from envs.flights import Flights
 from envs.launch import HandLaunch
 from envs.physics import Body
@@ -24,7 +25,7 @@ from envs.task import Task
 from envs.task_flight import TaskFlight
 from envs.trace import FlightTrace
 from liquid_pilot.errors import ConfigError
-from liquid_pilot.messages import Command, Message, SensorMessage, Setpoint
+from liquid_pilot.messages import Command, Message, PositionSetpoint, Setpoint
 
 TICK_S: Final = 0.010  # of the pilot's own clock
 FAILSAFE_S: Final = 0.5  # the autopilot stops the motors after this long without a command
@@ -61,13 +62,13 @@ class _FedPilot:
         self._spoke_s = 0.0
         self._tick_s = TICK_S
         self.changes: list[tuple[float, str]] = []
-        self._asked = launch.setpoint
-        self._issue(pilot.feed(launch.setpoint), 0.0)
+        self._asked = self._wanted
+        self._issue(pilot.feed(self._asked), 0.0)
 
-    def event(self, messages: Sequence[SensorMessage]) -> None:
+    def event(self, messages: Sequence[Sensed]) -> None:
         """Everything that has arrived by the present IMU event; before it, a set-point that is another one."""
-        if self._launch.setpoint != self._asked:
-            self._asked = self._launch.setpoint
+        if self._wanted != self._asked:
+            self._asked = self._wanted
             self._issue(self.pilot.feed(self._stamped(self._asked)), self._launch.t_s)
         if self._launch.t_s == self._launch.release_s:
             self._spoke_s = self._launch.t_s  # nothing was listened to in the hand
@@ -85,7 +86,12 @@ class _FedPilot:
         if t_s - self._spoke_s > FAILSAFE_S and self._launch.issued[0] != 0.0:
             self._launch.issue((0.0, ZERO3), t_s)
 
-    def _stamped(self, setpoint: Setpoint) -> Setpoint:
+    @property
+    def _wanted(self) -> Setpoint | PositionSetpoint:
+        """A place where the goal is one, else what moves with the drone."""
+        return self._launch.target or self._launch.setpoint
+
+    def _stamped(self, setpoint: Setpoint | PositionSetpoint) -> Setpoint | PositionSetpoint:
         """On the pilot's clock."""
         launch = self._launch
         return replace(setpoint, t_s=launch.t_s + clock_ahead_s(launch.conditions.faults, launch.flight_time_s))
@@ -109,7 +115,7 @@ class _ToldExpert:
         self._expert, self._launch = expert, launch
         self.changes: list[tuple[float, str]] = []
 
-    def event(self, messages: Sequence[SensorMessage]) -> None:
+    def event(self, messages: Sequence[Sensed]) -> None:
         """The messages are for others."""
         launch = self._launch
         if launch.released:
@@ -126,6 +132,7 @@ class _Recorder:
     def __init__(self) -> None:
         self._truth: list[tuple[float, ...]] = []
         self._settled: list[float] = []
+        self._targets: list[tuple[float, ...]] = []
         self._network: dict[str, list[npt.NDArray[np.float64]]] = {
             "observation": [],
             "hidden": [],
@@ -135,6 +142,8 @@ class _Recorder:
     def add(self, launch: HandLaunch, pilot: object, settled: float = 1.0) -> None:
         """One row, at the present IMU event. settled: 0 in a transient."""
         self._settled.append(settled)
+        if launch.target is not None:
+            self._targets.append(launch.target.position_m)
         body, (thrust, rates), sp = launch.body, launch.issued, launch.setpoint
         self._truth.append(
             (
@@ -178,6 +187,7 @@ class _Recorder:
             arrivals_s={name: np.array(times) for name, times in launch.sensors.arrivals_s.items()},
             supervisor=tuple(changes),
             settled=np.array(self._settled),
+            target_m=np.array(self._targets) if self._targets else None,
             outcome=outcome,
         )
 

@@ -145,8 +145,9 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
     """Success rate, errors over flights (failed ones infinite) and, in `reasons`, why how many failed.
 
     Keys: success_rate, flights, failures, speed_error_median_m_s, speed_error_p90_m_s,
-    height_error_median_m, reasons; of goals that are places also place_error_median_m and place_error_p90_m. An error that is infinite, because too many flights failed, is
-    None. The 90th percentile is the smallest error that at least 90 % of the flights do not exceed.
+    height_error_median_m, reasons; of goals that are places also place_error_median_m and place_error_p90_m.
+    An error that is infinite, because too many flights failed, is None. The 90th percentile is the smallest error that
+    at least 90 % of the flights do not exceed.
     Raises `SimulationError` without flights.
     """
     if not scores:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from envs.scoring import CEILING_M, TOUCHDOWN_LIMIT_M_S
 from envs.task import TUMBLE_COS, Course, Memory, Moment, Task
-from liquid_pilot.messages import Setpoint
+from liquid_pilot.messages import PositionSetpoint, Setpoint
 from liquid_pilot.ops import FLOAT_OPS
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ class TaskFlight:
         launch, quad, airframe = self.launch, self.launch.quad, self.launch.quad.airframe
         goal = self.task.goal(FLOAT_OPS, self._course, max(0.0, launch.flight_time_s), launch.body)
         launch.setpoint = Setpoint(launch.t_s, goal.velocity_m_s, goal.height_m, goal.yaw_rate_rad_s)
+        if self.task.places:
+            point = goal.point
+            launch.target = PositionSetpoint(launch.t_s, point.position_m, point.velocity_m_s, math.nan)
         speed = quad.actuators.motor_speed
         return Moment(
             since_release_s=launch.flight_time_s,

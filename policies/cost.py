@@ -49,9 +49,10 @@ def event_cost(
     previous: Sequence[S],
     places: bool = False,
 ) -> S:
-    """Cost of one drone at one event, over `ops` scalars. action, previous: four each, in [-1, 1]. places: the goal is a place.
+    """Cost of one drone at one event, over `ops` scalars. action, previous: four each, in [-1, 1].
 
-    The velocity is asked for in the heading frame; heading is the direction of body x over ground.
+    The velocity is asked for in the heading frame; heading is the direction of body x over ground. places: the goal is
+    a place, at its `point`.
     """
     velocity, climb = goal.velocity_m_s, goal.point.velocity_m_s[2]
     matrix = rotation_matrix(body.attitude_wxyz)

@@ -33,7 +33,7 @@ from scripts.flying import (
 from scripts.returns import return_figures, return_one
 from scripts.tables import short_name
 
-TASKS: Final = ("hover", "track", "mission")  # of a drone
+TASKS: Final = ("hover", "track", "track-position", "mission")  # of a drone
 OF_TRACK: Final = ("reference", "track_m_s", "transient_s")
 USUAL_FLIGHTS: Final = 500
 ENGINES: Final = ("pybullet", "batched")
@@ -55,7 +55,9 @@ class Case:
     are told the true state, the upper rows of every table; "pid-ekf" has the policy's sensors and a Kalman filter."""
     task: str = "hover"
     """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height. track: follow a
-    velocity that changes; its speed error is the root mean square, and 0.5 m/s the most. mission: take off, hover,
+    velocity that changes; its speed error is the root mean square, and 0.5 m/s the most. track-position: follow a
+    place, by a position sensor (20 to 50 Hz, 20 % lost) and the autopilot's attitude, without flow and range;
+    0.5 m of distance, root mean square, is the most. mission: take off, hover,
     follow, land softly, motors off; in PyBullet alone. half-cheetah: run; its conditions are --frames, --dropped,
     --delay-frames and --noise."""
     reference: str = "any"
@@ -123,6 +125,8 @@ class Case:
         self._check_sim()
         if self.task != "hover" and (self.sim, self.score) != (OWN_SIM, ERRORS_SCORE):
             raise ConfigError(f"{self.task} is flown in this project's own world; leave --sim and --score out")
+        if self.task == "track-position" and self.policy in CONVENTIONAL:
+            raise ConfigError(f"{self.policy} flies no places here; see python -m scripts.benchmark tracking")
         if self.task == "mission" and self.engine != "pybullet":
             raise ConfigError("mission is flown in PyBullet; leave --engine out")
         if self.seconds is not None and not 1.0 <= self.seconds <= 3600.0:
@@ -238,12 +242,17 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     import torch
 
     from policies.batched_evaluation import evaluate_batched  # torch only where it is asked for
-    from policies.drills import HOVER_DRILL, track_drill
+    from policies.drills import HOVER_DRILL, track_drill, track_position_drill
 
     torch.set_num_threads(1)
     airframe = load_airframe(case.airframe)
     bundle = load_bundle(case.policy)
-    drill = track_drill(case.reference, case.track_m_s, case.transient_s) if case.task == "track" else HOVER_DRILL
+    drills = {
+        "hover": lambda: HOVER_DRILL,
+        "track": lambda: track_drill(case.reference, case.track_m_s, case.transient_s),
+        "track-position": lambda: track_position_drill(case.reference, case.track_m_s),
+    }
+    drill = drills[case.task]()
 
     def fly(backend: str) -> list[FlightScore]:
         given = (bundle, airframe, job.conditions, case.count, case.seed, job.duration_s)

@@ -120,11 +120,12 @@ def task_of(job: Job) -> Task:
     import_pybullet()
     from envs.hover import HOVER  # here, so that --help and errors need no simulator
     from envs.mission import MISSION
-    from envs.track import track_task
+    from envs.track import track_position_task, track_task
 
     tasks = {
         "hover": lambda: HOVER,
         "track": lambda: track_task(job.reference, job.speed_m_s, job.transient_s),
+        "track-position": lambda: track_position_task(job.reference, job.speed_m_s),
         "mission": lambda: MISSION,
     }
     return tasks[job.task]()

@@ -10,12 +10,12 @@ import numpy as np
 
 from envs.airframe import Airframe
 from envs.conditions import Conditions
+from envs.fault_messages import Sensed
 from envs.flights import Flights, draw_flights
 from envs.launch import HandLaunch
 from envs.mission import from_floor
 from envs.pybullet_quad import ZERO3, PyBulletQuad
 from liquid_pilot.geometry import to_body
-from liquid_pilot.messages import SensorMessage
 from liquid_pilot.ops import Vec3
 
 STILL_M_S: Final = 0.1
@@ -123,7 +123,7 @@ class Vehicle:
         thrust = 0.0 if self.landed else max(0.0, wanted / max(0.5, uz))
         self._command(thrust, (-uy * LEVEL_GAIN_PER_S, ux * LEVEL_GAIN_PER_S, 0.0))
 
-    def advance(self) -> list[SensorMessage]:
+    def advance(self) -> list[Sensed]:
         """On to the next IMU event; what has arrived by then."""
         return self.launch.advance(self._substep)
 

@@ -32,7 +32,8 @@ class Draw:
     """The randomness of T control steps of B drones: intervals dt_s (T, B) in seconds, and noise.
 
     noise: None = drawn in the rollout from `seed`, each drone a stream of its own; or (normal (T, n, B),
-    uniform (T, u, B)), n and u by `envs.compiled.world.noise_rows`, rows as `envs.batched_sensors.StepNoise` names them.
+    uniform (T, u, B)), n and u by `envs.compiled.world.noise_rows`, with rows as `envs.batched_sensors.StepNoise` names
+    them.
     """
 
     dt_s: Clocks
