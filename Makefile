@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check cortex-m7 clean
+.PHONY: help setup demo test lint style mypy pyright imports check cortex-m7 clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -28,13 +28,21 @@ demo: $(STAMP) ## train a little, score, export and fly a policy; pictures and r
 	$(PY) -m scripts.demo
 
 test: $(STAMP) ## run the tests
-	$(PY) -m pytest -W error -q
+	$(PY) -m pytest -W error -q -n auto --dist loadfile
 
-lint: $(STAMP) ## style, types and import rules
+lint: style mypy pyright imports ## style, types and import rules
+
+style: $(STAMP)
 	$(PY) -m ruff check $(PACKAGES)
 	$(PY) -m ruff format --check $(PACKAGES)
+
+mypy: $(STAMP)
 	$(PY) -m mypy $(addprefix -p ,$(PACKAGES))
+
+pyright: $(STAMP)
 	$(PY) -m pyright
+
+imports: $(STAMP)
 	$(PY) -c 'from importlinter.cli import lint_imports_command as run; run()'
 
 check: lint test ## lint and test
