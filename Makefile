@@ -28,7 +28,8 @@ demo: $(STAMP) ## train a little, score, export and fly a policy; pictures and r
 	$(PY) -m scripts.demo
 
 test: $(STAMP) ## run the tests
-	$(PY) -m pytest -W error -q -n auto --dist loadfile
+	$(PY) -m pytest -W error -q -n auto --maxprocesses 8 --dist loadfile -m 'not real_time'
+	$(PY) -m pytest -W error -q -m real_time tests/runtime/test_end_to_end.py
 
 lint: style mypy pyright imports ## style, types and import rules
 
