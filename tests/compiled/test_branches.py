@@ -14,7 +14,7 @@ from envs.compiled.job import Draw, Lanes, RolloutResult
 from envs.compiled.state import RolloutState
 from liquid_pilot import native
 from liquid_pilot.errors import ConfigError
-from tests.compiled.test_rollout import AIRFRAME, OBJECTIVE, SUBSTEP_S, Case, Real, fly, make_case, rollout
+from tests.compiled.test_rollout import AIRFRAME, OBJECTIVE, Case, Real, fly, make_case, rollout
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
 
@@ -23,8 +23,7 @@ FLOOR_M = AIRFRAME.rest_height_m  # of a drone that stands on it
 
 
 def watching(real: Real = np.float64, lane_bytes: int | None = None) -> CompiledRollout:
-    made = rollout("decay")
-    return CompiledRollout(made.model, made.network, real, lane_bytes, SUBSTEP_S, watch_branches=True)
+    return rollout("decay", real, lane_bytes, watch_branches=True)
 
 
 def flight(steps: int) -> Case:

@@ -64,9 +64,9 @@ def entry(cache: Path) -> tuple[Path, Path]:
 def test_second_build_is_a_quick_cache_hit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = compiles(monkeypatch)
     assert native.build(SOURCE, "demo", FLAGS).answer() == 42
-    start = time.perf_counter()
+    start = time.process_time()
     assert native.build(SOURCE, "demo", FLAGS).answer() == 42
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
     assert seen == ["demo"]
     assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".so"], "scratch folders are removed"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from envs.airframe import load_airframe
 from envs.batched_quad import BatchedQuad
 from envs.batched_sensors import step_noise
 from envs.batched_state import BatchedState, to_dict
+from envs.compiled import engine as engine_module
 from envs.compiled import state as flat
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective, RolloutResult
@@ -61,6 +62,7 @@ BUSY = Conditions(  # every branch of the loop: hold, release, losses, outages, 
 COST = CostWeights(place=1.0)
 OBJECTIVE = Objective(astuple(COST))
 SUBSTEP_S = 0.005
+QUICK = tuple("-O2" if flag == "-O3" else flag for flag in native.OPTIMISED)
 TRACK = track_drill(speed_m_s=2.0, transient_s=TRANSIENT_S)
 PLACE = track_position_drill()
 BUSY_PLACES = placed(replace(BUSY, faults=(Fault("position", 0.3, 0.4), Fault("position", 0.4, 0.6, "spike", 0.5))))
@@ -132,11 +134,16 @@ def rollout(
     lane_bytes: int | None = None,
     threads: int = 1,
     aim: Aim = SETPOINT_AIM,
+    watch_branches: bool = False,
 ) -> CompiledRollout:
+    """Lanes of another width than this processor's keep the compiler busy longest and are flown here alone: quickly."""
     made = flight_rollout(AIRFRAME, spec_of(form, aim), substep_s=SUBSTEP_S, dtype=real, threads=threads, aim=aim)
-    if lane_bytes is None:
+    if lane_bytes is None and not watch_branches:
         return made
-    return CompiledRollout(made.model, made.network, real, lane_bytes, SUBSTEP_S, threads)
+    flags = native.OPTIMISED if lane_bytes in (None, native.best_lane_bytes()) else QUICK
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_module, "build", partial(native.build, flags=flags))
+        return CompiledRollout(made.model, made.network, real, lane_bytes, SUBSTEP_S, threads, watch_branches)
 
 
 def fly_torch(case: Case) -> tuple[Tensor, list[BatchedState], Tensor]:

@@ -49,7 +49,7 @@ def test_synapses_that_are_not_there_do_not_count() -> None:
 def test_no_other_size_is_nearer(kind: str) -> None:
     there = [parameters(network) for network in sizes(kind, 14)]
     assert there == sorted(set(there))
-    for wanted in range(there[0], there[-1], 37):
+    for wanted in range(there[0], there[-1], max(37, (there[-1] - there[0]) // 25)):
         found = parameters(matched(kind, INPUTS, 2, wanted, **options(kind)))
         assert abs(found - wanted) == min(abs(count - wanted) for count in there)
     assert parameters(matched(kind, INPUTS, 2, there[5], **options(kind))) == there[5]

@@ -52,6 +52,7 @@ def fly(port: int, *arguments: str) -> tuple[str, ...]:
     return ("fly", "hover", "--link", f"mavlink:udpin:127.0.0.1:{port}", *arguments)
 
 
+@pytest.mark.real_time
 def test_a_flight_over_loopback_is_landed_by_ctrl_c(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "flight.csv"
     with (

@@ -8,9 +8,10 @@ import numpy as np
 
 from envs.trace import FlightTrace
 from liquid_pilot.bundle import make_bundle, make_selftest, save_bundle
-from liquid_pilot.cells import CellSpec, weight_shapes
+from liquid_pilot.cells import weight_shapes
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.observation import OBS_DIM
+from policies.network import hover_spec
 
 
 def synthetic_trace(units: int = 19, flight_s: float = 10.0, imu_hz: float = 100.0, seed: int = 0) -> FlightTrace:
@@ -60,9 +61,9 @@ def synthetic_trace(units: int = 19, flight_s: float = 10.0, imu_hz: float = 100
 
 
 def write_random_policy(path: Path, seed: int = 0, scale: float = 0.02) -> Path:
-    """A policy file that is valid and cannot fly: small random weights."""
+    """A policy file that is valid and cannot fly: small random weights. Other tests compile its size too."""
     rng = np.random.default_rng([seed])
-    spec = CellSpec("decay", OBS_DIM, 5, 4, 1, 8, 0.015)
+    spec = hover_spec("decay")
     weights = {name: rng.normal(0.0, scale, shape).astype(np.float32) for name, shape in weight_shapes(spec).items()}
     bundle = make_bundle(
         "random",

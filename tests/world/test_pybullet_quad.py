@@ -300,15 +300,15 @@ def test_a_command_that_is_not_finite_is_refused(quad: PyBulletQuad) -> None:
 
 
 def test_it_is_fast_enough(quad: PyBulletQuad) -> None:
-    """A guard against a slip of ten times; the measured figure is several times higher."""
+    """A guard against a slip of ten times, in time of the processor; the measured figure is several times higher."""
     launch = launched(quad, Conditions(imu_jitter=0.0))
     while not launch.released:
         launch.advance()
     best = math.inf
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(20):
             launch.issue((GRAVITY_M_S2, CALM), launch.t_s)
             launch.advance()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert 100 / best > 3000.0
