@@ -177,7 +177,7 @@ def fly_task(
 ) -> FlightTrace:
     """Fly a task in the first of `flights`, as they were drawn, to the end that the task knows.
 
-    The pilot is fed every set-point that differs from the one before; an expert is told the truth, see `fly_privileged`.
+    The pilot is fed every set-point that differs from the one before; an expert is told the truth (`fly_privileged`).
     The trace's `outcome` says how it ended. duration_s: the task's own if not given. See `fly`.
     """
     seconds = _checked(task.duration_s if duration_s is None else duration_s)

@@ -36,8 +36,8 @@ from policies.experts.pid_ekf import PidEkfPilot, noise_with
 from policies.experts.raptor import Raptor
 
 if TYPE_CHECKING:  # importing them loads the simulator
-    from envs.pybullet_quad import PyBulletQuad
     from envs.pilots import Expert, MotorExpert, Pilot
+    from envs.pybullet_quad import PyBulletQuad
 
 T = TypeVar("T")
 J = TypeVar("J")  # what every call of a pool is told

@@ -60,8 +60,8 @@ def check_spin(airframe: Airframe) -> None:
     """Raise `ConfigError` unless rotors turn as RAPTOR's do; their order is the same in every airframe."""
     if airframe.spin != SPIN:
         raise ConfigError(
-            f"airframe {airframe.name!r} has spin {list(airframe.spin)}; RAPTOR flies {list(SPIN)} alone: mirrored, its "
-            "yaw commands would do the opposite"
+            f"airframe {airframe.name!r} has spin {list(airframe.spin)}; RAPTOR flies {list(SPIN)} alone: "
+            "mirrored, its yaw commands would do the opposite"
         )
 
 
