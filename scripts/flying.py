@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # importing them loads the simulator
 T = TypeVar("T")
 J = TypeVar("J")  # what every call of a pool is told
 
-# Controllers that are no network, by the names they have on command lines.
+# Controllers that are no policy of ours, by the names they have on command lines.
 GEOMETRIC: Final = "geometric"
 EXPERTS: Final[Mapping[str, Callable[[Airframe], GeometricController | PidController]]] = {  # told the true state
     GEOMETRIC: lambda _: GeometricController(),
@@ -55,7 +55,7 @@ RAPTORS: Final[Mapping[str, bool]] = {  # told the true state, command motors; w
 PILOTS: Final[Mapping[str, Callable[[Airframe, Conditions], Pilot]]] = {  # on the sensors alone
     "pid-ekf": lambda airframe, conditions: PidEkfPilot(airframe, Estimator(noise_with(conditions.sensors.position))),
 }
-CONVENTIONAL: Final = (*EXPERTS, *PILOTS, *RAPTORS)  # what is no policy file
+CONVENTIONAL: Final = (*EXPERTS, *PILOTS, *RAPTORS)
 # Where flights are flown, and what they are judged by, by the names on command lines.
 OWN_SIM: Final = "liquid-pilot"
 AVIARY_SIM: Final = "gym-pybullet-drones"

@@ -154,10 +154,11 @@ def _eights(case: Case, folder: Path, workers: int | None, points: Sequence[Eigh
     return cells
 
 
-def error(cell: Mapping[str, Any]) -> float | None:
-    """What a cell is judged by: median speed error (m/s), of eights median error of the place (m)."""
-    value: float | None = cell.get("position_error_median_m", cell.get("speed_error_median_m_s"))
-    return value
+def judged(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The cell with the `error` that it is judged by and its `unit`: of the speed, or of the place in eights."""
+    if "position_error_median_m" in cell:
+        return {**cell, "error": cell["position_error_median_m"], "unit": "m"}
+    return {**cell, "error": cell["speed_error_median_m_s"], "unit": "m/s"}
 
 
 def rows_of(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -168,7 +169,7 @@ def rows_of(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[st
     for policy, label in dict.fromkeys((str(cell["policy"]), str(cell["label"])) for cell in cells):
         own = {c["group"]: c for c in cells if (c["policy"], c["label"]) == (policy, label)}
         found = [
-            f"{100.0 * own[group]['success_rate']:.1f} / {number(error(own[group]))}" if group in own else "-"
+            f"{100.0 * own[group]['success_rate']:.1f} / {number(judged(own[group])['error'])}" if group in own else "-"
             for group in groups
         ]
         body.append([names[policy], TOLD.get(policy, SENSORS), label, *found])
@@ -189,5 +190,4 @@ def present(cells: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     text = folder / "rivals.md"
     text.write_text(title + ".\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", encoding="utf-8")
     told = {policy: TOLD.get(policy, SENSORS) for policy in dict.fromkeys(str(cell["policy"]) for cell in cells)}
-    shown = [{**cell, "error": error(cell)} for cell in cells]
-    return [folder / "rivals.json", text, draw_rivals(shown, told, folder / "rivals.png")]
+    return [folder / "rivals.json", text, draw_rivals(list(map(judged, cells)), told, folder / "rivals.png")]

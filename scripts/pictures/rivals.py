@@ -18,7 +18,7 @@ _ROOM: Final = 1.55  # of the widest error, so that the share of flights has a p
 
 
 def draw_rivals(cells: Sequence[Mapping[str, Any]], told: Mapping[str, str], path_png: str | Path) -> Path:
-    """One panel for each group of cells: `error` of each policy (a row) at each label (a marker), smaller is better.
+    """One panel for each group of cells: `error` (in `unit`) of each policy (a row) at each label (a marker).
 
     told: what each policy is told, which colours it. Hollow at the edge where half of the flights or more failed.
     """
@@ -68,4 +68,4 @@ def _panel(axes: Axes, cells: Sequence[Mapping[str, Any]], labels: Sequence[str]
         axes.text(_ROOM * top, row, f"{share:.0%}", ha="right", va="center", color=GREY, fontsize=9)
     axes.set_xlim(0.0, _ROOM * top)
     axes.grid(False, axis="y")
-    axes.set_xlabel("m" if str(cells[0]["group"]).startswith("eight") else "m/s")
+    axes.set_xlabel(str(cells[0]["unit"]))
