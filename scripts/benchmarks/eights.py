@@ -9,14 +9,13 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from envs.airframe import Airframe, load_airframe
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from envs.pilots import Expert, MotorExpert, Pilot
 from envs.references import Reference, figure_eight, lap_s
 from envs.trace import FlightTrace
 from policies.experts.ekf_follower import EkfFollower
@@ -26,6 +25,9 @@ from policies.experts.pid import PidController, pid_gains
 from policies.experts.raptor import Raptor
 from scripts.flying import FlightPool, import_pybullet
 from scripts.pictures.tracking import Lap
+
+if TYPE_CHECKING:  # importing them loads the simulator
+    from envs.pilots import Expert, MotorExpert, Pilot
 
 WAIT_S: Final = 3.0  # to settle after the release
 PLACES_HZ: Final = 30.0  # of motion capture, for who has it
@@ -38,7 +40,7 @@ NOMINAL: Final = Conditions(
 _GENTLE: Final = {name: getattr(NOMINAL, name) for name in ("tilt_deg", "launch_speed_m_s", "launch_height_m")}
 DRAWN: Final = replace(Conditions(), **_GENTLE)  # wind, latency, bias and every drone different
 
-Make: TypeAlias = Callable[[Airframe, Reference, float], Pilot | Expert | MotorExpert]
+Make: TypeAlias = "Callable[[Airframe, Reference, float], Pilot | Expert | MotorExpert]"
 
 
 @dataclass(frozen=True, slots=True)

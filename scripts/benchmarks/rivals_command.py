@@ -9,8 +9,8 @@ from typing import Annotated
 import tyro
 
 from envs.conditions import parse_imu_hz
+from envs.references import EIGHT_PERIODS_S
 from liquid_pilot.errors import ConfigError
-from scripts.benchmarks.tracking import PERIODS_S
 from scripts.console import OUT
 from scripts.evaluation import Case
 from scripts.files import check_folder
@@ -34,7 +34,7 @@ class Rivals:
     """IMU rates in Hz, or "mixed"."""
     speeds_m_s: tuple[float, ...] = (1.0, 2.0)
     """Fastest speeds of steps and sinusoids in m/s."""
-    periods_s: tuple[float, ...] = PERIODS_S
+    periods_s: tuple[float, ...] = EIGHT_PERIODS_S
     """Seconds of a lap of the figure-eights."""
     out: Path = Path("runs/rivals")
     """Folder of the results."""

@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from envs.airframe import Airframe
 from envs.conditions import Conditions
-from envs.references import hover, velocity_steps
+from envs.references import EIGHT_PERIODS_S, hover, velocity_steps
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.observation import GRAVITY_M_S2
 from scripts.benchmarks.eights import (
@@ -42,7 +42,6 @@ from scripts.pictures.tracking import Lap, draw_tracking
 from scripts.tables import number, rich_table
 
 SETTLE_TITLE: Final = "hover from 0.8 m away, nominal: until it stays within 0.1 m"
-PERIODS_S: Final = (10.0, 5.5, 3.5)
 AT_LIMIT: Final = 0.999
 OFFSET_M: Final = 0.8  # a hover settles from so far away
 SETTLED_M: Final = 0.1
@@ -106,7 +105,7 @@ def settle(contender: Contender, airframe: Airframe, conditions: Conditions, see
 
 
 def measure(
-    airframe: Airframe, flights: int, progress: Progress, periods_s: Sequence[float] = PERIODS_S
+    airframe: Airframe, flights: int, progress: Progress, periods_s: Sequence[float] = EIGHT_PERIODS_S
 ) -> tuple[list[Figure], dict[tuple[str, float], Lap]]:
     """Figures of every contender at every period, and the nominal laps by (controller, period)."""
     nominal = replace(NOMINAL, motor_tau_s=(airframe.motor_tau_up_s,) * 2)
@@ -177,9 +176,9 @@ def present(
     header = ("what", *(f"T = {period:g} s" for period in periods))
     own = [[name, *(_lost_or(by_key[name, period].rmse_m) for period in periods)] for name in names]
     theirs = [
-        [name, *(_lost_or(dict(zip(PERIODS_S, values, strict=True))[period]) for period in periods)]
+        [name, *(_lost_or(dict(zip(EIGHT_PERIODS_S, values, strict=True))[period]) for period in periods)]
         for name, values in PUBLISHED.items()
-        if set(periods) <= set(PERIODS_S)
+        if set(periods) <= set(EIGHT_PERIODS_S)
     ]
     OUT.print(rich_table(f"figure-eight, 1.0 x 0.5 m, second-lap RMSE (m): {airframe}, nominal", header, own + theirs))
     if figures[0].flights:
