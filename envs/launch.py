@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from liquid_pilot.observation import GRAVITY_M_S2
 from liquid_pilot.ops import FLOAT_OPS, Vec3, Vec4
 
 CommandValues: TypeAlias = tuple[float, Vec3[float]]  # (thrust_m_s2, rates_rad_s)
+_NO_COMMAND: Final[CommandValues] = (math.nan, (math.nan, math.nan, math.nan))  # to the rate loop
 
 
 def _three(row: np.ndarray) -> Vec3[float]:
@@ -120,12 +121,16 @@ class HandLaunch:
             self.issued = command
             self._delayed.append((t_s + self._latency_s, command))
 
-    def issue_speeds(self, motor_speed: Vec4[float], t_s: float) -> None:
-        """As `issue`, for four motor speeds (0 to 1, fractions of full) that pass the rate loop by."""
+    def issue_speeds(self, motor_speed: Vec4[float], t_s: float, at_once: bool = False) -> None:
+        """As `issue`, for four motor speeds (0 to 1, fractions of full) that pass the rate loop by.
+
+        at_once: without the latency, as of what runs where the rate loop runs.
+        """
         if not all(0.0 <= speed <= 1.0 for speed in motor_speed):
             raise SimulationError(f"the motor speeds are {motor_speed}; give fractions of full speed, 0 to 1")
         if self.released:
-            self._delayed.append((t_s + self._latency_s, motor_speed))
+            self.issued = _NO_COMMAND
+            self._delayed.append((t_s if at_once else t_s + self._latency_s, motor_speed))
 
     def keep_motors(self) -> None:
         """Until the first command takes effect the motors keep their speed, past the rate loop."""

@@ -23,6 +23,7 @@ from liquid_pilot.ops import FLOAT_OPS, Ops, S, Vec3
 
 RAMP_S: Final = 2.0
 LEG_RAMP_S: Final = 0.5
+EIGHT_PERIODS_S: Final = (10.0, 5.5, 3.5)  # seconds a lap of the figure-eight for which others' errors are known
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,125 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
-from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from envs.airframe import Airframe
 from envs.conditions import Conditions
-from envs.fault_effects import clock_ahead_s
-from envs.fault_messages import Sensed
 from envs.flights import Flights
 from envs.launch import HandLaunch
-from envs.physics import Body
-from envs.pybullet_quad import ZERO3, PyBulletQuad
-from envs.sample_clock import EPS_S
+from envs.pilots import Driver, Expert, FedPilot, MotorExpert, Pilot, driver_of
+from envs.pybullet_quad import PyBulletQuad
 from envs.scoring import out_of_bounds
 from envs.task import Task
 from envs.task_flight import TaskFlight
 from envs.trace import FlightTrace
 from liquid_pilot.errors import ConfigError
-from liquid_pilot.messages import Command, Message, PositionSetpoint, Setpoint
-
-TICK_S: Final = 0.010  # of the pilot's own clock
-FAILSAFE_S: Final = 0.5  # the autopilot stops the motors after this long without a command
-
-
-class Pilot(Protocol):
-    """What flies from messages alone, as `liquid_pilot.Controller` does.
-
-    Looked at for the trace where present: `observation`, `hidden`, `time_constants` (arrays) and `state`.
-    """
-
-    def feed(self, message: Message, /) -> Command | None:
-        """Take a message; an accepted IMU sample gives a command."""
-        ...
-
-    def tick(self, now_s: float, /) -> Command | None:
-        """Called every 10 ms of flight; a fallback command where no IMU arrives, else None."""
-        ...
-
-
-class Expert(Protocol):
-    """What flies from the true state."""
-
-    def command(self, t_s: float, body: Body[float], setpoint: Setpoint, /) -> Command:
-        """The command at an IMU event."""
-        ...
-
-
-class _FedPilot:
-    """A pilot on the flight's clock: messages in, commands out, fallback ticks and failsafe between."""
-
-    def __init__(self, pilot: Pilot, launch: HandLaunch) -> None:
-        self.pilot, self._launch = pilot, launch
-        self._spoke_s = 0.0
-        self._tick_s = TICK_S
-        self.changes: list[tuple[float, str]] = []
-        self._asked = self._wanted
-        self._issue(pilot.feed(self._asked), 0.0)
-
-    def event(self, messages: Sequence[Sensed]) -> None:
-        """Everything that has arrived by the present IMU event; before it, a set-point that is another one."""
-        if self._wanted != self._asked:
-            self._asked = self._wanted
-            self._issue(self.pilot.feed(self._stamped(self._asked)), self._launch.t_s)
-        if self._launch.t_s == self._launch.release_s:
-            self._spoke_s = self._launch.t_s  # nothing was listened to in the hand
-        for message in messages:
-            self._issue(self.pilot.feed(message), self._launch.t_s)
-
-    def substep(self, t_s: float) -> None:
-        """The pilot's own clock."""
-        if t_s < self._tick_s - EPS_S:
-            return
-        self._tick_s = t_s + TICK_S
-        launch = self._launch
-        clock_s = t_s + clock_ahead_s(launch.conditions.faults, t_s - launch.release_s)
-        self._issue(self.pilot.tick(clock_s), t_s)
-        if t_s - self._spoke_s > FAILSAFE_S and self._launch.issued[0] != 0.0:
-            self._launch.issue((0.0, ZERO3), t_s)
-
-    @property
-    def _wanted(self) -> Setpoint | PositionSetpoint:
-        """A place where the goal is one, else what moves with the drone."""
-        return self._launch.target or self._launch.setpoint
-
-    def _stamped(self, setpoint: Setpoint | PositionSetpoint) -> Setpoint | PositionSetpoint:
-        """On the pilot's clock."""
-        launch = self._launch
-        return replace(setpoint, t_s=launch.t_s + clock_ahead_s(launch.conditions.faults, launch.flight_time_s))
-
-    def _issue(self, command: Command | None, t_s: float) -> None:
-        if command is not None:
-            self._launch.issue((command.thrust_m_s2, command.rates_rad_s), t_s)
-            self._spoke_s = t_s
-        state = getattr(self.pilot, "state", None)
-        name = str(getattr(state, "name", state))
-        if state is not None and (not self.changes or self.changes[-1][1] != name):
-            self.changes.append((t_s, name))
-
-
-class _ToldExpert:
-    """An expert in the pilot's place: told the truth at every IMU event."""
-
-    pilot: Any = None
-
-    def __init__(self, expert: Expert, launch: HandLaunch) -> None:
-        self._expert, self._launch = expert, launch
-        self.changes: list[tuple[float, str]] = []
-
-    def event(self, messages: Sequence[Sensed]) -> None:
-        """The messages are for others."""
-        launch = self._launch
-        if launch.released:
-            command = self._expert.command(launch.t_s, launch.body, launch.setpoint)
-            launch.issue((command.thrust_m_s2, command.rates_rad_s), launch.t_s)
-
-    def substep(self, t_s: float) -> None:
-        """Nothing to do between IMU events."""
 
 
 class _Recorder:
@@ -201,7 +97,7 @@ def _stacked(rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]
     return table
 
 
-def _run_task(flight: TaskFlight, driver: _FedPilot | _ToldExpert) -> FlightTrace:
+def _run_task(flight: TaskFlight, driver: Driver) -> FlightTrace:
     """To the end that the task knows."""
     launch, recorder = flight.launch, _Recorder()
 
@@ -221,7 +117,7 @@ def _run_task(flight: TaskFlight, driver: _FedPilot | _ToldExpert) -> FlightTrac
         messages = launch.advance(on_substep)
 
 
-def _run(launch: HandLaunch, driver: _FedPilot | _ToldExpert, duration_s: float, bounded: bool) -> FlightTrace:
+def _run(launch: HandLaunch, driver: Driver, duration_s: float, bounded: bool) -> FlightTrace:
     recorder = _Recorder()
     messages = launch.first_messages()
     while True:
@@ -254,11 +150,11 @@ def fly(
     """
     with nullcontext(quad) if quad is not None else PyBulletQuad(airframe) as vehicle:
         launch = HandLaunch(vehicle, flights, conditions, rng)
-        return _run(launch, _FedPilot(pilot, launch), _checked(duration_s), bounded)
+        return _run(launch, FedPilot(pilot, launch), _checked(duration_s), bounded)
 
 
 def fly_privileged(
-    expert: Expert,
+    expert: Expert | MotorExpert,
     airframe: Airframe,
     flights: Flights,
     conditions: Conditions,
@@ -267,14 +163,14 @@ def fly_privileged(
     quad: PyBulletQuad | None = None,
     bounded: bool = True,
 ) -> FlightTrace:
-    """As `fly`, for an expert that is told the true state at every IMU event and nothing between."""
+    """As `fly`, for an expert that is told the true state: at IMU events, or on its own clock if it commands motors."""
     with nullcontext(quad) if quad is not None else PyBulletQuad(airframe) as vehicle:
         launch = HandLaunch(vehicle, flights, conditions, rng)
-        return _run(launch, _ToldExpert(expert, launch), _checked(duration_s), bounded)
+        return _run(launch, driver_of(expert, launch), _checked(duration_s), bounded)
 
 
 def fly_task(
-    pilot: Pilot | Expert,
+    pilot: Pilot | Expert | MotorExpert,
     task: Task,
     airframe: Airframe,
     flights: Flights,
@@ -285,7 +181,7 @@ def fly_task(
 ) -> FlightTrace:
     """Fly a task in the first of `flights`, as they were drawn, to the end that the task knows.
 
-    The pilot is fed every set-point that differs from the one before; an expert is told the truth at every IMU event.
+    The pilot is fed every set-point that differs from the one before; an expert is told the truth (`fly_privileged`).
     The trace's `outcome` says how it ended. duration_s: the task's own if not given. See `fly`.
     """
     seconds = _checked(task.duration_s if duration_s is None else duration_s)
@@ -294,9 +190,7 @@ def fly_task(
         launch = HandLaunch(vehicle, begun, conditions, rng)
         flight = TaskFlight(launch, task, task.course(begun.rows(slice(0, 1)), seconds, rng), seconds)
         flight.moment()  # the first set-point
-        told = hasattr(pilot, "command") and not hasattr(pilot, "feed")
-        driver = _ToldExpert(cast("Expert", pilot), launch) if told else _FedPilot(cast("Pilot", pilot), launch)
-        return _run_task(flight, driver)
+        return _run_task(flight, driver_of(pilot, launch))
 
 
 def _checked(duration_s: float) -> float:

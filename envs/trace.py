@@ -23,7 +23,7 @@ class FlightTrace:
     rates_rad_s: Array  # (T, 3) true, body
     setpoint_velocity_m_s: Array  # (T, 2) heading frame
     setpoint_height_m: Array  # (T,)
-    thrust_m_s2: Array  # (T,) commanded
+    thrust_m_s2: Array  # (T,) commanded; NaN, as the rates, where motor speeds are
     command_rates_rad_s: Array  # (T, 3) commanded
     wind_m_s: Array  # (T, 3) world
     observation: Array  # (T, OBS_DIM) what the network saw; zero columns where there is no network

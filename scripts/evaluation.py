@@ -25,6 +25,7 @@ from scripts.flying import (
     CONVENTIONAL,
     ERRORS_SCORE,
     OWN_SIM,
+    RAPTORS,
     FlightPool,
     Job,
     import_pybullet,
@@ -52,7 +53,9 @@ class Case:
 
     policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """A shipped policy ("hover"), the path of a .safetensors file, or a conventional controller: "geometric" and "pid"
-    are told the true state, the upper rows of every table; "pid-ekf" has the policy's sensors and a Kalman filter."""
+    are told the true state, the upper rows of every table; "pid-ekf" has the policy's sensors and a Kalman filter.
+    "raptor": a published policy (extra rivals) that is told the true state and commands motors, 100 times a second and
+    at once; "raptor-offboard" does so with the latency of everybody else's commands."""
     task: str = "hover"
     """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height. track: follow a
     velocity that changes; its speed error is the root mean square, and 0.5 m/s the most. track-position: follow a
@@ -121,7 +124,7 @@ class Case:
         if self.backend not in ("auto", *BACKENDS):
             raise ConfigError(unknown_name("backend", self.backend, ["auto", *BACKENDS]))
         if self.engine == "batched" and self.policy in CONVENTIONAL:
-            raise ConfigError(f"{self.policy} is no network; it flies with --engine pybullet only")
+            raise ConfigError(f"{self.policy} is no policy of ours; it flies with --engine pybullet only")
         self._check_sim()
         if self.task != "hover" and (self.sim, self.score) != (OWN_SIM, ERRORS_SCORE):
             raise ConfigError(f"{self.task} is flown in this project's own world; leave --sim and --score out")
@@ -129,6 +132,8 @@ class Case:
             raise ConfigError(f"{self.policy} flies no places here; see python -m scripts.benchmark tracking")
         if self.task == "mission" and self.engine != "pybullet":
             raise ConfigError("mission is flown in PyBullet; leave --engine out")
+        if self.task == "mission" and self.policy in RAPTORS:
+            raise ConfigError(f"{self.policy} never stops its motors; it flies hover and track, no mission")
         if self.seconds is not None and not 1.0 <= self.seconds <= 3600.0:
             raise ConfigError(f"seconds is {self.seconds:g}; a flight may last 1 to 3600 s")
         task_of(self._job(Conditions(), 1.0))

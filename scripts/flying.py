@@ -33,24 +33,29 @@ from policies.experts.geometric import GeometricController
 from policies.experts.landing import Lander
 from policies.experts.pid import PidController, pid_gains
 from policies.experts.pid_ekf import PidEkfPilot, noise_with
+from policies.experts.raptor import Raptor
 
 if TYPE_CHECKING:  # importing them loads the simulator
+    from envs.pilots import Expert, MotorExpert, Pilot
     from envs.pybullet_quad import PyBulletQuad
-    from envs.rollout import Expert, Pilot
 
 T = TypeVar("T")
 J = TypeVar("J")  # what every call of a pool is told
 
-# Controllers that are no network, by the names they have on command lines.
+# Controllers that are no policy of ours, by the names they have on command lines.
 GEOMETRIC: Final = "geometric"
 EXPERTS: Final[Mapping[str, Callable[[Airframe], GeometricController | PidController]]] = {  # told the true state
     GEOMETRIC: lambda _: GeometricController(),
     "pid": lambda airframe: PidController(pid_gains(airframe)),
 }
+RAPTORS: Final[Mapping[str, bool]] = {  # told the true state, command motors; whether they do so without latency
+    "raptor": True,
+    "raptor-offboard": False,
+}
 PILOTS: Final[Mapping[str, Callable[[Airframe, Conditions], Pilot]]] = {  # on the sensors alone
     "pid-ekf": lambda airframe, conditions: PidEkfPilot(airframe, Estimator(noise_with(conditions.sensors.position))),
 }
-CONVENTIONAL: Final = (*EXPERTS, *PILOTS)
+CONVENTIONAL: Final = (*EXPERTS, *PILOTS, *RAPTORS)
 # Where flights are flown, and what they are judged by, by the names on command lines.
 OWN_SIM: Final = "liquid-pilot"
 AVIARY_SIM: Final = "gym-pybullet-drones"
@@ -141,6 +146,8 @@ def _fly_task(job: Job, index: int) -> FlightTrace:
         given = (task_of(job), airframe, row, job.conditions, rng, job.duration_s, quad)
         if job.policy in EXPERTS:
             return fly_task(Lander(_expert(job, airframe), airframe), *given)
+        if job.policy in RAPTORS:
+            return fly_task(_raptor(job, airframe), *given)
         if job.policy in PILOTS:
             return fly_task(PILOTS[job.policy](airframe, job.conditions), *given)
         controller = _controller(job.policy)
@@ -165,6 +172,8 @@ def fly_one(job: Job, index: int, controller: Controller | None = None, bounded:
     with _quad(job, airframe) as quad:
         if job.policy in EXPERTS:
             return fly_privileged(_expert(job, airframe), *flight, quad, bounded)
+        if job.policy in RAPTORS:
+            return fly_privileged(_raptor(job, airframe), *flight, quad, bounded)
         if job.policy in PILOTS:
             return fly(PILOTS[job.policy](airframe, job.conditions), *flight, quad, bounded)
         controller = controller or _controller(job.policy)
@@ -180,6 +189,10 @@ def _quad(job: Job, airframe: Airframe) -> PyBulletQuad:
     from envs.aviary import AviaryQuad
 
     return AviaryQuad(airframe) if job.score == ERRORS_SCORE else AviaryQuad(airframe, "pyb")
+
+
+def _raptor(job: Job, airframe: Airframe) -> MotorExpert:
+    return Raptor(airframe, at_once=RAPTORS[job.policy])
 
 
 def _expert(job: Job, airframe: Airframe) -> Expert:

@@ -10,7 +10,7 @@ from envs.physics import Body
 from liquid_pilot.messages import Command, Setpoint
 
 if TYPE_CHECKING:  # importing it loads the simulator
-    from envs.rollout import Expert
+    from envs.pilots import Expert
 
 STANDS_WITHIN_M: Final = 0.02  # of the height of a standing drone
 STANDS_M_S: Final = 0.2

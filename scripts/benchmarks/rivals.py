@@ -1,16 +1,23 @@
-"""Who follows a velocity how well: policies beside what an engineer would use instead, in one world."""
+"""Who flies how well: policies beside what an engineer would use instead, in one world."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from envs.conditions import parse_imu_hz
 from envs.scoring import TRANSIENT_S
+from liquid_pilot.bundle import load_bundle
+from policies.experts.raptor import load_raptor
+from scripts.benchmarks import eights
+from scripts.benchmarks.cell_file import CellFile
 from scripts.benchmarks.rates import sweep
-from scripts.console import OUT
+from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case
+from scripts.flying import CONVENTIONAL, RAPTORS, FlightPool
 from scripts.pictures.rivals import draw_rivals
 from scripts.tables import number, rich_table, short_names
 
@@ -18,8 +25,32 @@ TOLD: Final = {
     "geometric": "true state",
     "pid": "true state",
     "pid-ekf": "IMU, flow, range; airframe and noise known",
+    "raptor": "true state",
+    "raptor-offboard": "true state",
 }
 SENSORS: Final = "IMU, flow, range"
+SECONDS: Final = 15.0  # of a flight that is no figure-eight
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Caught from a throw and held, at an IMU rate."""
+
+    imu_hz: str
+
+    @property
+    def group(self) -> str:
+        """What is flown."""
+        return "hover"
+
+    @property
+    def label(self) -> str:
+        """The IMU rate."""
+        return self.imu_hz
+
+    def case(self, base: Case) -> Case:
+        """The base case under this condition."""
+        return replace(base, task="hover", imu_hz=self.imu_hz, seconds=SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +80,96 @@ class Follow:
             track_m_s=self.speed_m_s,
             transient_s=TRANSIENT_S,
             imu_hz=self.imu_hz,
-            seconds=15.0,
+            seconds=SECONDS,
         )
 
 
-POINTS: Final = tuple(
-    Follow(reference, speed, imu_hz)
-    for reference in ("steps", "sinusoid")
-    for speed in (1.0, 2.0)
-    for imu_hz in ("50", "100", "400")
-)
+@dataclass(frozen=True, slots=True)
+class Eight:
+    """The figure-eight of 1.0 x 0.5 m at so many seconds a lap, at an IMU rate."""
+
+    period_s: float
+    imu_hz: str
+
+    @property
+    def group(self) -> str:
+        """The period."""
+        return f"eight {self.period_s:g} s"
+
+    @property
+    def label(self) -> str:
+        """The IMU rate."""
+        return self.imu_hz
+
+
+Point: TypeAlias = Hold | Follow | Eight
+
+
+def points_of(imu_hz: Sequence[str], speeds_m_s: Sequence[float], periods_s: Sequence[float]) -> list[Point]:
+    """Everything that is flown: hover, steps and sinusoids at each speed, eights of each period, at each rate."""
+    follow = [Follow(name, speed, hz) for name in ("steps", "sinusoid") for speed in speeds_m_s for hz in imu_hz]
+    return [*map(Hold, imu_hz), *follow, *(Eight(period, hz) for period in periods_s for hz in imu_hz)]
+
+
+def flies(policy: str, point: Point) -> bool:
+    """Whether a policy was made for it: eights ask for a place, a hovering policy knows no set-point that moves."""
+    if isinstance(point, Eight):
+        return policy in eights.BY_NAME
+    return isinstance(point, Hold) or policy in CONVENTIONAL or load_bundle(policy).metadata["task"] != "hover"
 
 
 def compare(
-    policies: Sequence[str], base: Case, folder: Path, workers: int | None, points: Sequence[Follow] = POINTS
+    policies: Sequence[str], base: Case, folder: Path, workers: int | None, points: Sequence[Point]
 ) -> list[dict[str, Any]]:
-    """Fly every policy at every point; finished cells of rivals.json in the folder are kept."""
-    return sweep([replace(base, policy=policy) for policy in policies], folder, workers, points, "rivals")
+    """Fly every policy at every point that it was made for; finished cells of rivals.json in the folder are kept.
+
+    Raises `LiquidPilotError`.
+    """
+    if any(policy in RAPTORS for policy in policies):
+        load_raptor()  # refuse here, not in a worker
+    cells = list[dict[str, Any]]()
+    for policy in policies:
+        case, own = replace(base, policy=policy), [point for point in points if flies(policy, point)]
+        cells += sweep([case], folder, workers, [point for point in own if not isinstance(point, Eight)], "rivals")
+        cells += _eights(case, folder, workers, [point for point in own if isinstance(point, Eight)])
+    return cells
+
+
+def _eights(case: Case, folder: Path, workers: int | None, points: Sequence[Eight]) -> list[dict[str, Any]]:
+    """Drones that all differ, in wind, from rest; finished cells of rivals.json are kept."""
+    kept, cells = CellFile(folder / "rivals.json"), list[dict[str, Any]]()
+    with FlightPool(workers) as pool, progress_bar() as progress:
+        for point in points:
+            rates, mixed = parse_imu_hz(point.imu_hz)
+            conditions = replace(eights.DRAWN, imu_hz=rates, imu_mixed=mixed, wind_m_s=(0.0, case.wind))
+            job = eights.EightJob(case.policy, case.airframe, point.period_s, conditions, case.seed)
+            task = progress.add_task(f"{case.policy}: {point.group}, IMU {point.imu_hz}", total=case.count)
+            advance = partial(progress.advance, task)
+            marks = {
+                "policy": case.policy, "group": point.group, "label": point.label, "flights": case.count,
+                "seed": case.seed, "wind_m_s": case.wind, "airframe": case.airframe,
+            }  # fmt: skip
+            cells.append(kept.cell(marks, partial(eights.measure, job, case.count, pool, advance)))
+            progress.remove_task(task)
+    return cells
+
+
+def judged(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The cell with the `error` that it is judged by and its `unit`: of the speed, or of the place in eights."""
+    if "position_error_median_m" in cell:
+        return {**cell, "error": cell["position_error_median_m"], "unit": "m"}
+    return {**cell, "error": cell["speed_error_median_m_s"], "unit": "m/s"}
 
 
 def rows_of(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Header and body: a row for each policy and IMU rate, for each reference flights up (%) and median error."""
+    """Header and body: a row for each policy and IMU rate, for each thing flown flights up (%) and median error."""
     groups = list(dict.fromkeys(str(cell["group"]) for cell in cells))
     names = short_names(str(cell["policy"]) for cell in cells)
     body = []
     for policy, label in dict.fromkeys((str(cell["policy"]), str(cell["label"])) for cell in cells):
         own = {c["group"]: c for c in cells if (c["policy"], c["label"]) == (policy, label)}
         found = [
-            f"{100.0 * own[group]['success_rate']:.1f} / {number(own[group]['speed_error_median_m_s'])}"
-            if group in own
-            else "-"
+            f"{100.0 * own[group]['success_rate']:.1f} / {number(judged(own[group])['error'])}" if group in own else "-"
             for group in groups
         ]
         body.append([names[policy], TOLD.get(policy, SENSORS), label, *found])
@@ -88,14 +179,15 @@ def rows_of(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[st
 def present(cells: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Print the table; write rivals.md and rivals.png."""
     header, body = rows_of(cells)
-    told = (
-        "Flights flown well (%) and median root mean square speed error (m/s, both without the first "
-        f"{TRANSIENT_S:g} s of a step), "
-        f"{cells[0]['flights']} flights of 15 s a cell, PyBullet, wind to {cells[0]['wind_m_s']:g} m/s, seed "
-        f"{cells[0]['seed']}"
+    title = (
+        f"Flights flown well (%) and median error. Hover: speed (m/s). Steps and sinusoids: root mean square of the "
+        f"speed error (m/s), without the first {TRANSIENT_S:g} s of a step. Eights: root mean square distance from the "
+        f"place (m) on the second lap. {cells[0]['flights']} flights a cell, PyBullet, wind to "
+        f"{cells[0]['wind_m_s']:g} m/s, seed {cells[0]['seed']}"
     )
-    OUT.print(rich_table(told, header, body))
+    OUT.print(rich_table(title, header, body))
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)], *body]
     text = folder / "rivals.md"
-    text.write_text(told + ".\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", encoding="utf-8")
-    return [folder / "rivals.json", text, draw_rivals(cells, folder / "rivals.png")]
+    text.write_text(title + ".\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", encoding="utf-8")
+    told = {policy: TOLD.get(policy, SENSORS) for policy in dict.fromkeys(str(cell["policy"]) for cell in cells)}
+    return [folder / "rivals.json", text, draw_rivals(list(map(judged, cells)), told, folder / "rivals.png")]

@@ -28,7 +28,8 @@ from policies.experts.following import Follower, Tracker, drag_per_s
 from policies.experts.geometric import GeometricController
 from policies.experts.pid import PidController, pid_gains
 from policies.experts.pid_ekf import PidEkfPilot
-from scripts.benchmarks.tracking import CONTENDERS, NOMINAL, PUBLISHED, fly_eight, rmse_m
+from scripts.benchmarks.eights import NOMINAL, fly_eight, rmse_m
+from scripts.benchmarks.tracking import CONTENDERS, PUBLISHED
 
 AIRFRAME = load_airframe("cf2x")
 GAINS = pid_gains(AIRFRAME)

@@ -15,8 +15,9 @@ from envs.conditions import Conditions
 from envs.faults import parse_fault
 from envs.flights import draw_flights
 from envs.parts import conditions_with
+from envs.pilots import Pilot
 from envs.references import ReferencePoint
-from envs.rollout import Pilot, fly
+from envs.rollout import fly
 from envs.trace import FlightTrace
 from liquid_pilot.messages import Imu, Position
 from liquid_pilot.observation import GRAVITY_M_S2

@@ -14,8 +14,9 @@ from envs.conditions import Conditions
 from envs.faults import Fault
 from envs.flights import Flights, draw_flights
 from envs.hover import HoverEnv
+from envs.pilots import FAILSAFE_S, TICK_S
 from envs.pybullet_quad import PyBulletQuad
-from envs.rollout import FAILSAFE_S, TICK_S, fly, fly_privileged
+from envs.rollout import fly, fly_privileged
 from envs.scoring import score_hover, summarise
 from envs.trace import FlightTrace
 from liquid_pilot import Controller
