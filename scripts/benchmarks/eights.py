@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from envs.airframe import Airframe, load_airframe
-from envs.conditions import Conditions
+from envs.conditions import Conditions, Span
 from envs.flights import draw_flights
 from envs.references import Reference, figure_eight, lap_s
 from envs.trace import FlightTrace
+from envs.track import PLACE_HZ
+from liquid_pilot import Controller
+from liquid_pilot.messages import Command, Imu, Message, PositionSetpoint, Setpoint
 from policies.experts.ekf_follower import EkfFollower
 from policies.experts.following import Follower, Tracker
 from policies.experts.geometric import GeometricController, GeometricGains
@@ -30,7 +33,7 @@ if TYPE_CHECKING:  # importing them loads the simulator
     from envs.pilots import Expert, MotorExpert, Pilot
 
 WAIT_S: Final = 3.0  # to settle after the release
-PLACES_HZ: Final = 30.0  # of motion capture, for who has it
+PLACES_HZ: Final = (30.0, 30.0)  # of motion capture, for who has it
 PLACES_LOST: Final = 0.2
 NOMINAL: Final = Conditions(
     imu_jitter=0.0, command_latency_s=(0.0, 0.0), wind_m_s=(0.0, 0.0), airframe_spread=0.0, rotor_spread=0.0,
@@ -40,19 +43,28 @@ NOMINAL: Final = Conditions(
 _GENTLE: Final = {name: getattr(NOMINAL, name) for name in ("tilt_deg", "launch_speed_m_s", "launch_height_m")}
 DRAWN: Final = replace(Conditions(), **_GENTLE)  # wind, latency, bias and every drone different
 
-Make: TypeAlias = "Callable[[Airframe, Reference, float], Pilot | Expert | MotorExpert]"
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Of a flight. heading_rad: as a compass tells once; hold_s: for which it is held in the hand."""
+
+    heading_rad: float
+    hold_s: float
+
+
+Make: TypeAlias = "Callable[[Airframe, Reference, Start], Pilot | Expert | MotorExpert]"
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A controller. make: of the airframe, the reference and the heading (rad) at the start, as a compass tells once.
+    """A controller. make: of the airframe, the reference and the start.
 
-    position_hz: of a position sensor that it has, PLACES_LOST of whose samples are lost; 0 = none.
+    position_hz: span of a position sensor that it has, PLACES_LOST of whose samples are lost; 0 = none.
     """
 
     name: str
     make: Make
-    position_hz: float = 0.0
+    position_hz: Span = (0.0, 0.0)
 
 
 def geometric(_: Airframe) -> Tracker:
@@ -72,9 +84,9 @@ def told(make: Callable[[Airframe], Tracker], feed_forward: bool = True) -> Make
     )
 
 
-def filtered(airframe: Airframe, reference: Reference, heading_rad: float) -> Pilot:
+def filtered(airframe: Airframe, reference: Reference, start: Start) -> Pilot:
     """The PID with feed-forward behind a Kalman filter on the drone's sensors."""
-    return EkfFollower(airframe, reference, heading_rad, WAIT_S)
+    return EkfFollower(airframe, reference, start.heading_rad, WAIT_S)
 
 
 def raptor(at_once: bool) -> Make:
@@ -82,7 +94,39 @@ def raptor(at_once: bool) -> Make:
     return lambda airframe, reference, _: Raptor(airframe, reference, wait_s=WAIT_S, at_once=at_once)
 
 
-# Who flies the eight, by the names of command lines. A policy that knows its place is one more line.
+class PolicyOnPath:
+    """A policy that flies to places, fed the reference as it moves on; a pilot, one per flight."""
+
+    def __init__(self, controller: Controller, reference: Reference, hold_s: float) -> None:
+        self._controller, self._reference, self._hold_s = controller, reference, hold_s
+        self._begin_s = math.inf
+
+    def feed(self, message: Message) -> Command | None:
+        """Take a message; an accepted IMU sample gives a command."""
+        if isinstance(message, Setpoint):
+            return None
+        if isinstance(message, Imu):
+            if self._begin_s == math.inf and message.t_s >= self._hold_s - 1e-9:  # the hand lets go now
+                self._begin_s = message.t_s + WAIT_S
+            point = self._reference(max(message.t_s - self._begin_s, -WAIT_S))
+            self._controller.feed(PositionSetpoint(message.t_s, point.position_m, point.velocity_m_s, math.nan))
+        return self._controller.feed(message)
+
+    def tick(self, now_s: float) -> Command | None:
+        """As the controller's."""
+        return self._controller.tick(now_s)
+
+
+def policy(name_or_path: str) -> Contender:
+    """A policy that flies to places, on IMU, attitude and places alone."""
+    return Contender(
+        name_or_path,
+        lambda airframe, reference, start: PolicyOnPath(Controller.load(name_or_path), reference, start.hold_s),
+        PLACE_HZ,
+    )
+
+
+# Controllers that fly the eight, by the names of command lines.
 BY_NAME: Final[Mapping[str, Contender]] = {
     contender.name: contender
     for contender in (
@@ -109,12 +153,13 @@ def fly_along(
     import_pybullet()
     from envs.rollout import fly, fly_privileged  # here, so that --help needs no simulator
 
-    if contender.position_hz:
-        places, lost = (contender.position_hz,) * 2, (PLACES_LOST, PLACES_LOST)
-        conditions = replace(conditions, position_hz=places, position_dropout=lost)
+    if contender.position_hz[1]:
+        lost = (PLACES_LOST, PLACES_LOST)
+        conditions = replace(conditions, position_hz=contender.position_hz, position_dropout=lost)
     row, rng = draw_flights(airframe, conditions, 1, np.random.default_rng([seed])), np.random.default_rng([seed, 1])
     w, x, y, z = row.attitude_wxyz[0].tolist()
-    pilot = contender.make(airframe, reference, math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
+    heading_rad = math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+    pilot = contender.make(airframe, reference, Start(heading_rad, conditions.hold_s))
     flight = (airframe, row, conditions, rng, duration_s)
     if hasattr(pilot, "feed"):
         return fly(pilot, *flight)
@@ -138,7 +183,7 @@ def rmse_m(lap: Lap) -> float:
 
 @dataclass(frozen=True, slots=True)
 class EightJob:
-    """Flights of one of `BY_NAME` along the eight, for `error_m`."""
+    """Flights along the eight, for `error_m`. policy: one of `BY_NAME`, or a policy that flies to places."""
 
     policy: str
     airframe: str
@@ -149,7 +194,7 @@ class EightJob:
 
 def error_m(job: EightJob, index: int) -> float:
     """`rmse_m` of flight `index`; other flights for every seed."""
-    contender, airframe = BY_NAME[job.policy], load_airframe(job.airframe)
+    contender, airframe = BY_NAME.get(job.policy) or policy(job.policy), load_airframe(job.airframe)
     return rmse_m(fly_eight(contender, airframe, job.period_s, job.conditions, job.seed * 1_000_003 + index))
 
 

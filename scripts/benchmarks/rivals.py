@@ -29,6 +29,7 @@ TOLD: Final = {
     "raptor-offboard": "true state",
 }
 SENSORS: Final = "IMU, flow, range"
+PLACES: Final = "track-position"
 SECONDS: Final = 15.0  # of a flight that is no figure-eight
 
 
@@ -114,8 +115,12 @@ def points_of(imu_hz: Sequence[str], speeds_m_s: Sequence[float], periods_s: Seq
 def flies(policy: str, point: Point) -> bool:
     """Whether a policy was made for it: eights ask for a place, a hovering policy knows no set-point that moves."""
     if isinstance(point, Eight):
-        return policy in eights.BY_NAME
-    return isinstance(point, Hold) or policy in CONVENTIONAL or load_bundle(policy).metadata["task"] != "hover"
+        return policy in eights.BY_NAME or (policy not in CONVENTIONAL and _task(policy) == PLACES)
+    return policy in CONVENTIONAL or (_task(policy) != PLACES and (isinstance(point, Hold) or _task(policy) != "hover"))
+
+
+def _task(policy: str) -> str:
+    return load_bundle(policy).task
 
 
 def compare(
@@ -154,6 +159,13 @@ def _eights(case: Case, folder: Path, workers: int | None, points: Sequence[Eigh
     return cells
 
 
+def told_of(policy: str) -> str:
+    """What it knows of the flight."""
+    if policy in TOLD:
+        return TOLD[policy]
+    return "IMU, attitude, places" if _task(policy) == PLACES else SENSORS
+
+
 def judged(cell: Mapping[str, Any]) -> dict[str, Any]:
     """The cell with the `error` that it is judged by and its `unit`: of the speed, or of the place in eights."""
     if "position_error_median_m" in cell:
@@ -172,7 +184,7 @@ def rows_of(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[st
             f"{100.0 * own[group]['success_rate']:.1f} / {number(judged(own[group])['error'])}" if group in own else "-"
             for group in groups
         ]
-        body.append([names[policy], TOLD.get(policy, SENSORS), label, *found])
+        body.append([names[policy], told_of(policy), label, *found])
     return ["policy", "told", "IMU (Hz)", *groups], body
 
 
@@ -189,5 +201,5 @@ def present(cells: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)], *body]
     text = folder / "rivals.md"
     text.write_text(title + ".\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", encoding="utf-8")
-    told = {policy: TOLD.get(policy, SENSORS) for policy in dict.fromkeys(str(cell["policy"]) for cell in cells)}
+    told = {policy: told_of(policy) for policy in dict.fromkeys(str(cell["policy"]) for cell in cells)}
     return [folder / "rivals.json", text, draw_rivals(list(map(judged, cells)), told, folder / "rivals.png")]
