@@ -12,13 +12,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from liquid_pilot.attitude import CarriedAttitude
 from liquid_pilot.errors import LiquidPilotError, MessageError
-from liquid_pilot.geometry import heading, rotate_by_rates
 from liquid_pilot.messages import (
     Attitude,
     Floats2,
     Floats3,
-    Floats4,
     Flow,
     Imu,
     Position,
@@ -27,7 +26,6 @@ from liquid_pilot.messages import (
     Setpoint,
 )
 from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, INITIAL_RANGE_M, Held
-from liquid_pilot.ops import FLOAT_OPS
 
 GYRO_SAMPLES: Final = 2048  # 2 s at 1 kHz: the longest flow window and latency that are accepted
 STAMP_TOLERANCE_S: Final = 1e-9  # stamps are sums of steps: equal ones may differ by rounding
@@ -65,6 +63,7 @@ class SensorMemory:
     def __init__(self, limits: FusionLimits | None = None) -> None:
         self.limits = limits or FusionLimits()
         self._gyro: deque[tuple[float, float, float, float]] = deque(maxlen=GYRO_SAMPLES)
+        self._attitude = CarriedAttitude()
         self.reset()
 
     def reset(self) -> None:
@@ -78,7 +77,7 @@ class SensorMemory:
         self.accel_fresh = False
         self.range_m = INITIAL_RANGE_M
         self.position: Position | None = None  # newest
-        self._attitude: Floats4 | None = None  # newest, carried by the gyro to `_carried_s`
+        self._attitude.reset()
         self._flow_rate: Floats2 = (0.0, 0.0)
         self._flow_quality = 0.0
         self._forget_times()
@@ -92,7 +91,7 @@ class SensorMemory:
         self._range_seen_s = -math.inf
         self.position_t_s: float | None = None
         self.attitude_t_s: float | None = None
-        self._carried_s = math.inf  # an attitude of another clock stays as it is
+        self._attitude.forget_time()
         self.accel_t_s: float | None = None
         self.flow_t_s: float | None = None
         self.range_t_s: float | None = None
@@ -228,27 +227,13 @@ class SensorMemory:
         length = math.sqrt(w * w + x * x + y * y + z * z)
         if not abs(length - 1.0) <= UNIT_TOLERANCE:
             return _dropped(message, f"its quaternion {message.quaternion_wxyz} has length {length:g}; it must be 1")
-        self._attitude = (w / length, x / length, y / length, z / length)
-        self.attitude_t_s = self._carried_s = message.t_s
+        self._attitude.set((w / length, x / length, y / length, z / length), message.t_s)
+        self.attitude_t_s = message.t_s
         return None
 
     def heading(self) -> Floats2 | None:
-        """Cosine and sine of the yaw at the newest IMU, None before the first attitude.
-
-        The newest attitude is carried on from its stamp by the gyro: a sample's rates are those since the one before.
-        """
-        if self._attitude is None:
-            return None
-        later = []
-        for sample in reversed(self._gyro):
-            if sample[0] <= self._carried_s:
-                break
-            later.append(sample)
-        for t, gx, gy, gz in reversed(later):
-            step = min(t - self._carried_s, self.limits.late_s)
-            self._attitude = rotate_by_rates(FLOAT_OPS, self._attitude, (gx, gy, gz), step)
-            self._carried_s = t
-        return heading(FLOAT_OPS, self._attitude)
+        """Cosine and sine of the yaw at the newest IMU, None before the first attitude; see `CarriedAttitude`."""
+        return self._attitude.heading(reversed(self._gyro))
 
     def take_position(self) -> tuple[Position | None, float, float]:
         """(newest, 1 if it is new since the last call, age in seconds at the newest IMU); freshness is spent by it."""

@@ -54,7 +54,8 @@ _THOUGHTS: Final = """\
   comes back does not bring back a policy that flies on from where it was.
 * **Fences from positions.** Height is known from the range finder. Horizontal distance and speed are known only where
   there are `Position` messages (motion capture, GPS); without them those two conditions never hold. A position older
-  than a second counts as neither far nor fast: silence of that sensor is no reason to land.
+  than a second counts as neither far nor fast: silence of that sensor is no reason to land. A policy that locates flies
+  by positions, so that their silence is a fault for it, and it takes its height from them, above the world's origin.
 * **A hung policy.** Nothing here can notice that the thread which calls it has stopped. That is why set-points are
   sent by that thread and no other: they stop with it, and the autopilot's failsafe acts.
 """

@@ -16,8 +16,8 @@ import pytest
 from liquid_pilot import __version__, bundle, cli
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import CommandLimits
-from liquid_pilot.observation import OBS_DIM, OBS_FIELDS
-from tests.onboard.bundles import draw_weights, wired_spec
+from liquid_pilot.observation import OBS_DIM, OBS_FIELDS, POSITION_DIM, POSITION_FIELDS
+from tests.onboard.bundles import draw_weights, make_locating, wired_spec
 
 ROOT = Path(__file__).parents[1]
 SPEC = CellSpec("decay", OBS_DIM, 19, 4, 1, 32, 0.015)
@@ -84,6 +84,20 @@ def test_json_lists_every_observation_field_in_order(policy: Path, capsys: pytes
         tuple(entry[key] for key in ("name", "width", "unit", "scale", "meaning")) for entry in found["observation"]
     ] == declared
     assert sum(entry["width"] for entry in found["observation"]) == found["observation_width"] == OBS_DIM
+
+
+def test_the_layout_of_a_policy_that_locates_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = bundle.save_bundle(tmp_path / "places.safetensors", make_locating())
+    text = "\n".join(lines_of(capsys, "inspect", str(path)))
+    assert f"observation: {OBS_DIM + POSITION_DIM} numbers" in text
+    assert all(field.name in text and field.meaning in text for field in (*OBS_FIELDS, *POSITION_FIELDS))
+
+
+def test_fly_refuses_a_policy_that_locates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = bundle.save_bundle(tmp_path / "places.safetensors", make_locating())
+    assert "feed PositionSetpoint messages" in refusal(
+        capsys, "fly", str(path), "--link", "mavlink:udpin:127.0.0.1:14540"
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from liquid_pilot.logs.background import BackgroundLog
 from liquid_pilot.logs.masked import MaskedLog, masked
 from liquid_pilot.logs.page import page
 from liquid_pilot.logs.summary import series, summarise
-from liquid_pilot.messages import Command, Flow, Imu, Position, Range, Setpoint
-from tests.onboard.bundles import make
+from liquid_pilot.messages import Command, Flow, Imu, Position, PositionSetpoint, Range, Setpoint
+from tests.onboard.bundles import make, make_locating
 from tests.onboard.flying import fly, stream
 
 HOME = (4_321.5, -987.25, 543.125)
@@ -132,6 +132,28 @@ def test_masking_hides_the_place_and_nothing_else(
     others = [r for r in copy if not isinstance(r, (Position, Event))]
     assert text_of(others) == text_of([r for r in records if not isinstance(r, (Position, Event))])
     assert "Position dropped: masked [rejected_position: 1]" in text_of(copy)
+
+
+def test_masking_hides_targets_too_and_what_is_said_of_them(tmp_path: Path) -> None:
+    log, still = open_log(tmp_path / "a.csv"), (0.0, 0.0, 0.0)
+    controller = Controller(make_locating(), log=log)
+    for message in (
+        PositionSetpoint(0.0, (4321.0, -4321.0, 1.0), still, math.nan),
+        PositionSetpoint(0.0, (math.nan, -4321.0, 1.0), still, math.nan),  # refused
+        PositionSetpoint(0.0, (4322.0, -4321.0, 54.0), still, math.nan),  # cut
+        Position(0.0, (4325.0, -4321.0, 1.5), still),
+        Imu(0.01, still, (0.0, 0.0, 9.81)),
+    ):
+        controller.feed(message)
+    log.close()
+    records = read_log(log.path).records
+    copy = masked(records)
+    assert "432" in text_of(records) and "432" not in text_of(copy) and "54.0" not in text_of(copy)
+    targets = [r.position_m[0] for r in copy if isinstance(r, PositionSetpoint)]
+    assert targets == pytest.approx([0.0, math.nan, 1.0], nan_ok=True)
+    assert [r.position_m for r in copy if isinstance(r, Position)] == [(4.0, 0.0, 0.5)]
+    for words in ("[rejected_position_setpoint: 1]", "[clamped_position_setpoint: 1]"):
+        assert f"PositionSetpoint: masked {words}" in text_of(copy)
 
 
 class Links(HTMLParser):

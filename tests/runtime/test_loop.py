@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liquid_pilot.links.link import LinkStatus
-from liquid_pilot.messages import Command, Imu, Message, Range
+from liquid_pilot.messages import Attitude, Command, Imu, Message, Position, PositionSetpoint, Range
 from liquid_pilot.runtime.histogram import Histogram
 from liquid_pilot.runtime.loop import DEADLINE_S, TICK_S, ControlLoop
 from liquid_pilot.runtime.realtime import punctual
@@ -100,6 +100,16 @@ class World:
 
 def imu(t_s: float, x: float = 0.0) -> Imu:
     return Imu(t_s, (x, 0.0, 0.0), (0.0, 0.0, 9.81))
+
+
+def test_what_else_the_autopilot_knows_reaches_the_pilot_in_order() -> None:
+    world = World()
+    messages = (Attitude(50.0, (1.0, 0.0, 0.0, 0.0)), Position(50.0, (1.0, 2.0, 3.0), (0.0, 0.0, 0.0)), imu(50.001))
+    world.run(*messages)
+    assert world.pilot.fed == list(messages) and len(world.link.sent) == 1
+    target = PositionSetpoint(50.0, (1.0, 2.0, 3.0), (0.0, 0.0, 0.0), 0.0)
+    world.loop.set(target)
+    assert world.pilot.fed[-1] is target
 
 
 def test_a_command_goes_out_once_in_the_pass_that_computed_it() -> None:
