@@ -5,6 +5,7 @@ Examples:
   python -m scripts.benchmark rates hover geometric runs/hover-default/policy.safetensors --flights 200
   python -m scripts.benchmark faults hover pid-ekf               # motors, wind, sensors that fail
   python -m scripts.benchmark rivals                             # track beside PID, EKF and geometric control
+  python -m scripts.benchmark airframes                          # one policy on many drones, 27 g to 0.9 kg
   python -m scripts.benchmark speed                              # how fast the parts are on this machine
   python -m scripts.benchmark engine                             # the compiled engine beside torch
   python -m scripts.benchmark cells                              # what a cell costs, beside torch's LSTM
@@ -32,6 +33,7 @@ import tyro
 from envs.airframe import load_airframe
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks import speed
+from scripts.benchmarks.airframes_command import Airframes
 from scripts.benchmarks.cells_command import Cells
 from scripts.benchmarks.cheetah_command import CheetahTable
 from scripts.benchmarks.faults_command import Faults
@@ -299,6 +301,7 @@ def main(argv: Arguments[str] | None = None) -> int:
         Annotated[Rates, tyro.conf.subcommand("rates")],
         Annotated[Faults, tyro.conf.subcommand("faults")],
         Annotated[Rivals, tyro.conf.subcommand("rivals")],
+        Annotated[Airframes, tyro.conf.subcommand("airframes")],
         Annotated[Speed, tyro.conf.subcommand("speed")],
         Annotated[Engine, tyro.conf.subcommand("engine")],
         Annotated[Cells, tyro.conf.subcommand("cells")],
