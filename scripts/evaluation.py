@@ -121,8 +121,8 @@ class Case:
         if self.engine == "batched" and self.policy in CONVENTIONAL:
             raise ConfigError(f"{self.policy} is no network; it flies with --engine pybullet only")
         self._check_sim()
-        if self.task != "hover" and (self.sim, self.score) != (OWN_SIM, ERRORS_SCORE):
-            raise ConfigError(f"{self.task} is flown in this project's own world; leave --sim and --score out")
+        if self.task != "hover" and self.score != ERRORS_SCORE:
+            raise ConfigError(f"score {self.score} is of hovering; leave --score or --task {self.task} out")
         if self.task == "mission" and self.engine != "pybullet":
             raise ConfigError("mission is flown in PyBullet; leave --engine out")
         if self.seconds is not None and not 1.0 <= self.seconds <= 3600.0:
@@ -218,13 +218,13 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
     load_airframe(case.airframe)  # refuse a bad name here, not in a worker
     task = progress.add_task(describe(case), total=case.count)
     if case.engine == "batched":
-        figures = _figures(_batched(case, job, pool.workers, lambda done: progress.update(task, completed=done)))
+        found = figures(_batched(case, job, pool.workers, lambda done: progress.update(task, completed=done)))
     elif case.score == AVIARY_SCORE:
-        figures = return_figures(pool.each(return_one, job, job.flights, lambda: progress.advance(task)))
+        found = return_figures(pool.each(return_one, job, job.flights, lambda: progress.advance(task)))
     else:
-        figures = _figures(pool.score(job, lambda: progress.advance(task)))
+        found = figures(pool.score(job, lambda: progress.advance(task)))
     progress.remove_task(task)
-    row = _condition(case, job) | {"policy_sha256": sha256} | figures
+    row = _condition(case, job) | {"policy_sha256": sha256} | found
     return row | {"workers": pool.workers, "wall_s": round(time.perf_counter() - start, 3)}
 
 
@@ -280,7 +280,8 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
     }
 
 
-def _figures(scores: list[FlightScore]) -> dict[str, Any]:
+def figures(scores: list[FlightScore]) -> dict[str, Any]:
+    """Flat figures of a row: `envs.scoring.summarise`, with a key for each reason of a failure."""
     summary = dict(summarise(scores))
     reasons: Any = summary.pop("reasons")
     return summary | {f"failed_{reason.replace(' ', '_')}": count for reason, count in reasons.items()}
