@@ -35,25 +35,27 @@ def case_of(policy: str, track_m_s: float, flights: int, seed: int) -> Case:
 
 
 def compare(cases: Sequence[Case], folder: Path, workers: int | None) -> list[dict[str, Any]]:
-    """Fly every case in both worlds; a row for each, ready for JSON. Finished cells of transfer.json are kept.
+    """Fly every case in both worlds, a block here and the same there; a row for each case and world, ready for JSON.
 
-    Raises `MissingExtraError` without gym-pybullet-drones, before the first flight.
+    Finished cells of transfer.json are kept. Raises `MissingExtraError` without gym-pybullet-drones, before any flight.
     """
-    wanted = [replace(case, sim=world) for case in cases for world in WORLDS]
-    for case in wanted:
+    pairs = [[replace(case, sim=world) for world in WORLDS] for case in cases]
+    for case in (case for pair in pairs for case in pair):
         case.check()
     kept, rows = CellFile(folder / "transfer.json"), list[dict[str, Any]]()
     with FlightPool(workers) as pool, progress_bar() as progress:
-        whole = progress.add_task("flights", total=sum(case.count for case in wanted))
-        for case in wanted:
-            scores, marks = list[FlightScore](), _marks(case)
-            for begin in range(0, case.count, BLOCK):
-                count = min(BLOCK, case.count - begin)
-                cell = kept.cell(marks | {"begin": begin}, partial(_fly, case, begin, count, pool))
-                scores += [_score(*flown) for flown in cell["scores"]]
-                progress.advance(whole, count)
-            told = {"policy": case.policy, "task": case.task, "world": case.sim, "seed": case.seed}
-            rows.append(told | figures(scores))
+        whole = progress.add_task("flights", total=len(WORLDS) * sum(case.count for case in cases))
+        for pair in pairs:
+            scores: list[list[FlightScore]] = [[] for _ in pair]
+            for begin in range(0, pair[0].count, BLOCK):
+                count = min(BLOCK, pair[0].count - begin)
+                for case, own in zip(pair, scores, strict=True):
+                    cell = kept.cell(_marks(case) | {"begin": begin}, partial(_fly, case, begin, count, pool))
+                    own += [_score(*flown) for flown in cell["scores"]]
+                    progress.advance(whole, count)
+            for case, own in zip(pair, scores, strict=True):
+                told = {"policy": case.policy, "task": case.task, "world": case.sim, "seed": case.seed}
+                rows.append(told | figures(own))
     return rows
 
 

@@ -25,7 +25,7 @@ from scripts.flying import FlightPool
 from scripts.tables import HEADER, cells
 
 USUAL_FLIGHTS: Final = 100
-ALONE: Final = {"engine": "batched"}  # quick, for what takes long with every sensor message
+ALONE: Final = {"engine": "batched"}  # a hundred times quicker; the two engines are tested against each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +40,27 @@ class TaskCard:
     conditions: Mapping[str, Mapping[str, Any]]
 
 
-_HOVER: Final[dict[str, dict[str, Any]]] = {
+_FLOWN: Final[dict[str, dict[str, Any]]] = {
     "IMU 100 Hz": {},
-    "IMU mixed": {"imu_hz": "mixed"},
-    "wind to 3 m/s": {"wind": 3.0},
     "flow silent for 1 s": {"fault": ("flow:off@6s+1s",)},
 }
-_RATES: Final[dict[str, dict[str, Any]]] = {
-    f"IMU {hz} Hz, network alone": {"imu_hz": hz, **ALONE} for hz in ("25", "50", "200", "400")
+_HOVER: Final[dict[str, dict[str, Any]]] = {
+    **_FLOWN,
+    "wind to 3 m/s, network alone": {"wind": 3.0, **ALONE},
+    **{f"IMU {hz} Hz, network alone": {"imu_hz": hz, **ALONE} for hz in ("25", "50", "200", "400")},
+    "IMU mixed, network alone": {"imu_hz": "mixed", **ALONE},
 }
+_STEPS: Final = {"reference": "steps", "track_m_s": 2.0}
 _TRACK: Final[dict[str, dict[str, Any]]] = {
-    f"{reference}, {speed:g} m/s": {"reference": reference, "track_m_s": speed}
-    for reference in ("steps", "sinusoid")
-    for speed in (1.0, 2.0)
-}
-_MIXED_TRACK: Final[dict[str, dict[str, Any]]] = {
-    f"{name}, IMU mixed, network alone": {**changes, "imu_hz": "mixed", **ALONE} for name, changes in _TRACK.items()
+    "steps, 2 m/s": _STEPS,
+    "sinusoid, 2 m/s": {"reference": "sinusoid", "track_m_s": 2.0},
+    "steps, 1 m/s, network alone": {"reference": "steps", "track_m_s": 1.0, **ALONE},
+    "sinusoid, 1 m/s, network alone": {"reference": "sinusoid", "track_m_s": 1.0, **ALONE},
+    **{
+        f"steps, 2 m/s, IMU {hz}, network alone": {**_STEPS, "imu_hz": hz.split()[0], **ALONE}
+        for hz in ("25 Hz", "50 Hz", "400 Hz", "mixed")
+    },
+    "steps, 2 m/s, wind to 3 m/s, network alone": {**_STEPS, "wind": 3.0, **ALONE},
 }
 _CHEETAH: Final[dict[str, dict[str, Any]]] = {
     "regular": {},
@@ -71,18 +76,18 @@ CARDS: Final[dict[str, TaskCard]] = {
         "Recovers from a throw out of a hand, then holds a velocity and a height.",
         f"{_THROWN}, with a tilt under 20 degrees from 3 s on. Errors are means from 5 s after the "
         f"release on. {_ERRORS}",
-        _HOVER | _RATES,
+        _HOVER,
     ),
     "track": TaskCard(
         "Recovers from a throw out of a hand, then follows a velocity that changes, at a height.",
         f"{_THROWN}, with a speed error of at most 0.5 m/s: a root mean square from 5 s after the release on, with all "
         f"that is made while a step is taken. {_ERRORS}",
-        _TRACK | _MIXED_TRACK,
+        _TRACK,
     ),
     "mission": TaskCard(
         "Takes off from the floor, hovers, follows a velocity, lands softly and stops its motors.",
         f"A flight is flown well if it touches down at under 0.5 m/s, upright, motors off in time. {_ERRORS}",
-        _HOVER,
+        _FLOWN,
     ),
     CHEETAH: TaskCard(
         "Runs in HalfCheetah.",
