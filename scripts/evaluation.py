@@ -16,8 +16,10 @@ from envs.faults import fault_names, parse_fault
 from envs.parts import conditions_with, parse_sensors
 from envs.scoring import FlightScore, summarise
 from liquid_pilot.bundle import load_bundle
+from liquid_pilot.cautions import airframe_cautions
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK as CHEETAH
+from liquid_pilot.observation import GRAVITY_M_S2
 from scripts.console import ERR, on_backend
 from scripts.flying import (
     AVIARY_SCORE,
@@ -196,18 +198,13 @@ def cautions(case: Case) -> list[str]:
     """
     if case.policy in CONVENTIONAL:
         return []
-    bundle, airframe, found = load_bundle(case.policy), load_airframe(case.airframe), list[str]()
+    bundle, airframe = load_bundle(case.policy), load_airframe(case.airframe)
     if "airframe" not in bundle.metadata:
         return []
-    made_for = str(bundle.metadata["airframe"])
-    if airframe.name != made_for:
-        found.append(
-            f"{case.policy} was made for the airframe {made_for}; {airframe.name} has a rate loop of its own and "
-            f"thrust of {airframe.thrust_to_weight:.2f} times its weight"
-        )
+    found = airframe_cautions(bundle, airframe.name, airframe.thrust_to_weight * GRAVITY_M_S2)
     fastest = float(bundle.metadata["setpoint_limits"]["speed_m_s"])
     if case.task == "track" and case.track_m_s > fastest:
-        found.append(f"{case.policy} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
+        found.append(f"{bundle.name} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
     return found
 
 
