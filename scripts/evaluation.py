@@ -123,8 +123,6 @@ class Case:
         if self.engine == "batched" and self.policy in CONVENTIONAL:
             raise ConfigError(f"{self.policy} is no network; it flies with --engine pybullet only")
         self._check_sim()
-        if self.task != "hover" and self.score != ERRORS_SCORE:
-            raise ConfigError(f"score {self.score} is of hovering; leave --score or --task {self.task} out")
         if self.task == "mission" and self.engine != "pybullet":
             raise ConfigError("mission is flown in PyBullet; leave --engine out")
         if self.seconds is not None and not 1.0 <= self.seconds <= 3600.0:
@@ -136,6 +134,8 @@ class Case:
             raise ConfigError(unknown_name("sim", self.sim, list(SIMS)))
         if self.score not in SCORES:
             raise ConfigError(unknown_name("score", self.score, list(SCORES)))
+        if self.score == AVIARY_SCORE and self.task != "hover":
+            raise ConfigError(f"score {self.score} is of hovering; leave --score or --task {self.task} out")
         if self.score == AVIARY_SCORE and self.sim != AVIARY_SIM:
             raise ConfigError(f"score {self.score} is a task of {AVIARY_SIM}; fly it with --sim {AVIARY_SIM}")
         if self.sim == AVIARY_SIM:
