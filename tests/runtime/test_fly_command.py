@@ -75,7 +75,7 @@ def test_a_drone_that_the_policy_was_not_made_for_is_told_before_anything_is_ask
     log, link = tmp_path / "flight.csv", ("--link", f"mavlink:udpin:127.0.0.1:{port}", "--patience", "1")
     assert main(["fly", "hover", *link, "--dry-run", "--log", str(log), *told]) == 3  # nobody is there
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: hover")]
-    logged = [row.text for row in read_csv(log).rows if isinstance(row, Event) and row.kind == "caution"]
+    logged = [row.text for row in read_csv(log).records if isinstance(row, Event) and row.kind == "caution"]
     assert said == logged and len(said) == len(notes)
     assert all(words in line for words, line in zip(notes, said, strict=True))
 

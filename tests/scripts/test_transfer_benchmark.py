@@ -1,4 +1,4 @@
-"""Laws of the comparison of two worlds: the flights are those of evaluate, none is flown twice, differences have signs."""
+"""Laws of the comparison of two worlds: flights are those of evaluate, none is flown twice, differences have signs."""
 
 from __future__ import annotations
 
