@@ -20,6 +20,7 @@ _EXAMPLES: Final = """\
 examples:
   liquid-pilot zoo                              which policies are shipped
   liquid-pilot inspect hover                    a shipped policy, by name
+  liquid-pilot inspect hover --card             how it was made, what it scores and where that ends
   liquid-pilot inspect runs/hover/policy.safetensors
   liquid-pilot inspect hover --json | python -m json.tool
   liquid-pilot fly hover --link mavlink:udpin:127.0.0.1:14540 --hover-throttle 0.4 --log flight.mcap

@@ -59,13 +59,17 @@ def record_selftest(network: PolicyNetwork, airframe: Airframe, seed: int = 0, l
     return SelfTest(x, dt_s, actions, hidden)
 
 
-def export_policy(trainer: AnalyticTrainer, path: Path, name: str, commit: str) -> Path:
-    """Write the best weights of a run as a policy file. Raises `BundleError` if its self-test fails."""
+def export_policy(trainer: AnalyticTrainer, path: Path, name: str, commit: str, command: str = "") -> Path:
+    """Write the best weights of a run as a policy file. command: that trained it, "" where none is told.
+
+    Raises `BundleError` if its self-test fails.
+    """
     config = trainer.config
     training = {
         "config": asdict(config),
         "seed": config.seed,
         "commit": commit,
+        **({"command": command} if command else {}),
         "minutes": round(trainer.elapsed_s / 60.0, 2),
         "updates": trainer.done,
         "validation_score": None if math.isinf(trainer.best_score) else round(trainer.best_score, 5),

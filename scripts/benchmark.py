@@ -6,6 +6,7 @@ Examples:
   python -m scripts.benchmark faults hover pid-ekf               # motors, wind, sensors that fail
   python -m scripts.benchmark rivals                             # track beside PID, EKF and geometric control
   python -m scripts.benchmark airframes                          # one policy on many drones, 27 g to 0.9 kg
+  python -m scripts.benchmark transfer                           # the same flights in gym-pybullet-drones
   python -m scripts.benchmark speed                              # how fast the parts are on this machine
   python -m scripts.benchmark engine                             # the compiled engine beside torch
   python -m scripts.benchmark cells                              # what a cell costs, beside torch's LSTM
@@ -40,6 +41,7 @@ from scripts.benchmarks.faults_command import Faults
 from scripts.benchmarks.rates_command import Rates
 from scripts.benchmarks.rivals_command import Rivals
 from scripts.benchmarks.sequence_command import Sequence
+from scripts.benchmarks.transfer_command import Transfer
 from scripts.console import ERR, OUT, exit_code, on_backend, progress_bar
 from scripts.files import check_file, check_folder
 from scripts.tables import rich_table
@@ -302,6 +304,7 @@ def main(argv: Arguments[str] | None = None) -> int:
         Annotated[Faults, tyro.conf.subcommand("faults")],
         Annotated[Rivals, tyro.conf.subcommand("rivals")],
         Annotated[Airframes, tyro.conf.subcommand("airframes")],
+        Annotated[Transfer, tyro.conf.subcommand("transfer")],
         Annotated[Speed, tyro.conf.subcommand("speed")],
         Annotated[Engine, tyro.conf.subcommand("engine")],
         Annotated[Cells, tyro.conf.subcommand("cells")],

@@ -16,8 +16,10 @@ from envs.faults import fault_names, parse_fault
 from envs.parts import conditions_with, parse_sensors
 from envs.scoring import FlightScore, summarise
 from liquid_pilot.bundle import load_bundle
+from liquid_pilot.cautions import airframe_cautions
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK as CHEETAH
+from liquid_pilot.observation import GRAVITY_M_S2
 from scripts.console import ERR, on_backend
 from scripts.flying import (
     AVIARY_SCORE,
@@ -126,8 +128,6 @@ class Case:
         if self.engine == "batched" and self.policy in CONVENTIONAL:
             raise ConfigError(f"{self.policy} is no policy of ours; it flies with --engine pybullet only")
         self._check_sim()
-        if self.task != "hover" and (self.sim, self.score) != (OWN_SIM, ERRORS_SCORE):
-            raise ConfigError(f"{self.task} is flown in this project's own world; leave --sim and --score out")
         if self.task == "track-position" and self.policy in CONVENTIONAL:
             raise ConfigError(f"{self.policy} flies no places here; see python -m scripts.benchmark tracking")
         if self.task == "mission" and self.engine != "pybullet":
@@ -143,6 +143,8 @@ class Case:
             raise ConfigError(unknown_name("sim", self.sim, list(SIMS)))
         if self.score not in SCORES:
             raise ConfigError(unknown_name("score", self.score, list(SCORES)))
+        if self.score == AVIARY_SCORE and self.task != "hover":
+            raise ConfigError(f"score {self.score} is of hovering; leave --score or --task {self.task} out")
         if self.score == AVIARY_SCORE and self.sim != AVIARY_SIM:
             raise ConfigError(f"score {self.score} is a task of {AVIARY_SIM}; fly it with --sim {AVIARY_SIM}")
         if self.sim == AVIARY_SIM:
@@ -205,18 +207,13 @@ def cautions(case: Case) -> list[str]:
     """
     if case.policy in CONVENTIONAL:
         return []
-    bundle, airframe, found = load_bundle(case.policy), load_airframe(case.airframe), list[str]()
+    bundle, airframe = load_bundle(case.policy), load_airframe(case.airframe)
     if "airframe" not in bundle.metadata:
         return []
-    made_for = str(bundle.metadata["airframe"])
-    if airframe.name != made_for:
-        found.append(
-            f"{case.policy} was made for the airframe {made_for}; {airframe.name} has a rate loop of its own and "
-            f"thrust of {airframe.thrust_to_weight:.2f} times its weight"
-        )
+    found = airframe_cautions(bundle, airframe.name, airframe.thrust_to_weight * GRAVITY_M_S2)
     fastest = float(bundle.metadata["setpoint_limits"]["speed_m_s"])
     if case.task == "track" and case.track_m_s > fastest:
-        found.append(f"{case.policy} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
+        found.append(f"{bundle.name} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
     return found
 
 
@@ -227,13 +224,13 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
     load_airframe(case.airframe)  # refuse a bad name here, not in a worker
     task = progress.add_task(describe(case), total=case.count)
     if case.engine == "batched":
-        figures = _figures(_batched(case, job, pool.workers, lambda done: progress.update(task, completed=done)))
+        found = figures(_batched(case, job, pool.workers, lambda done: progress.update(task, completed=done)))
     elif case.score == AVIARY_SCORE:
-        figures = return_figures(pool.each(return_one, job, job.flights, lambda: progress.advance(task)))
+        found = return_figures(pool.each(return_one, job, job.flights, lambda: progress.advance(task)))
     else:
-        figures = _figures(pool.score(job, lambda: progress.advance(task)))
+        found = figures(pool.score(job, lambda: progress.advance(task)))
     progress.remove_task(task)
-    row = _condition(case, job) | {"policy_sha256": sha256} | figures
+    row = _condition(case, job) | {"policy_sha256": sha256} | found
     return row | {"workers": pool.workers, "wall_s": round(time.perf_counter() - start, 3)}
 
 
@@ -294,7 +291,8 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
     }
 
 
-def _figures(scores: list[FlightScore]) -> dict[str, Any]:
+def figures(scores: list[FlightScore]) -> dict[str, Any]:
+    """Flat figures of a row: `envs.scoring.summarise`, with a key for each reason of a failure."""
     summary = dict(summarise(scores))
     reasons: Any = summary.pop("reasons")
     return summary | {f"failed_{reason.replace(' ', '_')}": count for reason, count in reasons.items()}

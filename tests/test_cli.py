@@ -144,6 +144,14 @@ def test_foreign_text_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.C
     assert "\x1b" not in "".join(lines_of(capsys, "inspect", str(path)))
 
 
+def test_a_card_is_shown_and_cannot_steer_the_terminal(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refusal(capsys, "inspect", str(policy), "--card")
+    assert "cannot be read" in line and "python -m scripts.card" in line
+    sha256 = bundle.load_bundle(policy).metadata["sha256"]
+    policy.with_suffix(".md").write_text(f"# probe\n\nsha256 {sha256}\x1b[2J\n", encoding="utf-8")
+    assert lines_of(capsys, "inspect", str(policy), "--card") == ["# probe", "", f"sha256 {sha256}?[2J"]
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "text"])
 def test_damaged_file_is_refused_in_one_line(policy: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
     data = bytearray(policy.read_bytes())

@@ -70,7 +70,7 @@ def test_only_the_onboard_package_is_inside(unpacked: Path) -> None:
 
 
 def test_every_module_policy_and_the_typing_marker_are_inside(unpacked: Path) -> None:
-    kinds = ("*.py", "py.typed", "*.safetensors", "*.toml", "*.c", "*.h")
+    kinds = ("*.py", "py.typed", "*.safetensors", "*.md", "*.toml", "*.c", "*.h")
     source = ROOT / "liquid_pilot"
     wanted = {path.relative_to(source) for kind in kinds for path in source.rglob(kind)}
     inside = {path.relative_to(unpacked / "liquid_pilot") for path in (unpacked / "liquid_pilot").rglob("*.*")}

@@ -93,6 +93,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--thrust-curve", type=float, default=0.0, metavar="K", help="thrust ~ K u^2 + (1-K) u (default 0: linear)"
     )
+    parser.add_argument(
+        "--airframe", metavar="NAME", help="airframe of this drone, such as cf2x, to compare with the policy's"
+    )
     parser.add_argument("--no-arm", action="store_true", help="arm, take off and switch modes by hand")
     parser.add_argument("--fifo", action="store_true", help="real-time priority and locked memory, where permitted")
     parser.add_argument("--imu-hz", type=float, default=200.0, metavar="HZ", help="IMU rate to ask for (default 200)")
@@ -143,9 +146,12 @@ def run(arguments: argparse.Namespace) -> int:
         meter = _meter(loop, flight, throttle)
         screen = Screen()
         with punctual(fifo=arguments.fifo) as notes, _signals(flight, screen):
+            diary = _Diary(screen, log)
             for note in notes:
                 screen.note(note)
-            _run_loop(loop, flight, _Diary(screen, log))
+            for caution in _cautions(bundle, arguments.airframe, None if given is None else throttle):
+                diary.note(time.monotonic(), "caution", f"note: {caution}")
+            _run_loop(loop, flight, diary)
         screen.close()
     finally:
         link.close()
@@ -207,6 +213,16 @@ def _plan(arguments: argparse.Namespace) -> Any:
         patience_s=arguments.patience,
         imu_hz=arguments.imu_hz,
     )
+
+
+def _cautions(bundle: Bundle, airframe: str | None, throttle: Throttle | None) -> list[str]:
+    """What the operator should know of policy and drone. airframe, throttle: None where they were not given."""
+    from liquid_pilot.cautions import airframe_cautions
+
+    made_for = bundle.metadata["airframe"]
+    untold = f"{bundle.name} was made for the airframe {made_for}; say with --airframe which one this drone is"
+    full_m_s2 = None if throttle is None else throttle.thrust_m_s2(1.0)
+    return [*([untold] if airframe is None else []), *airframe_cautions(bundle, airframe, full_m_s2)]
 
 
 def _facts(bundle: Bundle, hover_throttle: float | None, loop: ControlLoop) -> Any:

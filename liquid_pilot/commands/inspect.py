@@ -38,6 +38,7 @@ reading the output:
 examples:
   liquid-pilot inspect hover
   liquid-pilot inspect hover --json
+  liquid-pilot inspect hover --card
 """
 
 
@@ -51,14 +52,20 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("policy", metavar="POLICY", help="shipped name, or path of a .safetensors file")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    shown.add_argument("--card", action="store_true", help="its model card instead: how made, what it scores, limits")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print it."""
     from liquid_pilot.bundle import load_bundle, policy_path
+    from liquid_pilot.card import read_card
 
+    if arguments.card:
+        write(plain(line) if line else "" for line in read_card(arguments.policy).splitlines())
+        return 0
     path = policy_path(arguments.policy)
     found = describe(load_bundle(path), path)
     write([json.dumps(found, indent=2)] if arguments.json else _lines(found))

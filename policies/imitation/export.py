@@ -10,13 +10,17 @@ from policies.export import export_network
 from policies.imitation.trainer import ImitationTrainer
 
 
-def export_policy(trainer: ImitationTrainer, path: Path, name: str, commit: str) -> Path:
-    """Write the best weights of a run as a policy file. Raises `BundleError` if its self-test fails."""
+def export_policy(trainer: ImitationTrainer, path: Path, name: str, commit: str, command: str = "") -> Path:
+    """Write the best weights of a run as a policy file. command: that trained it, "" where none is told.
+
+    Raises `BundleError` if its self-test fails.
+    """
     config = trainer.config
     training = {
         "config": asdict(config),
         "seed": config.seed,
         "commit": commit,
+        **({"command": command} if command else {}),
         "minutes": round(trainer.elapsed_s / 60.0, 2),
         "updates": trainer.done,
         "flights": sum(part.flights for part in trainer.rounds),

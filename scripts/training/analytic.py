@@ -13,7 +13,7 @@ from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.drills import drill_of
 from policies.export import export_policy
 from scripts.console import on_backend
-from scripts.training.options import Options
+from scripts.training.options import Options, command_of
 from scripts.training.run import follow, git_commit, open_folder, start_policy
 
 
@@ -52,7 +52,7 @@ def run(options: Options, console: Console) -> Path:
 
     def keep() -> None:
         save_checkpoint(folder.checkpoint, trainer)
-        export_policy(trainer, folder.policy, folder.name, commit)
+        export_policy(trainer, folder.policy, folder.name, commit, command_of(options))
 
     columns = [field.name for field in fields(Progress)]
     return follow(trainer, columns, folder, asdict(config), keep, options, console)

@@ -16,7 +16,7 @@ from policies.half_cheetah.teacher import load_teacher
 from policies.half_cheetah.trainer import CheetahConfig, CheetahTrainer, Progress
 from scripts.flying import import_pybullet
 from scripts.training.cheetah_teacher import tell_returns
-from scripts.training.options import Options, given
+from scripts.training.options import Options, command_of, given
 from scripts.training.run import follow, git_commit, open_folder, start_policy
 
 TEACHERS = {"pybullet": "half-cheetah-teacher"}  # shipped
@@ -62,7 +62,8 @@ def run(options: Options, console: Console) -> Path:
     def keep() -> None:
         save_imitation(folder.checkpoint, trainer)
         start_told = {"start_sha256": trainer.start_sha256} if trainer.start_sha256 else {}
-        export_run(trainer, folder.policy, folder.name, commit, {"episodes": trainer.recorded().flights} | start_told)
+        told = {"command": command_of(options), "episodes": trainer.recorded().flights}
+        export_run(trainer, folder.policy, folder.name, commit, told | start_told)
 
     columns = [field.name for field in fields(Progress)]
     try:

@@ -14,7 +14,7 @@ from policies.half_cheetah.export import export_run
 from policies.half_cheetah.ppo import CheetahPPOConfig, CheetahPPOTrainer, Progress, usual_config
 from scripts.flying import import_pybullet
 from scripts.training.cheetah_teacher import tell, tell_returns
-from scripts.training.options import Options, given
+from scripts.training.options import Options, command_of, given
 from scripts.training.run import follow, git_commit, open_folder, start_policy
 
 
@@ -38,7 +38,7 @@ def run(options: Options, console: Console) -> Path:
 
     def keep() -> None:
         save_ppo(folder.checkpoint, trainer)
-        told = {"calls": trainer.model.num_timesteps}
+        told = {"command": command_of(options), "calls": trainer.model.num_timesteps}
         start_told = {"start_sha256": trainer.start_sha256} if trainer.start_sha256 else {}
         export_run(trainer, folder.policy, folder.name, commit, told | start_told)
 

@@ -16,7 +16,7 @@ from policies.half_cheetah.export import export_run
 from policies.half_cheetah.teaching import Progress, TeacherTrainer, TeachingConfig
 from scripts.console import progress_bar
 from scripts.flying import import_pybullet
-from scripts.training.options import Options, given
+from scripts.training.options import Options, command_of, given
 from scripts.training.run import follow, git_commit, open_folder
 
 
@@ -52,7 +52,7 @@ def run(options: Options, console: Console) -> Path:
             f"{-clone.best_score:,.0f}"
         )
         told = {"calls": trainer.model.num_timesteps, "cloned_from_return": round(-trainer.best_score, 1)}
-        export_run(clone, folder.policy, folder.name, commit, told)
+        export_run(clone, folder.policy, folder.name, commit, {"command": command_of(options), **told})
 
     columns = [field.name for field in fields(Progress)]
     try:

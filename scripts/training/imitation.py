@@ -18,7 +18,7 @@ from policies.imitation.files import load_flights
 from policies.imitation.teachers import load_teacher
 from policies.imitation.trainer import ImitationConfig, ImitationTrainer, Progress
 from scripts.flying import import_pybullet
-from scripts.training.options import Options, given
+from scripts.training.options import Options, command_of, given
 from scripts.training.run import follow, git_commit, open_folder, start_policy
 
 
@@ -60,7 +60,7 @@ def run(options: Options, console: Console) -> Path:
 
     def keep() -> None:
         save_checkpoint(folder.checkpoint, trainer)
-        export_policy(trainer, folder.policy, folder.name, commit)
+        export_policy(trainer, folder.policy, folder.name, commit, command_of(options))
 
     columns = [field.name for field in fields(Progress)]
     return follow(trainer, columns, folder, asdict(config), keep, options, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -166,6 +167,20 @@ def changed_options(options: Any, usual: Any, prefix: str = "") -> list[str]:
         elif ours != theirs:
             found.append(prefix + field.name)
     return found
+
+
+_NOT_OF_WEIGHTS: Final = ("task", "out", "resume", "threads", "verbose")
+
+
+def command_of(options: Options) -> str:
+    """The command that trains as the options say; what changes no weight is left out."""
+    chosen = [name for name in changed_options(options, Options(options.task)) if name not in _NOT_OF_WEIGHTS]
+    words = ["python", "-m", "scripts.train", options.task]
+    for name in chosen:
+        group, _, last = name.rpartition(".")
+        value = getattr(getattr(options, group) if group else options, last)
+        words += [f"--{last.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def check_foreign(options: Options, method: str) -> None:

@@ -15,7 +15,7 @@ from policies.rl.export import export_policy
 from policies.rl.trainer import PPOConfig, PPOTrainer, Progress, usual_config
 from scripts.console import choose_backend
 from scripts.flying import import_pybullet
-from scripts.training.options import Options, given
+from scripts.training.options import Options, command_of, given
 from scripts.training.run import follow, git_commit, open_folder, start_policy
 
 
@@ -40,7 +40,7 @@ def run(options: Options, console: Console) -> Path:
 
     def keep() -> None:
         save_checkpoint(folder.checkpoint, trainer)
-        export_policy(trainer, folder.policy, folder.name, commit)
+        export_policy(trainer, folder.policy, folder.name, commit, command_of(options))
 
     columns = [field.name for field in fields(Progress)]
     return follow(trainer, columns, folder, asdict(config), keep, options, console, tell)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import re
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from liquid_pilot.commands.fly import _run_loop
 from liquid_pilot.commands.screen import Screen
 from liquid_pilot.errors import LinkError
 from liquid_pilot.links.link import Request
+from liquid_pilot.logs import Event, read_csv
 from liquid_pilot.runtime.flight import Outcome, Stage
 from liquid_pilot.runtime.status import Status, one_line, render, snapshot
 from liquid_pilot.runtime.watch import SensorWatch
@@ -53,6 +56,28 @@ def test_bad_input_is_one_line_and_exit_code_2(
 def test_a_policy_that_is_none_is_refused_before_anything_is_opened(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fly", "no-such-policy", "--link", "mavlink:/dev/no-such-device@921600"]) == 2
     assert "no-such-policy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("told", "notes"),
+    [
+        ((), ["say with --airframe"]),
+        (("--airframe", "cf2x", "--hover-throttle", "0.44"), []),
+        (("--airframe", "racer", "--hover-throttle", "0.7"), ["racer has a rate loop of its own", "at full throttle"]),
+    ],
+)
+def test_a_drone_that_the_policy_was_not_made_for_is_told_before_anything_is_asked_of_it(
+    told: tuple[str, ...], notes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log, link = tmp_path / "flight.csv", ("--link", f"mavlink:udpin:127.0.0.1:{port}", "--patience", "1")
+    assert main(["fly", "hover", *link, "--dry-run", "--log", str(log), *told]) == 3  # nobody is there
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: hover")]
+    logged = [row.text for row in read_csv(log).records if isinstance(row, Event) and row.kind == "caution"]
+    assert said == logged and len(said) == len(notes)
+    assert all(words in line for words, line in zip(notes, said, strict=True))
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,7 @@ def test_without_the_package_the_error_has_the_install_line(
         (Case("hover", sim="gazebo"), "gym-pybullet-drones, liquid-pilot"),
         (Case("hover", score="beauty"), "errors, hover-aviary"),
         (Case("hover", score="hover-aviary"), "--sim gym-pybullet-drones"),
+        (Case("track", task="track", sim="gym-pybullet-drones", score="hover-aviary"), "leave --score or --task track"),
         (Case("hover", sim="gym-pybullet-drones", engine="batched"), "leave --engine batched out"),
     ],
 )
@@ -190,6 +191,16 @@ def test_they_stay_up(policy: str, flights: int) -> None:
     job = Case(policy, flights=flights, seconds=5.0, sim="gym-pybullet-drones").job()
     scores = [score_one(job, index) for index in range(flights)]
     assert sum(score.success for score in scores) >= 0.95 * flights
+
+
+@needs_it
+@pytest.mark.parametrize(("policy", "task"), [("track", "track"), ("geometric", "mission")])
+def test_other_tasks_end_there_as_here(policy: str, task: str) -> None:
+    """A mission lands on their floor, which is a hard plane."""
+    here = Case(policy, task=task, flights=1).job()
+    ours, theirs = score_one(here, 0), score_one(replace(here, sim="gym-pybullet-drones"), 0)
+    assert ours.success and theirs.success
+    assert theirs.speed_error_m_s == pytest.approx(ours.speed_error_m_s, rel=0.2)
 
 
 @needs_it

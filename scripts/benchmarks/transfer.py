@@ -1,0 +1,113 @@
+"""The same flights in this project's world and in gym-pybullet-drones: what a policy loses in a world of others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from envs.scoring import FlightScore
+from liquid_pilot.bundle import load_bundle
+from scripts.benchmarks.cell_file import CellFile
+from scripts.console import OUT, progress_bar
+from scripts.evaluation import Case, figures, policy_sha256
+from scripts.flying import AVIARY_SIM, OWN_SIM, FlightPool, Job, score_one
+from scripts.tables import HEADER, NARROW_HEADER, cells, rich_table, short_names
+
+WORLDS: Final = (OWN_SIM, AVIARY_SIM)
+BLOCK: Final = 20  # flights of a cell: theirs takes seconds for each, and an interruption loses no more than these
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Flights of a job from `begin` on."""
+
+    job: Job
+    begin: int
+
+
+def case_of(policy: str, track_m_s: float, flights: int, seed: int) -> Case:
+    """A policy's own task, under the usual conditions. Raises `LiquidPilotError` for what is no policy."""
+    return Case(policy, task=load_bundle(policy).task, track_m_s=track_m_s, flights=flights, seed=seed)
+
+
+def compare(cases: Sequence[Case], folder: Path, workers: int | None) -> list[dict[str, Any]]:
+    """Fly every case in both worlds, a block here and the same there; a row for each case and world, ready for JSON.
+
+    Finished cells of transfer.json are kept. Raises `MissingExtraError` without gym-pybullet-drones, before any flight.
+    """
+    pairs = [[replace(case, sim=world) for world in WORLDS] for case in cases]
+    for case in (case for pair in pairs for case in pair):
+        case.check()
+    kept, rows = CellFile(folder / "transfer.json"), list[dict[str, Any]]()
+    with FlightPool(workers) as pool, progress_bar() as progress:
+        whole = progress.add_task("flights", total=len(WORLDS) * sum(case.count for case in cases))
+        for pair in pairs:
+            scores: list[list[FlightScore]] = [[] for _ in pair]
+            for begin in range(0, pair[0].count, BLOCK):
+                count = min(BLOCK, pair[0].count - begin)
+                for case, own in zip(pair, scores, strict=True):
+                    cell = kept.cell(_marks(case) | {"begin": begin}, partial(_fly, case, begin, count, pool))
+                    own += [_score(*flown) for flown in cell["scores"]]
+                    progress.advance(whole, count)
+            for case, own in zip(pair, scores, strict=True):
+                told = {"policy": case.policy, "task": case.task, "world": case.sim, "seed": case.seed}
+                rows.append(told | figures(own))
+    return rows
+
+
+def _marks(case: Case) -> dict[str, Any]:
+    """All that the figures of a case depend on, as JSON has it."""
+    told = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(case).items()}
+    return told | {"policy_sha256": policy_sha256(case.policy)}
+
+
+def _fly(case: Case, begin: int, count: int, pool: FlightPool) -> dict[str, Any]:
+    scores = pool.each(_score_of, Block(case.job(), begin), count)
+    return {"scores": [[s.reason, s.speed_error_m_s, s.height_error_m] if s.success else [s.reason] for s in scores]}
+
+
+def _score_of(block: Block, index: int) -> FlightScore:
+    return score_one(block.job, block.begin + index)
+
+
+def _score(reason: str, speed_m_s: float = math.inf, height_m: float = math.inf) -> FlightScore:
+    return FlightScore(not reason, reason, speed_m_s, height_m)
+
+
+def apart(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[float, float | None]:
+    """What their world changes: share of flights flown well, and the median speed error as a share of ours."""
+    before, after = own["speed_error_median_m_s"], theirs["speed_error_median_m_s"]
+    error = None if before is None or after is None else after / before - 1.0
+    return theirs["success_rate"] - own["success_rate"], error
+
+
+def body_of(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A line for each row, and one for what is between both worlds of a policy: shares of flights, and of the error."""
+    names, body = short_names(str(row["policy"]) for row in rows), list[list[str]]()
+    for own, theirs in zip(rows[::2], rows[1::2], strict=True):
+        body += [[names[row["policy"]], row["world"], *cells(row)[1:]] for row in (own, theirs)]
+        flown, error = apart(own, theirs)
+        body.append([names[own["policy"]], "between", f"{flown:+.1%}", _share(error), "", "", ""])
+    return body
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1%}"
+
+
+def present(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Print the table; write transfer.md."""
+    title = (
+        f"The same {rows[0]['flights']} flights in two worlds, each policy in its own task; IMU 100 Hz, flow 40 Hz, "
+        f"wind to 1 m/s, drones that differ; seed {rows[0]['seed']}"
+    )
+    body = body_of(rows)
+    OUT.print(rich_table(title, ("policy", "what", *NARROW_HEADER[1:]), body))
+    lines = [["policy", "world", *HEADER[1:]], ["---"] * 2 + ["---:"] * 4 + ["---"], *body]
+    text = folder / "transfer.md"
+    text.write_text(title + ".\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", encoding="utf-8")
+    return [folder / "transfer.json", text]

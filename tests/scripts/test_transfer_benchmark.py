@@ -1,0 +1,53 @@
+"""Laws of the comparison of two worlds: flights are those of evaluate, none is flown twice, differences have signs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import benchmark
+from scripts.benchmarks import transfer
+from scripts.evaluation import Case, figures
+from scripts.flying import OWN_SIM, FlightPool
+
+
+def test_one_world_twice_is_no_difference_and_its_flights_are_those_of_evaluate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "WORLDS", (OWN_SIM, OWN_SIM))
+    monkeypatch.setattr(transfer, "BLOCK", 2)
+    case = Case("hover", flights=3, seconds=1.0)
+    first, second = rows = transfer.compare([case], tmp_path, 1)
+    assert first == second and transfer.apart(first, second) == (0.0, 0.0)
+    with FlightPool(1) as pool:
+        assert figures(pool.score(case.job())).items() <= first.items()
+
+    def never(*given: object) -> None:
+        raise AssertionError("flown again")
+
+    monkeypatch.setattr(transfer, "score_one", never)
+    assert transfer.compare([case], tmp_path, 1) == rows
+    text = transfer.present(rows, tmp_path)[1].read_text(encoding="utf-8")
+    assert "| hover | liquid-pilot | 100.0% | 0." in text and "| hover | between | +0.0% | +0.0% |" in text
+
+
+def test_what_a_world_costs_is_negative_success_and_positive_error() -> None:
+    own = {"success_rate": 1.0, "speed_error_median_m_s": 0.1}
+    worse = {"success_rate": 0.5, "speed_error_median_m_s": 0.15}
+    assert transfer.apart(own, worse) == pytest.approx((-0.5, 0.5))
+    assert transfer.apart(own, worse | {"speed_error_median_m_s": None}) == (-0.5, None)
+
+
+def test_without_the_package_nothing_is_flown_and_the_install_line_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("gym_pybullet_drones.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gym_pybullet_drones", None)
+    assert benchmark.main(["transfer", "hover", "--flights", "1", "--out", str(tmp_path)]) == 2
+    assert "pip install 'setuptools<82' git+" in capsys.readouterr().err
+    assert not (tmp_path / "transfer.json").exists()
+    assert benchmark.main(["transfer", "pid", "--out", str(tmp_path)]) == 2
+    assert "unknown policy 'pid'" in capsys.readouterr().err
