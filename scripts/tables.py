@@ -9,10 +9,17 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from envs.track import PLACE_HZ, PLACE_LOST
+
 HEADER: Final = (
     "flights", "still up", "median speed error (m/s)", "p90 speed error (m/s)", "median height error (m)", "failures",
 )  # fmt: skip
 NARROW_HEADER: Final = ("flights", "still\nup", "speed error\nmedian", "(m/s)\np90", "height\n(m)", "failures")
+# The same of a goal that is a place.
+PLACE_HEADER: Final = (
+    "flights", "still up", "median distance (m)", "p90 distance (m)", "median height error (m)", "failures",
+)  # fmt: skip
+NARROW_PLACE_HEADER: Final = ("flights", "still\nup", "distance\nmedian", "(m)\np90", "height\n(m)", "failures")
 _TEXT: Final = ("policy", "conditions", "failures", "what")
 
 
@@ -42,13 +49,19 @@ def failures(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in reasons) or "none"
 
 
+def places(row: Mapping[str, Any]) -> bool:
+    """Whether the goal was a place."""
+    return "place_error_median_m" in row
+
+
 def cells(row: Mapping[str, Any]) -> list[str]:
-    """The figures of an evaluation, in the order of `HEADER`."""
+    """The figures of an evaluation, in the order of `HEADER`, or of `PLACE_HEADER` where the goal was a place."""
+    error, unit = ("place_error", "m") if places(row) else ("speed_error", "m_s")
     return [
         str(row["flights"]),
         f"{row['success_rate']:.1%}",
-        number(row["speed_error_median_m_s"]),
-        number(row["speed_error_p90_m_s"]),
+        number(row[f"{error}_median_{unit}"]),
+        number(row[f"{error}_p90_{unit}"]),
         number(row["height_error_median_m"]),
         failures(row),
     ]
@@ -56,9 +69,11 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 
 def _parts(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The conditions of an evaluation, one text for each sensor or disturbance."""
-    imu = row["imu_hz"]
+    imu = row["imu_hz"] if isinstance(row["imu_hz"], str) else f"{row['imu_hz']:g} Hz"
+    if places(row):
+        return (f"IMU {imu}", f"places {PLACE_HZ[0]:g} to {PLACE_HZ[1]:g} Hz, {PLACE_LOST[0]:.0%} lost", row["faults"])
     return (
-        f"IMU {imu}" if isinstance(imu, str) else f"IMU {imu:g} Hz",
+        f"IMU {imu}",
         f"flow {row['flow_hz']:g} Hz",
         *(f"{row[f'{s}_dropout']:.0%} of {s} lost" if row[f"{s}_dropout"] else "" for s in ("flow", "range")),
         str(row["faults"]),
@@ -90,7 +105,7 @@ def score_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     if len(flights) == 1:
         shared.append(f"{flights.pop()} flights a row")
     names = short_names(str(row["policy"]) for row in rows)
-    header = ["policy", "conditions", *NARROW_HEADER]
+    header = ["policy", "conditions", *(NARROW_PLACE_HEADER if places(rows[0]) else NARROW_HEADER)]
     body = [
         [
             names[str(row["policy"])],

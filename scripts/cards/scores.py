@@ -22,7 +22,7 @@ from scripts.cheetah import (
 )
 from scripts.evaluation import Case, cautions, evaluate
 from scripts.flying import FlightPool
-from scripts.tables import HEADER, cells
+from scripts.tables import HEADER, PLACE_HEADER, cells, places
 
 USUAL_FLIGHTS: Final = 100
 ALONE: Final = {"engine": "batched"}  # a hundred times quicker; the two engines are tested against each other
@@ -62,6 +62,17 @@ _TRACK: Final[dict[str, dict[str, Any]]] = {
     },
     "steps, 2 m/s, wind to 3 m/s, network alone": {**_STEPS, "wind": 3.0, **ALONE},
 }
+_EIGHT: Final = {"reference": "figure_eight", "track_m_s": 2.5}
+_PLACES: Final[dict[str, dict[str, Any]]] = {
+    "figure-eight, 2.5 m/s": _EIGHT,
+    "all references, 2 m/s": {"track_m_s": 2.0},
+    "figure-eight, 1 m/s, network alone": {"reference": "figure_eight", "track_m_s": 1.0, **ALONE},
+    **{
+        f"figure-eight, 2.5 m/s, IMU {hz}, network alone": {**_EIGHT, "imu_hz": hz.split()[0], **ALONE}
+        for hz in ("25 Hz", "50 Hz", "400 Hz", "mixed")
+    },
+    "figure-eight, 2.5 m/s, wind to 3 m/s, network alone": {**_EIGHT, "wind": 3.0, **ALONE},
+}
 _CHEETAH: Final[dict[str, dict[str, Any]]] = {
     "regular": {},
     "every 1 to 6 frames": {"frames": "1-6"},
@@ -83,6 +94,13 @@ CARDS: Final[dict[str, TaskCard]] = {
         f"{_THROWN}, with a speed error of at most 0.5 m/s: a root mean square from 5 s after the release on, with all "
         f"that is made while a step is taken. {_ERRORS}",
         _TRACK,
+    ),
+    "track-position": TaskCard(
+        "Recovers from a throw out of a hand, then follows a place that moves, by IMU, position sensor and the "
+        "autopilot's attitude, without flow and range.",
+        f"{_THROWN}, and within 0.5 m of the place, root mean square from 5 s after the release on. Places come at "
+        f"20 to 50 Hz, 20 % of them lost, attitudes at 10 to 50 Hz, with a heading off by up to 3 degrees. {_ERRORS}",
+        _PLACES,
     ),
     "mission": TaskCard(
         "Takes off from the floor, hovers, follows a velocity, lands softly and stops its motors.",
@@ -161,7 +179,8 @@ def score(plan: Plan, pool: FlightPool, progress: Progress) -> Scores:
         body = [[name, *return_cells(row)] for name, row in zip(conditions, rows, strict=True)]
         return Scores(told, ["rhythm", *RETURN_HEADER], body)
     body = [[name, *cells(row)[1:]] for name, row in zip(conditions, rows, strict=True)]
-    return Scores(_flown(plan, rows[0]["duration_s"]), ["conditions", *HEADER[1:]], body)
+    header = PLACE_HEADER if places(rows[0]) else HEADER
+    return Scores(_flown(plan, rows[0]["duration_s"]), ["conditions", *header[1:]], body)
 
 
 def _episodes(plan: Plan, changes: Mapping[str, Any]) -> CheetahJob:
