@@ -105,9 +105,9 @@ def describe(bundle: Bundle, path: Path) -> dict[str, Any]:
 
 def _of_drone(bundle: Bundle) -> dict[str, Any]:
     """What a policy that flies has of its own: metadata that is copied, what is made of it, its observation."""
-    from liquid_pilot.observation import OBS_FIELDS, POSITION_FIELDS, layout_manifest
+    from liquid_pilot.observation import OBS_FIELDS, POSITION_FIELDS, LocatedField, ObsField, layout_manifest
 
-    seen = (*OBS_FIELDS, *POSITION_FIELDS) if bundle.locates else OBS_FIELDS
+    seen: list[ObsField | LocatedField] = [*OBS_FIELDS, *(POSITION_FIELDS if bundle.locates else ())]
     rows = zip(layout_manifest(locates=bundle.locates), seen, strict=True)
     return {
         "copied": ("trained_rates_hz", "sensor_limits_s", "setpoint_limits", "airframe"),

@@ -52,7 +52,7 @@ def hovering(**options: Any) -> Controller:
 
 def seen(controller: Controller) -> list[float]:
     """What follows the observation of every policy."""
-    return controller.observation[OBS_DIM:].tolist()
+    return list(map(float, controller.observation[OBS_DIM:]))
 
 
 RATES = st.lists(st.tuples(*[st.floats(-6.0, 6.0)] * 3, st.floats(0.002, 0.04)), min_size=2, max_size=20)
