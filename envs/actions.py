@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from envs.physics import Body
 from envs.sample_clock import EPS_S
-from envs.task import heading, turned
+from envs.task import turned
 from envs.velocity_control import VELOCITY_GAINS, velocity_command
 from liquid_pilot.command import CommandLimits, from_action
 from liquid_pilot.errors import SimulationError
+from liquid_pilot.geometry import heading
 from liquid_pilot.messages import Floats3
 from liquid_pilot.ops import FLOAT_OPS, Ops, S, Vec3, Vec4
 
@@ -119,7 +120,7 @@ def motor_speeds(action: Vec4[S]) -> Vec4[S]:
 def wanted_velocity(ops: Ops, action: Vec4[S], body: Body[S]) -> tuple[Vec3[S], S]:
     """Velocity in the world (m/s) and yaw rate (rad/s), of an action that means a velocity in the heading frame."""
     (forward, left, up, turn), (fastest, aside, climb) = action, VELOCITY_LIMITS_M_S
-    vx, vy = turned((forward * fastest, left * aside), heading(ops, body))
+    vx, vy = turned((forward * fastest, left * aside), heading(ops, body.attitude_wxyz))
     return (vx, vy, up * climb), turn * YAW_RATE_LIMIT_RAD_S
 
 

@@ -12,7 +12,8 @@ from envs.batched_ops import TORCH_OPS
 from envs.batched_state import BatchedState, Channel, detach, vec3
 from envs.fault_effects import ahead_s, fits_clock, unheard
 from envs.faults import Fault
-from envs.task import Goal, heading, turn_of, turned
+from envs.task import Goal, turn_of, turned
+from liquid_pilot.geometry import heading
 from liquid_pilot.observation import INITIAL_AGE_S, Held, Located, located
 
 
@@ -50,7 +51,7 @@ def located_of(state: BatchedState, goal: Goal[Tensor], faults: Sequence[Fault])
     """What the position sensor says of the goal. The heading, off by the flight's error, has no gradient."""
     channel, error = state.sensors.place, state.constants["heading_error_rad"]
     place, speed = vec3(channel.held[:3]), vec3(channel.held[3:])
-    compass = turned(heading(TORCH_OPS, detach(state.body)), turn_of(TORCH_OPS, error))
+    compass = turned(heading(TORCH_OPS, detach(state.body).attitude_wxyz), turn_of(TORCH_OPS, error))
     known, age_s = (state.imu.silent_s == 0.0).to(error.dtype), _ages(state, faults)(channel.held_stamp_s)
     target, fresh = goal.point, channel.fresh * known
     return located(TORCH_OPS, place, speed, age_s, fresh, target.position_m, target.velocity_m_s, compass)

@@ -19,7 +19,7 @@ from envs.flights import Flights
 from envs.physics import Body
 from envs.references import Path, ReferencePoint, path_point
 from envs.scoring import CEILING_M, FLOOR_M
-from liquid_pilot.geometry import Matrix3
+from liquid_pilot.geometry import Matrix3, heading
 from liquid_pilot.ops import Ops, S, Vec2, Vec4
 
 TUMBLE_COS: Final = 0.0  # past 90 degrees of tilt
@@ -159,7 +159,7 @@ def place_goal(ops: Ops, body: Body[S], velocity_m_s: Vec2[S], height_m: S, yaw_
     """A set-point as a goal that moves with the drone: it asks for velocity and height, for no place."""
     x, y, z = body.position_m
     zero: Any = 0.0 * z
-    vx, vy = turned(velocity_m_s, heading(ops, body))
+    vx, vy = turned(velocity_m_s, heading(ops, body.attitude_wxyz))
     point = ReferencePoint((x, y, zero + height_m), (vx, vy, zero), (zero, zero, zero))
     return Goal(velocity_m_s, height_m, yaw_rate_rad_s, point)
 
@@ -167,7 +167,7 @@ def place_goal(ops: Ops, body: Body[S], velocity_m_s: Vec2[S], height_m: S, yaw_
 def path_goal(ops: Ops, path: Path[S], t_s: S, body: Body[S], phase: Any = 0.0, settled: Any = 1.0) -> Goal[S]:
     """A point of a path as a goal; its velocity is told in the frame of the drone's true heading."""
     point = path_point(ops, path, t_s)
-    c, s = heading(ops, body)
+    c, s = heading(ops, body.attitude_wxyz)
     across = turned((point.velocity_m_s[0], point.velocity_m_s[1]), (c, -s))
     return Goal(across, point.position_m[2], 0.0 * t_s, point, phase, settled)
 
@@ -184,15 +184,6 @@ def setpoint_goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) ->
 
 
 SETPOINT_AIM: Final = Aim(4, setpoint_goal)
-
-
-def heading(ops: Ops, body: Body[S]) -> Vec2[S]:
-    """Cosine and sine of the yaw: the direction of body x over ground."""
-    w, x, y, z = body.attitude_wxyz
-    forward: Any = 1.0 - 2.0 * (y * y + z * z)
-    left: Any = 2.0 * (w * z + x * y)
-    length = ops.sqrt(ops.maximum(forward * forward + left * left, 1e-12))
-    return forward / length, left / length
 
 
 def turn_of(ops: Ops, angle_rad: S) -> Vec2[S]:

@@ -43,10 +43,10 @@ from envs.sensors import (
     specific_force,
     true_flow,
 )
-from envs.task import SETPOINT_AIM, Aim, Goal, heading, turn_of, turned
+from envs.task import SETPOINT_AIM, Aim, Goal, turn_of, turned
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.command import CommandLimits, from_action
-from liquid_pilot.geometry import rotation_matrix, to_body
+from liquid_pilot.geometry import heading, rotation_matrix, to_body
 from liquid_pilot.observation import (
     INITIAL_AGE_S,
     OBS_DIM,
@@ -142,7 +142,9 @@ def _observe(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     if not model.aim.locates:
         return {"observation": assemble(held)}
     place, point = s[SEEN_ROWS:], goal.point
-    compass = turned(heading(ops, _machine(a["body"])[0]), turn_of(ops, named(a["constants"])["heading_error_rad"]))
+    compass = turned(
+        heading(ops, _machine(a["body"])[0].attitude_wxyz), turn_of(ops, named(a["constants"])["heading_error_rad"])
+    )
     position, velocity, fresh, age_s = tuple(place[:3]), tuple(place[3:6]), place[6], place[7]
     told = located(ops, position, velocity, age_s, fresh, point.position_m, point.velocity_m_s, compass)
     return {"observation": (*assemble(held), *assemble_position(told))}

@@ -18,9 +18,9 @@ from envs.actions import motor_speeds
 from envs.airframe import Airframe
 from envs.physics import Body
 from envs.references import Reference, ReferencePoint
-from envs.task import heading, turned
+from envs.task import turned
 from liquid_pilot.errors import ConfigError, MissingExtraError
-from liquid_pilot.geometry import rotation_matrix
+from liquid_pilot.geometry import heading, rotation_matrix
 from liquid_pilot.messages import Floats3, Setpoint
 from liquid_pilot.ops import FLOAT_OPS, Vec2, Vec4
 from policies.experts.following import within
@@ -119,7 +119,7 @@ class Raptor:
     def motors(self, t_s: float, body: Body[float], setpoint: Setpoint) -> Vec4[float]:
         """Speed of each motor, fractions of full."""
         if self._start_s is None:
-            c, s = heading(FLOAT_OPS, body)
+            c, s = heading(FLOAT_OPS, body.attitude_wxyz)
             self._start_s, self._heading_rad = t_s + self._wait_s, math.atan2(s, c)
             self._place_m = (body.position_m[0], body.position_m[1])
         point = self._point(setpoint, body) if self._reference is None else self._reference(t_s - self._start_s)
@@ -131,7 +131,7 @@ class Raptor:
 
     def _point(self, setpoint: Setpoint, body: Body[float]) -> ReferencePoint[float]:
         """Where the set-point has led so far."""
-        vx, vy = turned(setpoint.velocity_m_s, heading(FLOAT_OPS, body))
+        vx, vy = turned(setpoint.velocity_m_s, heading(FLOAT_OPS, body.attitude_wxyz))
         x, y = self._place_m
         self._place_m = (x + vx * PERIOD_S, y + vy * PERIOD_S)
         return ReferencePoint((x, y, setpoint.height_m), (vx, vy, 0.0), (0.0, 0.0, 0.0))

@@ -22,8 +22,9 @@ from envs.physics import Body, nominal_params
 from envs.pybullet_quad import PyBulletQuad
 from envs.quad_env import CRASH_REWARD, OBS_MODES, QuadEnv
 from envs.state_observation import STATE_DIM, STATE_FIELDS, STATE_SLICES
-from envs.task import heading, turned
+from envs.task import turned
 from liquid_pilot.errors import ConfigError, SimulationError
+from liquid_pilot.geometry import heading
 from liquid_pilot.ops import FLOAT_OPS
 from tests.world.flown import motion
 
@@ -53,7 +54,7 @@ def maker(name: str, **options: Any) -> Any:
 
 
 def yaw_rad(body: Body[float]) -> float:
-    c, s = heading(FLOAT_OPS, body)
+    c, s = heading(FLOAT_OPS, body.attitude_wxyz)
     return math.atan2(s, c)
 
 
@@ -250,7 +251,7 @@ def test_velocities_are_reached(airframe: str, action: tuple[float, ...]) -> Non
         *_, terminated, _, info = env.step(action_now)
         assert not terminated
     body = motion(info)
-    c, s = heading(FLOAT_OPS, body)
+    c, s = heading(FLOAT_OPS, body.attitude_wxyz)
     across = turned((body.velocity_m_s[0], body.velocity_m_s[1]), (c, -s))
     found = (*across, body.velocity_m_s[2], body.rates_rad_s[2])
     wanted = [a * s for a, s in zip(action, (*VELOCITY_LIMITS_M_S, YAW_RATE_LIMIT_RAD_S), strict=True)]

@@ -12,9 +12,10 @@ from envs.physics import Body
 from envs.references import flown as flown_path
 from envs.references import path_of, path_rows
 from envs.state_observation import STATE_SLICES
-from envs.task import heading, path_goal, turned
+from envs.task import path_goal, turned
 from envs.track import REFERENCES, SPEED_RMSE_LIMIT_M_S, TrackEnv, track_task
 from liquid_pilot.errors import ConfigError
+from liquid_pilot.geometry import heading
 from liquid_pilot.messages import Setpoint
 from liquid_pilot.ops import FLOAT_OPS
 from tests.world.flown import flown, motion
@@ -72,7 +73,7 @@ def test_the_setpoint_is_the_velocity_of_the_path_in_the_frame_of_the_heading() 
     yaw = 0.7
     body = Body((0.0, 0.0, 1.0), (0.0, 0.0, 0.0), (math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)), (0.0, 0.0, 0.0))
     goal = path_goal(FLOAT_OPS, path, 3.0, body)
-    assert heading(FLOAT_OPS, body) == pytest.approx((math.cos(yaw), math.sin(yaw)))
+    assert heading(FLOAT_OPS, body.attitude_wxyz) == pytest.approx((math.cos(yaw), math.sin(yaw)))
     assert turned(goal.velocity_m_s, (math.cos(yaw), math.sin(yaw))) == pytest.approx(goal.point.velocity_m_s[:2])
     assert goal.height_m == goal.point.position_m[2]
 
