@@ -37,9 +37,9 @@ def between(first: Any, second: Any, share: float) -> Any:
     Numbers of one sign in proportion (their geometric mean), others along a line; texts and whole numbers are the
     first's.
     """
-    if is_dataclass(first):
+    if is_dataclass(first) and not isinstance(first, type):
         parts = {f.name: between(getattr(first, f.name), getattr(second, f.name), share) for f in fields(first)}
-        return type(first)(**parts)
+        return replace(first, **parts)
     if isinstance(first, tuple):
         return tuple(between(a, b, share) for a, b in zip(first, second, strict=True))
     if not isinstance(first, float):
