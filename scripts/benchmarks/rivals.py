@@ -178,13 +178,12 @@ def rows_of(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[st
 
 def present(cells: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Print the table, that of eights apart; write rivals.md and rivals.png."""
-    flown = (
-        f"{cells[0]['flights']} flights a cell, PyBullet, wind to {cells[0]['wind_m_s']:g} m/s, seed {cells[0]['seed']}"
-    )
+    first = cells[0]
     title = (
-        f"Flights flown well (%) and median error: {flown}. Hover: speed (m/s). Steps and sinusoids: root mean square of "
-        f"the speed error (m/s), without the first {TRANSIENT_S:g} s of a step. Eights: root mean square distance from "
-        "the place (m) on the second lap"
+        f"Flights flown well (%) and median error. {first['flights']} flights a cell, PyBullet, wind to "
+        f"{first['wind_m_s']:g} m/s, seed {first['seed']}. Hover: speed (m/s). Steps and sinusoids: root mean square "
+        f"of the speed error (m/s), without the first {TRANSIENT_S:g} s of a step. Eights: root mean square distance "
+        "from the place (m) on the second lap"
     )
     OUT.print(title)
     known = [judged(cell) for cell in cells]
