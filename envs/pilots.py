@@ -158,4 +158,4 @@ def driver_of(pilot: Pilot | Expert | MotorExpert, launch: HandLaunch) -> Driver
         return FedPilot(cast("Pilot", pilot), launch)
     if hasattr(pilot, "motors"):
         return ToldMotors(cast("MotorExpert", pilot), launch)
-    return ToldExpert(cast("Expert", pilot), launch)
+    return ToldExpert(pilot, launch)
