@@ -57,7 +57,7 @@ class Case:
     """A shipped policy ("hover"), the path of a .safetensors file, or a conventional controller: "geometric" and "pid"
     are told the true state, the upper rows of every table; "pid-ekf" has the policy's sensors and a Kalman filter.
     "raptor": a published policy (extra rivals) that is told the true state and commands motors, 100 times a second and
-    at once; "raptor-offboard" does so with the latency of everybody else's commands."""
+    at once; "raptor-late" does so with the latency of everybody else's commands."""
     task: str = "hover"
     """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height. track: follow a
     velocity that changes; its speed error is the root mean square, and 0.5 m/s the most. track-position: follow a

@@ -50,7 +50,7 @@ EXPERTS: Final[Mapping[str, Callable[[Airframe], GeometricController | PidContro
 }
 RAPTORS: Final[Mapping[str, bool]] = {  # told the true state, command motors; whether they do so without latency
     "raptor": True,
-    "raptor-offboard": False,
+    "raptor-late": False,
 }
 PILOTS: Final[Mapping[str, Callable[[Airframe, Conditions], Pilot]]] = {  # on the sensors alone
     "pid-ekf": lambda airframe, conditions: PidEkfPilot(airframe, Estimator(noise_with(conditions.sensors.position))),

@@ -134,7 +134,7 @@ BY_NAME: Final[Mapping[str, Contender]] = {
         Contender("pid", told(pid)),
         Contender("pid-ekf", filtered, PLACES_HZ),
         Contender("raptor", raptor(at_once=True)),
-        Contender("raptor-offboard", raptor(at_once=False)),
+        Contender("raptor-late", raptor(at_once=False)),
     )
 }
 

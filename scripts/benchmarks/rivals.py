@@ -26,7 +26,7 @@ TOLD: Final = {
     "pid": "true state",
     "pid-ekf": "IMU, flow, range; airframe and noise known",
     "raptor": "true state",
-    "raptor-offboard": "true state",
+    "raptor-late": "true state",
 }
 SENSORS: Final = "IMU, flow, range"
 PLACES: Final = "track-position"
@@ -189,17 +189,25 @@ def rows_of(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[st
 
 
 def present(cells: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Print the table; write rivals.md and rivals.png."""
-    header, body = rows_of(cells)
+    """Print the table, that of eights apart; write rivals.md and rivals.png."""
+    first = cells[0]
     title = (
-        f"Flights flown well (%) and median error. Hover: speed (m/s). Steps and sinusoids: root mean square of the "
-        f"speed error (m/s), without the first {TRANSIENT_S:g} s of a step. Eights: root mean square distance from the "
-        f"place (m) on the second lap. {cells[0]['flights']} flights a cell, PyBullet, wind to "
-        f"{cells[0]['wind_m_s']:g} m/s, seed {cells[0]['seed']}"
+        f"Flights flown well (%) and median error. {first['flights']} flights a cell, PyBullet, wind to "
+        f"{first['wind_m_s']:g} m/s, seed {first['seed']}. Hover: speed (m/s). Steps and sinusoids: root mean square "
+        f"of the speed error (m/s), without the first {TRANSIENT_S:g} s of a step. Eights: root mean square distance "
+        "from the place (m) on the second lap"
     )
-    OUT.print(rich_table(title, header, body))
+    OUT.print(title)
+    known = [judged(cell) for cell in cells]
+    for unit in dict.fromkeys(cell["unit"] for cell in known):
+        header, body = rows_of([cell for cell in known if cell["unit"] == unit])
+        narrow = [[row[0], *(text.replace(" / ", "\n") for text in row[2:])] for row in body]  # all fits 80 columns
+        names = [header[0], *(name.replace(" ", "\n", 1) for name in header[2:])]
+        OUT.print(rich_table(f"flown well (%), median error ({unit})", names, narrow))
+    header, body = rows_of(cells)
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)], *body]
     text = folder / "rivals.md"
-    text.write_text(title + ".\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", encoding="utf-8")
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    text.write_text(f"{title}.\n\n{table}\n", encoding="utf-8")
     told = {policy: told_of(policy) for policy in dict.fromkeys(str(cell["policy"]) for cell in cells)}
-    return [folder / "rivals.json", text, draw_rivals(list(map(judged, cells)), told, folder / "rivals.png")]
+    return [folder / "rivals.json", text, draw_rivals(known, told, folder / "rivals.png")]
