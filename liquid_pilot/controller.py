@@ -278,6 +278,7 @@ class Controller:
             held.accel_m_s2 if held.accel_fresh else None,
             held.range_m if held.range_fresh else None,
             self._thrust_m_s2,
+            held.flow_rate_rad_s if held.flow_fresh else None,
         )
         action = self._step_network(imu.t_s, held)
         self._supervise(imu.t_s, 0.0, held)
