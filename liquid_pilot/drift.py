@@ -1,9 +1,9 @@
 """How fast the drone moves over the ground: from flow and range while they speak, by dead reckoning after them.
 
-An accelerometer that is wrong by 0.4 m/s^2, as common parts are, makes a leveller lean by 2.3 degrees, and a small drone
-then flies 2 m/s through calm air. That error stands still. While flow speaks it is learnt here, together with the
-velocity, and without flow both are carried on from the accelerometer: good to a few tenths of m/s for some seconds,
-which is a landing. All on Python floats, body FLU, SI units.
+An accelerometer that is wrong by 0.4 m/s^2, as common parts are, makes a leveller lean by 2.3 degrees, and a small
+drone then flies 2 m/s through calm air. That error stands still. While flow speaks it is learnt here, together with
+the velocity. Without flow both are carried on from the accelerometer, which drifts, and held by the drag of the
+rotors, which does not: good to half a m/s for some seconds, which is a landing. Python floats, body FLU, SI units.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ BIAS_LIMIT_M_S2: Final = 0.6  # of accelerometer and attitude together; more is 
 VELOCITY_LIMIT_M_S: Final = 10.0
 ANEW_S: Final = 1.0  # after a silence of this length flow is believed at once
 SILENT_S: Final = 0.3  # from here on flow does not speak
-# Acceleration by rotor drag per speed through the air: 0.2 to 0.35 for small rotors. Where it is more than assumed here,
-# speeds come out too large by the ratio, and the brake is that much firmer.
+# Acceleration by rotor drag per speed through the air: 0.2 to 0.35 for small rotors. Where it is more than assumed
+# here, speeds come out too large by the ratio, and the brake is that much firmer.
 DRAG_PER_S: Final = 0.2
 CALM_TAU_S: Final = 1.5  # over which the drag at a known speed is averaged: shorter than a wind lasts
 # What drag says is noisy and gusty, but does not drift: it holds dead reckoning, a damped observer of 6 s.

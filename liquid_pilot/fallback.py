@@ -1,4 +1,4 @@
-"""What flies when the network may not: a leveller that descends slowly, and a short blind glide.
+"""What flies when the network may not: a leveller that brakes and descends slowly, and a short blind glide.
 
 It owns an attitude and climb estimate that share nothing with the network: gyro integration from rest,
 slowly corrected by the accelerometer, and a vertical filter over accelerometer and range.
@@ -137,6 +137,7 @@ class Fallback:
         self.attitude.reset()
         self.drift.reset()
         self.climb_m_s = 0.0
+        self._lift_bias_m_s2 = 0.0  # what the accelerometer says too little along up
         self.thrust_scale = 1.0  # felt over commanded thrust: weight, battery and rotors differ from nominal
         self._lagged_m_s2 = 0.0  # what the motors give of the command by now
         self._height_m = math.nan
@@ -171,15 +172,16 @@ class Fallback:
         commanded_m_s2: float | None,
         flow_rad_s: Floats2 | None = None,
     ) -> None:
-        """One IMU sample. accel None = absent; range_m: a new return, else None; flow_rad_s: likewise, without rotation.
+        """One IMU sample. accel None = absent; range_m: a new return, else None.
 
-        commanded_m_s2: thrust that was last commanded, None when nothing was.
+        commanded_m_s2: thrust that was last commanded, None when nothing was. flow_rad_s: a new flow rate without
+        rotation, else None.
         """
         self.attitude.update(dt_s, gyro_rad_s, accel_m_s2)
         dt_s = min(dt_s, LONGEST_STEP_S)
         if accel_m_s2 is not None:
             (ax, ay, az), (ux, uy, uz) = accel_m_s2, self.attitude.up
-            self.climb_m_s += (ax * ux + ay * uy + az * uz - GRAVITY_M_S2) * dt_s
+            self.climb_m_s += (ax * ux + ay * uy + az * uz - GRAVITY_M_S2 + self._lift_bias_m_s2) * dt_s
             if commanded_m_s2 is not None and self.attitude.moved:
                 self._lagged_m_s2 += (1.0 - math.exp(-dt_s / MOTOR_TAU_S)) * (commanded_m_s2 - self._lagged_m_s2)
                 if self._lagged_m_s2 > 5.0:
@@ -212,6 +214,8 @@ class Fallback:
             share = 1.0 - math.exp(-self._since_range_s / 0.08)
             self._height_m += share * error
             self.climb_m_s += 2.5 * share * error
+            # slowly, within 2 s: a bias of 0.3 m/s^2 would otherwise be taken for 0.12 m/s of climb
+            self._lift_bias_m_s2 = max(-1.0, min(1.0, self._lift_bias_m_s2 + share * error))
         self._since_range_s = 0.0
 
     def start(self) -> None:
@@ -221,7 +225,7 @@ class Fallback:
         self._on_ground = self._on_ground and self._ranging
 
     def level(self, t_s: float, dt_s: float, limits: CommandLimits) -> Command:
-        """Brake, or turn up to body z where the velocity is not known, and sink. Always finite and inside the limits."""
+        """Brake, or level where the velocity is not known, and sink. Always finite and inside the limits."""
         own = self.limits
         up = self.attitude.up
         uz = up[2]
