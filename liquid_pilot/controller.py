@@ -324,9 +324,9 @@ class Controller:
             # not cause.name: Python 3.10 has none for several at once
             reason = "|".join(str(one.name) for one in Condition if one & cause) or "data are good"
             self._journal.note(now_s, "state", f"{before.value} -> {state.value}: {reason}")
-            before = state
-            if state in (State.DEGRADED, State.LAND):
+            if before is State.ACTIVE:
                 self._fallback.start()
+            before = state
 
     def _command(self, t_s: float, dt_s: float, action: Vec4[float] | None) -> Command | None:
         state = self.state

@@ -212,3 +212,16 @@ def test_the_blind_command_is_a_little_less_than_the_weight() -> None:
     assert (command.t_s, command.rates_rad_s) == (3.0, ZERO)
     assert command.thrust_m_s2 == pytest.approx(0.9 * GRAVITY_M_S2)
     assert clamped(0.0, 99.0, (9.0, -9.0, 9.0), DEFAULT_LIMITS).rates_rad_s == (6.0, -6.0, 3.0)
+
+
+@pytest.mark.parametrize("blind_s", [0.2, 5.0])
+def test_on_the_floor_it_stays_idle_where_the_range_is_blind_unless_it_takes_over_there(blind_s: float) -> None:
+    fallback, hovering = Fallback(), (0.0, 0.0, GRAVITY_M_S2)
+    for _ in range(50):
+        fallback.update(0.01, ZERO, hovering, 0.05, 9.0)
+    for _ in range(round(blind_s / 0.01)):
+        fallback.update(0.01, ZERO, hovering, None, 9.0)
+    assert fallback.level(0.0, 0.01, DEFAULT_LIMITS).thrust_m_s2 == pytest.approx(0.3 * GRAVITY_M_S2)
+    fallback.start()  # the network may have climbed since
+    idle = fallback.level(0.0, 0.01, DEFAULT_LIMITS).thrust_m_s2 < 0.5 * GRAVITY_M_S2
+    assert idle == (blind_s < 0.5)
