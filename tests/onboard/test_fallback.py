@@ -125,11 +125,19 @@ def test_without_a_range_it_still_levels_and_neither_climbs_nor_falls() -> None:
 
 
 def test_what_moves_is_braked_and_flow_is_not_needed_for_long() -> None:
-    moving = {"velocity_m_s": (1.2, -0.9, 0.0), "wind_m_s": (0.6, 0.3, 0.0), "height_m": 4.0, "duration_s": 6.0}
-    params, bias = nominal_params(AIRFRAME), (0.3, 0.3, 0.0)
     never, heard, lost = (
-        level_flight(params, 0.0, np.random.default_rng([11]), accel_bias_m_s2=bias, flow_s=seconds, **moving)
-        for seconds in (0.0, 6.0, 3.0)
+        level_flight(
+            nominal_params(AIRFRAME),
+            0.0,
+            np.random.default_rng([11]),
+            height_m=4.0,
+            duration_s=6.0,
+            accel_bias_m_s2=(0.3, 0.3, 0.0),
+            velocity_m_s=(1.2, -0.9, 0.0),
+            wind_m_s=(0.6, 0.3, 0.0),
+            flow_s=flow_s,
+        )
+        for flow_s in (0.0, 6.0, 3.0)
     )
     assert heard.speed_m_s[0] == pytest.approx(1.5, abs=0.1) and max(heard.speed_m_s[500:]) < 0.3
     assert max(lost.speed_m_s[400:]) < 0.8  # 1 to 3 s after the last sample
