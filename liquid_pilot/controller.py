@@ -290,6 +290,7 @@ class Controller:
             held.accel_m_s2 if held.accel_fresh else None,
             held.range_m if held.range_fresh else None,
             self._thrust_m_s2,
+            held.flow_rate_rad_s if held.flow_fresh else None,
         )
         if place is not None:
             self._fallback.saw_height(place.position_m[2])
@@ -351,11 +352,11 @@ class Controller:
             # not cause.name: Python 3.10 has none for several at once
             reason = "|".join(str(one.name) for one in Condition if one & cause) or "data are good"
             self._journal.note(now_s, "state", f"{before.value} -> {state.value}: {reason}")
-            before = state
-            if state in (State.DEGRADED, State.LAND):
+            if before is State.ACTIVE:
                 self._fallback.start()
             elif state is State.ACTIVE and isinstance(self._setpoints, TargetHolder) and memory.position is not None:
                 self._setpoints.stay(memory.position)
+            before = state
 
     def _command(self, t_s: float, dt_s: float, action: Vec4[float] | None) -> Command | None:
         state = self.state

@@ -83,9 +83,9 @@ STATE_MEANING: Final = {
     State.STANDBY: "IMU heard, the other sensors that the policy flies by not yet; no command",
     State.READY: "all sensors heard, no set-point; no command",
     State.ACTIVE: "the network flies",
-    State.DEGRADED: "the leveller flies, slowly down, until the data are good again; without an IMU it glides blind "
-    "for half a second and then says nothing, so that the autopilot's own failsafe acts",
-    State.LAND: "the leveller flies down to the ground; latched until `reset`",
+    State.DEGRADED: "the leveller flies, braked and slowly down, until the data are good again; without an IMU it "
+    "glides blind for half a second and then says nothing, so that the autopilot's own failsafe acts",
+    State.LAND: "the leveller flies down to the ground, braked; latched until `reset`",
     State.KILLED: "thrust zero; latched until `reset`",
 }
 # names in braces are fields of `SupervisorLimits`

@@ -46,6 +46,11 @@ _THOUGHTS: Final = """\
 * **Bridged or ended.** A fault hands the drone to the leveller, which needs an IMU alone, and hands it back once the
   data are good. An ending lands it and is latched: what was wrong once (an empty battery, a fence) must not make it
   climb and sink by turns. A flight that would have to end at once does not begin.
+* **What the leveller knows.** Attitude and climb of its own, which share nothing with the network. An accelerometer
+  that is wrong by 0.4 m/s^2 makes it lean by 2.3 degrees, which is 2 m/s through calm air for a small drone; so it
+  brakes. While flow and range speak it learns its velocity and that error. Then it carries both on for ten seconds
+  from the accelerometer, held by the rotors' drag, which tells the speed through the air and does not drift; after
+  fifteen it is level. It sinks at 0.5 m/s, below 0.6 m and without a range at 0.3 m/s.
 * **A lost link.** There is nobody to tell the autopilot anything, so this rule is not about it: if it does not hear
   us either, its own failsafe acts (PX4: after 1 s without set-points) whatever we decide. It is about a link that is
   broken in one direction, or sensors that do not come through the autopilot. Then the leveller's slow descent is the

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from envs.conditions import Conditions
 from envs.faults import Fault
 from envs.flights import draw_flights
 from envs.rollout import fly, fly_task
-from envs.scoring import TRANSIENT_S, FlightScore, score_hover, score_task
+from envs.scoring import TRANSIENT_S, FlightScore, landed_safely, score_hover, score_task
 from envs.track import track_task
 from liquid_pilot import Controller, load_bundle, native
 from policies.batched_evaluation import evaluate_batched
@@ -47,6 +49,17 @@ def test_every_flight_from_a_hand_launch_stays_up(conditions: Conditions) -> Non
     assert [score.reason for score in scores] == [""] * FLIGHTS
     assert float(np.median([score.speed_error_m_s for score in scores])) < 0.15
     assert float(np.median([score.height_error_m for score in scores])) < 0.05
+
+
+def test_with_flow_lost_for_good_it_comes_down_softly() -> None:
+    conditions = Conditions(airframe_spread=0.05, faults=(Fault("flow", 4.0, math.inf),))
+    controller = Controller.load("hover")
+    flights = draw_flights(AIRFRAME, conditions, 3, np.random.default_rng([78]))
+    for i in range(3):
+        controller.reset()
+        row, rng = flights.rows(slice(i, i + 1)), np.random.default_rng([78, i, 1])
+        trace = fly(controller, AIRFRAME, row, conditions, rng, 11.0, bounded=False)
+        assert landed_safely(trace, AIRFRAME.rest_height_m)
 
 
 def test_engines_agree_on_the_same_flights() -> None:
