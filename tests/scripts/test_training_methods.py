@@ -52,6 +52,8 @@ def test_flights_are_collected_cloned_and_improved_by_gradients(tmp_path: Path, 
     assert train.main([*start, "--out", str(finer)]) == 0
     ours, theirs = load_bundle(finer / "policy.safetensors"), load_bundle(policy)
     assert ours.metadata["training"]["start_sha256"] == theirs.metadata["sha256"]
+    assert ours.metadata["training"]["command"].startswith("python -m scripts.train hover --method analytic --init ")
+    assert " --updates 2 --batch 4 --demos " in theirs.metadata["training"]["command"]
     for name, value in theirs.weights.items():  # a step of next to nothing: it began with these
         np.testing.assert_allclose(ours.weights[name], value, atol=1e-6)
 
