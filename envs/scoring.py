@@ -30,13 +30,15 @@ class Rule:
     """What the batched engines judge a flight by, beside the bounds.
 
     Tilt must stay below tilt_limit_deg from tilt_after_s after the release on. A flight's speed error is its mean over
-    time or, with `rms`, the root of the mean square, and more than speed_limit_m_s of it fails.
+    time or, with `rms`, the root of the mean square, and more than speed_limit_m_s of it fails. lands: it must end
+    standing on the floor, and touch it no faster than TOUCHDOWN_LIMIT_M_S.
     """
 
     tilt_limit_deg: float = TILT_LIMIT_DEG
     tilt_after_s: float = TILT_AFTER_S
     rms: bool = False
     speed_limit_m_s: float = math.inf
+    lands: bool = False
 
 
 HOVER_RULE: Final = Rule()

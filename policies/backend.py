@@ -13,7 +13,7 @@ from envs.airframe import Airframe
 from envs.batched_state import BatchedState
 from envs.conditions import Conditions
 from envs.flights import Flights
-from envs.scoring import FlightScore
+from envs.scoring import FLOOR_M, FlightScore
 from envs.task import Course
 from policies.cost import CostWeights
 from policies.drills import HOVER_DRILL, Drill
@@ -64,11 +64,13 @@ class Recipe:
         return self.oldest_s + 1.0
 
 
-def worth_keeping(height_m: Any, attitude_xy: tuple[Any, Any], age_s: Any, oldest_s: float) -> Any:
+def worth_keeping(
+    height_m: Any, attitude_xy: tuple[Any, Any], age_s: Any, oldest_s: float, lowest_m: float = FLOOR_M
+) -> Any:
     """Lanes that are not lost and not too old, (B,), of arrays or tensors. attitude_xy: of the quaternion."""
     x, y = attitude_xy
     upright = 1.0 - 2.0 * (x * x + y * y)
-    return (height_m > 0.1) & (height_m < 4.0) & (upright > 0.2) & (age_s < oldest_s)
+    return (height_m > lowest_m) & (height_m < 4.0) & (upright > 0.2) & (age_s < oldest_s)
 
 
 class Backend(Protocol):

@@ -110,7 +110,7 @@ class CompiledBackend:
             return FlatCarry(fresh)
         lanes = lanes_of(old)
         body, age_s = lanes.world.value("body"), lanes.world.clock("t_s") - lanes.world.clock("release_s")
-        good = worth_keeping(body[2], (body[7], body[8]), age_s, self.recipe.oldest_s)
+        good = worth_keeping(body[2], (body[7], body[8]), age_s, self.recipe.oldest_s, self.recipe.drill.lowest_m)
         good = good & keep & np.isfinite(lanes.h).all(axis=0)
         world = choose(good, lanes.world, fresh.world)
         world.constants[CONSTANTS["imu_hz"]] = fresh.world.constants[CONSTANTS["imu_hz"]]
@@ -167,6 +167,7 @@ def fly_and_score(
     """
     drawn = draw_flights(rollout.model.airframe, conditions, flights, np.random.default_rng([seed]), duration_s)
     course = drill.course(drawn, duration_s, np.random.default_rng([seed, 0]))
+    drawn = drill.launch(drawn, rollout.model.airframe)
     scores: list[FlightScore] = []
     for part, start in enumerate(range(0, flights, LANES_AT_ONCE)):
         part_of, rng = slice(start, start + LANES_AT_ONCE), np.random.default_rng([seed, 1 + part])

@@ -19,7 +19,7 @@ from liquid_pilot.bundle import SelfTest, make_bundle, save_bundle
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.observation import OBS_DIM
 from policies.analytic import AnalyticTrainer
-from policies.curriculum import TRAINED_FLOW_HZ, TRAINED_HEIGHT_M, TRAINED_RANGE_HZ, Curriculum
+from policies.curriculum import TRAINED_FLOW_HZ, TRAINED_RANGE_HZ, Curriculum
 from policies.network import PolicyNetwork
 
 SELFTEST_STEPS = 128
@@ -91,7 +91,7 @@ def export_network(
             "range": list(TRAINED_RANGE_HZ),
         },
         sensor_limits_s=SENSOR_LIMITS_S,
-        setpoint_limits={"speed_m_s": speed, "height_m": list(TRAINED_HEIGHT_M), "yaw_rate_rad_s": yaw},
+        setpoint_limits={"speed_m_s": speed, "height_m": list(curriculum.asked_height_m), "yaw_rate_rad_s": yaw},
         airframe=airframe.name,
         training=training,
     )

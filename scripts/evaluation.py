@@ -56,7 +56,7 @@ class Case:
     task: str = "hover"
     """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height. track: follow a
     velocity that changes; its speed error is the root mean square, and 0.5 m/s the most. mission: take off, hover,
-    follow, land softly, motors off; in PyBullet alone. half-cheetah: run; its conditions are --frames, --dropped,
+    follow, land softly, motors off. half-cheetah: run; its conditions are --frames, --dropped,
     --delay-frames and --noise."""
     reference: str = "any"
     """Of track: steps, sinusoid, figure_eight, lissajous, or any for one drawn each flight."""
@@ -123,8 +123,6 @@ class Case:
         self._check_sim()
         if self.task != "hover" and (self.sim, self.score) != (OWN_SIM, ERRORS_SCORE):
             raise ConfigError(f"{self.task} is flown in this project's own world; leave --sim and --score out")
-        if self.task == "mission" and self.engine != "pybullet":
-            raise ConfigError("mission is flown in PyBullet; leave --engine out")
         if self.seconds is not None and not 1.0 <= self.seconds <= 3600.0:
             raise ConfigError(f"seconds is {self.seconds:g}; a flight may last 1 to 3600 s")
         task_of(self._job(Conditions(), 1.0))
@@ -238,12 +236,13 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     import torch
 
     from policies.batched_evaluation import evaluate_batched  # torch only where it is asked for
-    from policies.drills import HOVER_DRILL, track_drill
+    from policies.drills import drill_of, track_drill
 
     torch.set_num_threads(1)
     airframe = load_airframe(case.airframe)
     bundle = load_bundle(case.policy)
-    drill = track_drill(case.reference, case.track_m_s, case.transient_s) if case.task == "track" else HOVER_DRILL
+    track = (case.reference, case.track_m_s, case.transient_s)
+    drill = track_drill(*track) if case.task == "track" else drill_of(case.task)
 
     def fly(backend: str) -> list[FlightScore]:
         given = (bundle, airframe, job.conditions, case.count, case.seed, job.duration_s)

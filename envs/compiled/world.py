@@ -150,14 +150,17 @@ def _release(ops: Ops, a: Arrays) -> dict[str, Scalars]:
 
 
 def _measure(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
-    """Height, cosine of the tilt, horizontal speed error, height error, whether errors count."""
+    """Height, cosine of the tilt, errors of horizontal speed and height, and more, as keep_score in forward.c reads it.
+
+    The rest: whether errors count, whether it should be aloft, height over a standing drone's, speed.
+    """
     body, goal = _machine(a["body"])[0], _goal(model, ops, a)
     point = goal.point
     matrix, v, want = rotation_matrix(body.attitude_wxyz), body.velocity_m_s, point.velocity_m_s
     ex, ey, dz = v[0] - want[0], v[1] - want[1], body.position_m[2] - point.position_m[2]
-    return {
-        "figures": [body.position_m[2], matrix[2][2], ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz), goal.settled]
-    }
+    z, upright, speed = body.position_m[2], matrix[2][2], ops.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
+    figures = [z, upright, ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz), goal.settled, goal.aloft]
+    return {"figures": [*figures, z - model.airframe.rest_height_m, speed]}
 
 
 def _params(constants: Scalars, gyro_bias_rad_s: Scalars) -> FlightParams[Any]:
