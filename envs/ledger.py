@@ -46,12 +46,13 @@ def flight_scores(ledger: Ledger, rule: Rule = HOVER_RULE) -> list[FlightScore]:
 def _score(flight: dict[str, Any], rule: Rule) -> FlightScore:
     reason = "not finite" if flight["not_finite"] else out_of_bounds(flight["lowest_m"], flight["highest_m"])
     reason = reason or ("tilt" if flight["tilted"] else "")
+    touchdown = flight["touchdown_m_s"] if rule.lands else 0.0
     if rule.lands and not reason:
-        reason = "hard landing" if flight["touchdown_m_s"] > TOUCHDOWN_LIMIT_M_S else ""
+        reason = "hard landing" if touchdown > TOUCHDOWN_LIMIT_M_S else ""
         reason = reason or ("" if flight["clearance_m"] <= STANDS_WITHIN_M else "not landed")
     weight = max(flight["weight"], 1e-9)
     speed = math.sqrt(flight["speed_square"] / weight) if rule.rms else flight["speed_error"] / weight
     reason = reason or ("" if speed <= rule.speed_limit_m_s else "speed error")
     if reason:
-        return FlightScore(False, reason, math.inf, math.inf)
-    return FlightScore(True, "", speed, flight["height_error"] / weight)
+        return FlightScore(False, reason, math.inf, math.inf, touchdown)
+    return FlightScore(True, "", speed, flight["height_error"] / weight, touchdown)

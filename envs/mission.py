@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from envs.airframe import Airframe
 from envs.batched_env import BatchedQuadEnv
@@ -19,7 +20,7 @@ from envs.conditions import Conditions
 from envs.flights import Array, Flights
 from envs.physics import Body
 from envs.quad_env import QuadEnv
-from envs.references import LEG_RAMP_S, LEG_ROWS, PATH_ROWS, legs_of, path_of, path_rows, still
+from envs.references import LEG_RAMP_S, LEG_ROWS, PATH_ROWS, legs_of, path_of, path_point, path_rows, still
 from envs.scoring import CEILING_M, FLOOR_M, TILT_LIMIT_DEG, TOUCHDOWN_LIMIT_M_S, Rule
 from envs.sensors import RangeModel, SensorModels
 from envs.task import (
@@ -34,7 +35,7 @@ from envs.task import (
     following_reward_per_s,
     path_goal,
 )
-from liquid_pilot.ops import Ops
+from liquid_pilot.ops import NUMPY_OPS, Ops
 
 CLIMB_M_S: Final = 0.5
 SINK_M_S: Final = 0.3
@@ -44,10 +45,12 @@ FOLLOW_M_S: Final = 0.4
 GROUND_DEPTH_M: Final = 0.05  # the landing is asked to end this far below the floor, so that the drone sits down
 MOTORS_OFF_LIFT: Final = 0.1  # of the weight; idling propellers give less
 BLIND_BELOW_M: Final = 0.08
+STANDS_S: Final = 2.0  # of a lesson, from when it asks for less than the floor
 LEGS: Final = 6  # of the path
 PHASES: Final = ("take off", "hover", "follow", "land")
 LAND: Final = float(PHASES.index("land"))
-MISSION_ROWS: Final = len(PHASES) - 1 + PATH_ROWS + LEGS * LEG_ROWS
+LAND_ROW: Final = len(PHASES) - 2  # of a course: when the landing begins; then comes the path
+MISSION_ROWS: Final = LAND_ROW + 1 + PATH_ROWS + LEGS * LEG_ROWS
 MISSION_RULE: Final = Rule(tilt_limit_deg=math.degrees(math.acos(TUMBLE_COS)), tilt_after_s=0.0, rms=True, lands=True)
 
 
@@ -99,9 +102,17 @@ def mission_course(flights: Flights, timetable: Timetable, rng: np.random.Genera
     return np.concatenate([begins, path_rows(still((zero, zero, zero), legs), LEGS, n)])
 
 
+def mission_goes_on(course: Course, since_s: Array, height_m: Array) -> npt.NDArray[np.bool_]:
+    """Flights, (n,), that are not on the floor where they should be aloft, nor long since landed."""
+    aloft = (since_s > course[0]) & (since_s <= course[LAND_ROW])
+    point = path_point(NUMPY_OPS, path_of(list(course[LAND_ROW + 1 :])), since_s - STANDS_S)
+    going: npt.NDArray[np.bool_] = (point.position_m[2] > -0.5 * GROUND_DEPTH_M) & ((height_m > FLOOR_M) | ~aloft)
+    return going
+
+
 def _goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
-    begun = [1.0 - exceeds(ops, begin_s, t_s) for begin_s in course[: len(PHASES) - 1]]
-    goal = path_goal(ops, path_of(course[len(PHASES) - 1 :]), t_s, body, sum(begun))
+    begun = [1.0 - exceeds(ops, begin_s, t_s) for begin_s in course[: LAND_ROW + 1]]
+    goal = path_goal(ops, path_of(course[LAND_ROW + 1 :]), t_s, body, sum(begun))
     return replace(goal, aloft=begun[0] * (1.0 - begun[-1]))
 
 

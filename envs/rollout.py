@@ -154,7 +154,9 @@ class _Recorder:
             value = getattr(pilot, name, None)
             rows.append(np.zeros(0) if value is None else np.array(value, dtype=np.float64).ravel())
 
-    def trace(self, launch: HandLaunch, changes: Sequence[tuple[float, str]], outcome: str = "") -> FlightTrace:
+    def trace(
+        self, launch: HandLaunch, changes: Sequence[tuple[float, str]], outcome: str = "", touchdown_m_s: float = 0.0
+    ) -> FlightTrace:
         """Everything recorded so far."""
         a = np.array(self._truth, dtype=np.float64)
         network = {name: _stacked(rows) for name, rows in self._network.items()}
@@ -179,6 +181,7 @@ class _Recorder:
             supervisor=tuple(changes),
             settled=np.array(self._settled),
             outcome=outcome,
+            touchdown_m_s=touchdown_m_s,
         )
 
 
@@ -207,7 +210,7 @@ def _run_task(flight: TaskFlight, driver: _FedPilot | _ToldExpert) -> FlightTrac
         if launch.released and launch.flight_time_s > 0.0:
             outcome = flight.outcome(moment, *flight.judge(moment))
             if outcome is not None:
-                return recorder.trace(launch, driver.changes, outcome)
+                return recorder.trace(launch, driver.changes, outcome, flight.touchdown_m_s)
         messages = launch.advance(on_substep)
 
 

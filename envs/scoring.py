@@ -49,12 +49,16 @@ Summary: TypeAlias = dict[str, Any]  # flat and ready for JSON; see `summarise`
 
 @dataclass(frozen=True, slots=True)
 class FlightScore:
-    """One flight. reason: why it failed, empty for a success; a failed flight's errors are infinite."""
+    """One flight. reason: why it failed, empty for a success; a failed flight's errors are infinite.
+
+    touchdown_m_s: speed of its fastest touchdown where touchdowns are looked at, however it ended; 0 without one.
+    """
 
     success: bool
     reason: str
     speed_error_m_s: float
     height_error_m: float
+    touchdown_m_s: float = 0.0
 
 
 def out_of_bounds(lowest_m: float, highest_m: float) -> str | None:
@@ -85,9 +89,9 @@ def score_hover(trace: FlightTrace, duration_s: float = 15.0) -> FlightScore:
 def score_task(trace: FlightTrace, duration_s: float) -> FlightScore:
     """A flight under a task, which has judged it. The speed error is the root of the mean square over the time."""
     if trace.outcome != "success":
-        return FlightScore(False, trace.outcome, math.inf, math.inf)
-    square = _time_mean(trace, trace.speed_error_m_s**2, duration_s)
-    return FlightScore(True, "", math.sqrt(square), _time_mean(trace, trace.height_error_m, duration_s))
+        return FlightScore(False, trace.outcome, math.inf, math.inf, trace.touchdown_m_s)
+    speed_m_s = math.sqrt(_time_mean(trace, trace.speed_error_m_s**2, duration_s))
+    return FlightScore(True, "", speed_m_s, _time_mean(trace, trace.height_error_m, duration_s), trace.touchdown_m_s)
 
 
 def landed_safely(trace: FlightTrace, rest_height_m: float, limit_m_s: float = ROUGH_LIMIT_M_S) -> bool:
@@ -134,22 +138,30 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
 
     Keys: success_rate, flights, failures, speed_error_median_m_s, speed_error_p90_m_s,
     height_error_median_m, reasons. An error that is infinite, because too many flights failed, is
-    None. The 90th percentile is the smallest error that at least 90 % of the flights do not exceed.
+    None. The 90th percentile is the smallest error that at least 90 % of the flights do not exceed. Where flights have
+    touched the floor, touchdown_median_m_s and touchdown_p90_m_s are over these, failed ones with their speed.
     Raises `SimulationError` without flights.
     """
     if not scores:
         raise SimulationError("there are no flights to summarise; fly at least one")
     speed = sorted(score.speed_error_m_s for score in scores)
     failures = sum(not score.success for score in scores)
+    touched = sorted(score.touchdown_m_s for score in scores if score.touchdown_m_s > 0.0)
     return {
         "success_rate": (len(scores) - failures) / len(scores),
         "flights": len(scores),
         "failures": failures,
         "speed_error_median_m_s": _finite(statistics.median(speed)),
-        "speed_error_p90_m_s": _finite(speed[math.ceil(0.9 * len(speed)) - 1]),
+        "speed_error_p90_m_s": _finite(_p90(speed)),
         "height_error_median_m": _finite(statistics.median(score.height_error_m for score in scores)),
+        **({"touchdown_median_m_s": statistics.median(touched)} if touched else {}),
+        **({"touchdown_p90_m_s": _p90(touched)} if touched else {}),
         "reasons": dict(sorted(Counter(score.reason for score in scores if not score.success).items())),
     }
+
+
+def _p90(rising: Sequence[float]) -> float:
+    return rising[math.ceil(0.9 * len(rising)) - 1]
 
 
 def _finite(value: float) -> float | None:

@@ -35,6 +35,7 @@ class FlightTrace:
     supervisor: tuple[tuple[float, str], ...] = ()  # (time, state) at every change
     settled: Array | None = None  # (T,) 0 in a transient, whose errors do not count, else 1; None: all count
     outcome: str = ""  # under a task: "success", or why the flight failed
+    touchdown_m_s: float = 0.0  # under a task: speed of the fastest touchdown
 
     @property
     def tilt_rad(self) -> Array:

@@ -31,8 +31,9 @@ class CostWeights:
     velocity_knee_m_s: float = 0.25  # beyond these an error costs in proportion, not in its square:
     height_knee_m: float = 0.25  # precision in hover then counts beside the recovery from a throw
     ceiling: float = 20.0  # a drone that is lost costs no more than this
-    thrust_on_floor: float = 0.0  # (share of the way from thrust zero to the middle)^2, where a set-point below the
-    standing_m: float = 0.02  # floor asks a drone to stay there that is no higher than this
+    thrust_on_floor: float = 0.0  # of a drone no higher than standing_m, whose set-point is on the other side of the
+    standing_m: float = 0.02  # floor (thrust above none)^2, on its own side (thrust below lift_action)^2: there, height
+    lift_action: float = 0.5  # says nothing of thrust, and in action units -1 is none, 0 the middle
 
 
 def _bent(ops: Ops, square: Any, knee: float) -> Any:
@@ -65,8 +66,10 @@ def event_cost(
     low = ops.maximum(weights.low_height_m - body.position_m[2], 0.0)
     yaw = w[2] - goal.yaw_rate_rad_s
     changes = [a - b for a, b in zip(action, previous, strict=True)]
-    standing = ops.select(weights.standing_m, body.position_m[2], 1.0, 0.0) * ops.select(0.0, goal.height_m, 1.0, 0.0)
-    thrust: Any = action[0] + 1.0
+    excess, lack = action[0] + 1.0, ops.maximum(weights.lift_action - action[0], 0.0)
+    wrong: Any = ops.select(goal.height_m, 2.0 * weights.standing_m, lack * lack, 0.0 * excess)
+    wrong = ops.select(0.0, goal.height_m, excess * excess, wrong)
+    wrong = ops.select(weights.standing_m, body.position_m[2], wrong, 0.0 * excess)
     cost: Any = (
         weights.horizontal_velocity * _bent(ops, ex * ex + ey * ey, weights.velocity_knee_m_s)
         + weights.vertical_velocity * vz * vz
@@ -76,7 +79,7 @@ def event_cost(
         + weights.yaw_rate * yaw * yaw
         + weights.action * sum((a * a for a in action[1:]), action[0] * action[0])
         + weights.action_change * sum((c * c for c in changes[1:]), changes[0] * changes[0])
-        + weights.thrust_on_floor * standing * thrust * thrust
+        + weights.thrust_on_floor * wrong
     )
     limited: S = ops.minimum(cost, weights.ceiling)
     return limited

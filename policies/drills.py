@@ -21,6 +21,7 @@ from envs.mission import (
     Timetable,
     from_floor,
     mission_course,
+    mission_goes_on,
 )
 from envs.physics import Body
 from envs.scoring import FLOOR_M, HOVER_RULE, TRANSIENT_S, Rule
@@ -42,7 +43,8 @@ class Drill:
 
     course: of flights that are scored, of so many seconds, launch: how these begin; lessons: flights to learn from as
     they begin, and their courses. updates, batch: that training needs; validation_s: length of the flights that choose
-    the weights; sensors: of all flights; lowest_m: a lower drone has nothing more to learn from its flight.
+    the weights; sensors: of all flights; goes_on: (B,), of courses, seconds since the release and heights, where there
+    is more to learn from a flight.
     """
 
     name: str
@@ -58,7 +60,7 @@ class Drill:
     validation_s: float
     launch: Callable[[Flights, Airframe], Flights] = from_hand
     sensors: SensorModels = DEFAULT_SENSORS
-    lowest_m: float = FLOOR_M
+    goes_on: Callable[[Course, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
 
     def aim(self, duration_s: float) -> Aim:
         """What an engine must know to fly courses of so many seconds."""
@@ -156,7 +158,7 @@ MISSION_DRILL: Final = Drill(
     validation_s=20.0,
     launch=MISSION.launch,
     sensors=MISSION.conditions.sensors,
-    lowest_m=0.0,
+    goes_on=mission_goes_on,
 )
 DRILLS: Final = {"hover": HOVER_DRILL, "track": track_drill(transient_s=TRANSIENT_S), "mission": MISSION_DRILL}
 

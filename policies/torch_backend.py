@@ -46,9 +46,9 @@ class TorchBackend:
             return TorchCarry(fresh, h, action)
         body, age_s = old.world.body, old.world.t_s - old.world.release_s
         _, x, y, _ = body.attitude_wxyz
-        recipe = self.recipe
-        good = worth_keeping(body.position_m[2], (x, y), age_s, recipe.oldest_s, recipe.drill.lowest_m)
-        good = good & torch.as_tensor(keep) & torch.isfinite(old.h).all(dim=1)
+        z, x, y, age, told = (part.numpy() for part in (body.position_m[2], x, y, age_s, old.world.course))
+        good = torch.as_tensor(worth_keeping(self.recipe, told, z, (x, y), age) & keep)
+        good &= torch.isfinite(old.h).all(dim=1)
         merged = choose(good, old.world, fresh)
         merged.constants["imu_hz"] = fresh.constants["imu_hz"]
         rows = good[:, None]
