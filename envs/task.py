@@ -100,10 +100,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What a batched engine knows of a task: how many numbers a course has, and the goal as of `Task.goal`."""
+    """What a batched engine knows of a task: how many numbers a course has, and the goal as of `Task.goal`.
+
+    feet: the floor holds a drone level, as flights that begin and end there need it; see `envs.physics.held_level`.
+    """
 
     rows: int
     goal: Callable[[Ops, Sequence[Any], Any, Body[Any]], Goal[Any]]
+    feet: bool = False
 
 
 def from_hand(flights: Flights, airframe: Airframe) -> Flights:

@@ -64,7 +64,7 @@ class Drill:
 
     def aim(self, duration_s: float) -> Aim:
         """What an engine must know to fly courses of so many seconds."""
-        return Aim(self.rows(duration_s), self.goal)
+        return Aim(self.rows(duration_s), self.goal, self.rule.lands)
 
 
 def _hover_lessons(

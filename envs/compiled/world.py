@@ -28,7 +28,17 @@ from envs.compiled.state import (
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY
 from envs.fault_effects import LOAD_ROW, ONBOARD, Disturbance, disturbed, flow_spike, range_spike
-from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate, lag_motors
+from envs.physics import (
+    Actuators,
+    Body,
+    FlightParams,
+    accelerations,
+    actuate,
+    forces,
+    held_level,
+    integrate,
+    lag_motors,
+)
 from envs.sensors import (
     DEFAULT_SENSORS,
     SensorModels,
@@ -193,6 +203,8 @@ def _substep(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     matrix = rotation_matrix(body.attitude_wxyz)
     force = forces(ops, model.airframe, params, body, matrix, actuators.motor_speed, tuple(a["wind"]))
     linear, angular = accelerations(model.airframe, params, body, matrix, force)
+    if model.aim.feet:
+        angular = held_level(ops, model.airframe, body, matrix, angular)
     body = integrate(ops, body, linear, angular, h_moving)
     matrix = rotation_matrix(body.attitude_wxyz)
     distance = slant_distance(ops, body.position_m[2], matrix)
