@@ -152,7 +152,7 @@ MISSION_DRILL: Final = Drill(
     lessons=_mission_lessons,
     rule=MISSION_RULE,
     curriculum=Curriculum(setpoint_yaw_rate_rad_s=0.0, asked_height_m=(-GROUND_DEPTH_M, TRAINED_HEIGHT_M[1])),
-    cost=CostWeights(low_height=0.0, thrust_on_floor=1.0),
+    cost=CostWeights(low_height=0.0, thrust_on_floor=4.0),
     updates=12000,
     batch=64,
     validation_s=20.0,
