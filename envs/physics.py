@@ -146,7 +146,7 @@ def floor_force(ops: Ops, airframe: Airframe, mass_kg: S, body: Body[S]) -> Vec3
 def held_level(ops: Ops, airframe: Airframe, body: Body[S], matrix: Matrix3[S], angular_rad_s2: Vec3[S]) -> Vec3[S]:
     """Angular acceleration on feet: the floor turns a drone that presses on it upright, and stops its turning.
 
-    What PyBullet's contacts do. Without it a point touches the floor, and the drone may fall over where it stands.
+    Without it a point touches the floor, and a drone may fall over where it stands, as one that learns will.
     """
     depth: Any = ops.maximum(airframe.rest_height_m - body.position_m[2], 0.0)
     fade = depth / (depth + FLOOR_SOFTNESS_M)

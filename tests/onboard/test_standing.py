@@ -62,7 +62,7 @@ def flown(
 def test_only_all_signs_together_say_that_it_stands() -> None:
     low = (SEEN_M - 0.01, 0.3 * GRAVITY_M_S2)
     assert stands(STILL, LEVEL, *low)
-    assert not stands((0.6, 0.0, 0.0), LEVEL, *low)  # it turns
+    assert not stands((1.6, 0.0, 0.0), LEVEL, *low)  # it turns
     assert not stands(STILL, (0.0, 0.0, 0.6 * GRAVITY_M_S2), *low)  # it falls
     assert not stands(STILL, LEVEL, SEEN_M + 0.01, low[1])  # it was last seen in the air
     assert not stands(STILL, LEVEL, low[0], 1.01 * CARRYING * GRAVITY_M_S2)  # its rotors may carry it
@@ -87,7 +87,7 @@ def test_motors_stop_where_it_stands_and_is_asked_to_go_below_the_floor() -> Non
 
 @pytest.mark.parametrize(
     "other",
-    [{"height_m": 0.5}, {"thrust_m_s2": FLYING_M_S2}, {"last_seen_m": 1.0}, {"gyro": (0.0, 1.0, 0.0)}],
+    [{"height_m": 0.5}, {"thrust_m_s2": FLYING_M_S2}, {"last_seen_m": 1.0}, {"gyro": (0.0, 2.0, 0.0)}],
     ids=["asked for height", "carried by its rotors", "seen in the air", "turning"],
 )
 def test_motors_turn_where_one_sign_is_missing(other: dict[str, Any]) -> None:
