@@ -206,6 +206,9 @@ def cautions(case: Case) -> list[str]:
     fastest = float(bundle.metadata["setpoint_limits"]["speed_m_s"])
     if case.task == "track" and case.track_m_s > fastest:
         found.append(f"{case.policy} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
+    lowest_m = float(bundle.metadata["setpoint_limits"]["height_m"][0])
+    if case.task == "mission" and lowest_m > 0.0:
+        found.append(f"{case.policy} cannot be asked to land; onboard, heights below {lowest_m:g} m are cut to it")
     return found
 
 
