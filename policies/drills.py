@@ -43,8 +43,8 @@ class Drill:
 
     course: of flights that are scored, of so many seconds, launch: how these begin; lessons: flights to learn from as
     they begin, and their courses. updates, batch: that training needs; validation_s: length of the flights that choose
-    the weights; sensors: of all flights; goes_on: (B,), of courses, seconds since the release and heights, where there
-    is more to learn from a flight.
+    the weights; sensors: of all flights; early_weight: of the first second of a lesson; goes_on: (B,), of courses,
+    seconds since the release and heights, where there is more to learn from a flight.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Drill:
     validation_s: float
     launch: Callable[[Flights, Airframe], Flights] = from_hand
     sensors: SensorModels = DEFAULT_SENSORS
+    early_weight: float = 0.3
     goes_on: Callable[[Course, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
 
     def aim(self, duration_s: float) -> Aim:
@@ -151,13 +152,19 @@ MISSION_DRILL: Final = Drill(
     course=MISSION.course,
     lessons=_mission_lessons,
     rule=MISSION_RULE,
-    curriculum=Curriculum(setpoint_yaw_rate_rad_s=0.0, asked_height_m=(-GROUND_DEPTH_M, TRAINED_HEIGHT_M[1])),
-    cost=CostWeights(low_height=0.0, thrust_on_floor=4.0),
+    curriculum=Curriculum(
+        first_horizon_s=2.0,  # a take-off, from the hand's letting go on
+        horizon_share=0.3,
+        setpoint_yaw_rate_rad_s=0.0,
+        asked_height_m=(-GROUND_DEPTH_M, TRAINED_HEIGHT_M[1]),
+    ),
+    cost=CostWeights(low_height=0.0, height_knee_m=1.0, thrust_on_floor=4.0),
     updates=12000,
     batch=64,
     validation_s=20.0,
     launch=MISSION.launch,
     sensors=MISSION.conditions.sensors,
+    early_weight=1.0,
     goes_on=mission_goes_on,
 )
 DRILLS: Final = {"hover": HOVER_DRILL, "track": track_drill(transient_s=TRANSIENT_S), "mission": MISSION_DRILL}
