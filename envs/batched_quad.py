@@ -40,7 +40,7 @@ from envs.fault_effects import (
     unheard,
 )
 from envs.flights import RELEASE_THRUST, Flights
-from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate
+from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, held_level, integrate
 from envs.sensors import DEFAULT_SENSORS, FlowModel, ImuModel, RangeModel, SensorModels, read_imu, specific_force
 from envs.task import SETPOINT_AIM, Aim, Course, Goal, setpoint_course
 from envs.wind import gust_m_s, step_gusts
@@ -188,6 +188,8 @@ class BatchedQuad:
             actuators = actuate(TORCH_OPS, self.airframe, params, actuators, in_effect, body.rates_rad_s, h_moving)
             force = forces(TORCH_OPS, self.airframe, params, body, matrix, actuators.motor_speed, wind)
             linear, angular = accelerations(self.airframe, params, body, matrix, force)
+            if self.aim.feet:
+                angular = held_level(TORCH_OPS, self.airframe, body, matrix, angular)
             body = integrate(TORCH_OPS, body, linear, angular, h_moving)
             matrix = rotation_matrix(body.attitude_wxyz)
             t = state.t_s + (i + 1) * h64

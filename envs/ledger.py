@@ -8,12 +8,14 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from envs.scoring import HOVER_RULE, FlightScore, Rule, out_of_bounds
+from envs.scoring import HOVER_RULE, TOUCHDOWN_LIMIT_M_S, FlightScore, Rule, out_of_bounds
 
 Ledger: TypeAlias = npt.NDArray[np.float64]
+STANDS_WITHIN_M: Final = 0.01  # of where a drone rests
 
-# Of a flight from its release to its end: heights; whether it leant, whether it left the finite numbers (also in the
-# hand); errors and time, summed over the time in which errors count.
+# Of a flight from its release to its end: heights, the lowest where it should be aloft; whether it leant, whether it
+# left the finite numbers (also in the hand); errors and time, summed over the time in which errors count; speed of the
+# fastest touchdown, that of the event before it; newest height over a standing drone's, and newest speed.
 LEDGER: Final = (
     "lowest_m",
     "highest_m",
@@ -24,6 +26,9 @@ LEDGER: Final = (
     "not_finite",
     "speed_square",
     "place_square",
+    "touchdown_m_s",
+    "clearance_m",
+    "speed_m_s",
 )
 
 
@@ -42,11 +47,15 @@ def flight_scores(ledger: Ledger, rule: Rule = HOVER_RULE) -> list[FlightScore]:
 def _score(flight: dict[str, Any], rule: Rule) -> FlightScore:
     reason = "not finite" if flight["not_finite"] else out_of_bounds(flight["lowest_m"], flight["highest_m"])
     reason = reason or ("tilt" if flight["tilted"] else "")
+    touchdown = flight["touchdown_m_s"] if rule.lands else 0.0
+    if rule.lands and not reason:
+        reason = "hard landing" if touchdown > TOUCHDOWN_LIMIT_M_S else ""
+        reason = reason or ("" if flight["clearance_m"] <= STANDS_WITHIN_M else "not landed")
     weight = max(flight["weight"], 1e-9)
     speed = math.sqrt(flight["speed_square"] / weight) if rule.rms else flight["speed_error"] / weight
     reason = reason or ("" if speed <= rule.speed_limit_m_s else "speed error")
     off = math.sqrt(flight["place_square"] / weight) if rule.places else math.nan
     reason = reason or ("place error" if off > rule.place_limit_m else "")
     if reason:
-        return FlightScore(False, reason, math.inf, math.inf, math.inf if rule.places else math.nan)
-    return FlightScore(True, "", speed, flight["height_error"] / weight, off)
+        return FlightScore(False, reason, math.inf, math.inf, math.inf if rule.places else math.nan, touchdown)
+    return FlightScore(True, "", speed, flight["height_error"] / weight, off, touchdown)

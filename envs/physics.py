@@ -143,6 +143,22 @@ def floor_force(ops: Ops, airframe: Airframe, mass_kg: S, body: Body[S]) -> Vec3
     return v[0] * grip, v[1] * grip, push
 
 
+def held_level(ops: Ops, airframe: Airframe, body: Body[S], matrix: Matrix3[S], angular_rad_s2: Vec3[S]) -> Vec3[S]:
+    """Angular acceleration on feet: the floor turns a drone that presses on it upright, and stops its turning.
+
+    Without it a point touches the floor, and a drone may fall over where it stands, as one that learns will.
+    """
+    depth: Any = ops.maximum(airframe.rest_height_m - body.position_m[2], 0.0)
+    fade = depth / (depth + FLOOR_SOFTNESS_M)
+    (ux, uy, _), (p, q, r) = matrix[2], body.rates_rad_s
+    stiff, (x, y, z) = FLOOR_NATURAL_RAD_S * FLOOR_NATURAL_RAD_S, angular_rad_s2
+    return (
+        x - fade * (stiff * uy + FLOOR_DAMPING_PER_S * p),
+        y + fade * (stiff * ux - FLOOR_DAMPING_PER_S * q),
+        z - fade * FLOOR_DAMPING_PER_S * r,
+    )
+
+
 def net_load(airframe: Airframe, force: Forces[S]) -> tuple[Vec3[S], Vec3[S]]:
     """Force but the floor's, and torque about the centre of mass, both in the body."""
     f0, f1, f2, f3 = force.rotor_n

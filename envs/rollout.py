@@ -59,7 +59,9 @@ class _Recorder:
             value = getattr(pilot, name, None)
             rows.append(np.zeros(0) if value is None else np.array(value, dtype=np.float64).ravel())
 
-    def trace(self, launch: HandLaunch, changes: Sequence[tuple[float, str]], outcome: str = "") -> FlightTrace:
+    def trace(
+        self, launch: HandLaunch, changes: Sequence[tuple[float, str]], outcome: str = "", touchdown_m_s: float = 0.0
+    ) -> FlightTrace:
         """Everything recorded so far."""
         a = np.array(self._truth, dtype=np.float64)
         network = {name: _stacked(rows) for name, rows in self._network.items()}
@@ -85,6 +87,7 @@ class _Recorder:
             settled=np.array(self._settled),
             target_m=np.array(self._targets) if self._targets else None,
             outcome=outcome,
+            touchdown_m_s=touchdown_m_s,
         )
 
 
@@ -113,7 +116,7 @@ def _run_task(flight: TaskFlight, driver: Driver) -> FlightTrace:
         if launch.released and launch.flight_time_s > 0.0:
             outcome = flight.outcome(moment, *flight.judge(moment))
             if outcome is not None:
-                return recorder.trace(launch, driver.changes, outcome)
+                return recorder.trace(launch, driver.changes, outcome, flight.touchdown_m_s)
         messages = launch.advance(on_substep)
 
 

@@ -31,7 +31,8 @@ class Rule:
 
     Tilt must stay below tilt_limit_deg from tilt_after_s after the release on. A flight's speed error is its mean over
     time or, with `rms`, the root of the mean square, and more than speed_limit_m_s of it fails. places: the goal is a
-    place; the root mean square distance from it is scored too, and more than place_limit_m of it fails.
+    place; the root mean square distance from it is scored too, and more than place_limit_m of it fails. lands: it
+    must end standing on the floor, and touch it no faster than TOUCHDOWN_LIMIT_M_S.
     """
 
     tilt_limit_deg: float = TILT_LIMIT_DEG
@@ -40,6 +41,7 @@ class Rule:
     speed_limit_m_s: float = math.inf
     places: bool = False
     place_limit_m: float = math.inf
+    lands: bool = False
 
 
 HOVER_RULE: Final = Rule()
@@ -53,6 +55,7 @@ class FlightScore:
     """One flight. reason: why it failed, empty for a success; a failed flight's errors are infinite.
 
     place_error_m: root mean square distance from the goal, where that is a place, else NaN.
+    touchdown_m_s: speed of its fastest touchdown where touchdowns are looked at, however it ended; 0 without one.
     """
 
     success: bool
@@ -60,6 +63,7 @@ class FlightScore:
     speed_error_m_s: float
     height_error_m: float
     place_error_m: float = math.nan
+    touchdown_m_s: float = 0.0
 
     @property
     def places(self) -> bool:
@@ -96,10 +100,13 @@ def score_task(trace: FlightTrace, duration_s: float) -> FlightScore:
     """A flight under a task, which has judged it. The speed error is the root of the mean square over the time."""
     places = trace.target_m is not None
     if trace.outcome != "success":
-        return FlightScore(False, trace.outcome, math.inf, math.inf, math.inf if places else math.nan)
-    square = _time_mean(trace, trace.speed_error_m_s**2, duration_s)
-    off = math.sqrt(_time_mean(trace, trace.place_error_m**2, duration_s)) if places else math.nan
-    return FlightScore(True, "", math.sqrt(square), _time_mean(trace, trace.height_error_m, duration_s), off)
+        return FlightScore(
+            False, trace.outcome, math.inf, math.inf, math.inf if places else math.nan, trace.touchdown_m_s
+        )
+    speed_m_s = math.sqrt(_time_mean(trace, trace.speed_error_m_s**2, duration_s))
+    off_m = math.sqrt(_time_mean(trace, trace.place_error_m**2, duration_s)) if places else math.nan
+    height_m = _time_mean(trace, trace.height_error_m, duration_s)
+    return FlightScore(True, "", speed_m_s, height_m, off_m, trace.touchdown_m_s)
 
 
 def landed_safely(trace: FlightTrace, rest_height_m: float, limit_m_s: float = ROUGH_LIMIT_M_S) -> bool:
@@ -147,7 +154,8 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
     Keys: success_rate, flights, failures, speed_error_median_m_s, speed_error_p90_m_s,
     height_error_median_m, reasons; of goals that are places also place_error_median_m and place_error_p90_m.
     An error that is infinite, because too many flights failed, is None. The 90th percentile is the smallest error that
-    at least 90 % of the flights do not exceed.
+    at least 90 % of the flights do not exceed. Where flights have touched the floor, touchdown_median_m_s and
+    touchdown_p90_m_s are over these, failed ones with their speed.
     Raises `SimulationError` without flights.
     """
     if not scores:
@@ -155,24 +163,24 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
     speed = sorted(score.speed_error_m_s for score in scores)
     failures = sum(not score.success for score in scores)
     off = sorted(score.place_error_m for score in scores) if scores[0].places else []
-    places = (
-        {
-            "place_error_median_m": _finite(statistics.median(off)),
-            "place_error_p90_m": _finite(off[math.ceil(0.9 * len(off)) - 1]),
-        }
-        if off
-        else {}
-    )
+    touched = sorted(score.touchdown_m_s for score in scores if score.touchdown_m_s > 0.0)
     return {
         "success_rate": (len(scores) - failures) / len(scores),
         "flights": len(scores),
         "failures": failures,
         "speed_error_median_m_s": _finite(statistics.median(speed)),
-        "speed_error_p90_m_s": _finite(speed[math.ceil(0.9 * len(speed)) - 1]),
+        "speed_error_p90_m_s": _finite(_p90(speed)),
         "height_error_median_m": _finite(statistics.median(score.height_error_m for score in scores)),
-        **places,
+        **({"place_error_median_m": _finite(statistics.median(off))} if off else {}),
+        **({"place_error_p90_m": _finite(_p90(off))} if off else {}),
+        **({"touchdown_median_m_s": statistics.median(touched)} if touched else {}),
+        **({"touchdown_p90_m_s": _p90(touched)} if touched else {}),
         "reasons": dict(sorted(Counter(score.reason for score in scores if not score.success).items())),
     }
+
+
+def _p90(rising: Sequence[float]) -> float:
+    return rising[math.ceil(0.9 * len(rising)) - 1]
 
 
 def _finite(value: float) -> float | None:

@@ -33,7 +33,7 @@ class Goal(Generic[S]):
     """What is asked for now: the set-point that the sensors' observation shows, and the same in world axes.
 
     velocity_m_s is told in the heading frame; phase: number of the task's phase, for tasks that have such; settled: 0
-    in a transient, where errors of speed and height do not count, else 1.
+    in a transient, where errors of speed and height do not count, else 1; aloft: 0 where the floor may be touched.
     """
 
     velocity_m_s: Vec2[S]
@@ -42,6 +42,7 @@ class Goal(Generic[S]):
     point: ReferencePoint[S]
     phase: Any = 0.0
     settled: Any = 1.0
+    aloft: Any = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,13 @@ class Aim:
     """What a batched engine knows of a task: how many numbers a course has, and the goal as of `Task.goal`.
 
     locates: the goal is a place. Drones have a position sensor and are told where the goal is; errors are of place.
+    feet: the floor holds a drone level, as flights that begin and end there need it; see `envs.physics.held_level`.
     """
 
     rows: int
     goal: Callable[[Ops, Sequence[Any], Any, Body[Any]], Goal[Any]]
     locates: bool = False
+    feet: bool = False
 
 
 def from_hand(flights: Flights, airframe: Airframe) -> Flights:

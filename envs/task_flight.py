@@ -17,7 +17,10 @@ SUCCESS = "success"
 
 
 class TaskFlight:
-    """A launch under a task. course: of this one flight, (k, 1). Call `substep` after every substep of physics."""
+    """A launch under a task. course: of this one flight, (k, 1). Call `substep` after every substep of physics.
+
+    touchdown_m_s: speed of the fastest touchdown so far.
+    """
 
     def __init__(self, launch: HandLaunch, task: Task, course: Course, duration_s: float) -> None:
         self.launch, self.task, self.duration_s = launch, task, duration_s
@@ -25,14 +28,14 @@ class TaskFlight:
         self._course = course[:, 0].tolist()
         self._rest_m = launch.quad.airframe.rest_height_m
         self._aloft = False
-        self._touchdown_m_s = 0.0
+        self.touchdown_m_s = 0.0
 
     def substep(self, t_s: float) -> None:
         """Looks for touchdowns."""
         body = self.launch.body
         aloft = body.position_m[2] > self._rest_m
         if self._aloft and not aloft:
-            self._touchdown_m_s = max(self._touchdown_m_s, math.hypot(*body.velocity_m_s))
+            self.touchdown_m_s = max(self.touchdown_m_s, math.hypot(*body.velocity_m_s))
         self._aloft = aloft
 
     def moment(self) -> Moment[float]:
@@ -54,7 +57,7 @@ class TaskFlight:
             goal=goal,
             lowest_m=launch.lowest_m,
             highest_m=launch.highest_m,
-            touchdown_m_s=self._touchdown_m_s,
+            touchdown_m_s=self.touchdown_m_s,
             clearance_m=launch.body.position_m[2] - self._rest_m,
             lift=0.25 * airframe.thrust_to_weight * sum(s * s for s in speed),
         )

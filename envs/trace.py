@@ -36,6 +36,7 @@ class FlightTrace:
     settled: Array | None = None  # (T,) 0 in a transient, whose errors do not count, else 1; None: all count
     target_m: Array | None = None  # (T, 3) where the goal was, if it was a place
     outcome: str = ""  # under a task: "success", or why the flight failed
+    touchdown_m_s: float = 0.0  # under a task: speed of the fastest touchdown
 
     @property
     def tilt_rad(self) -> Array:

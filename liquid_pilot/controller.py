@@ -29,6 +29,7 @@ from liquid_pilot.messages import Attitude, Command, Flow, Imu, Message, Positio
 from liquid_pilot.observation import OBS_DIM, POSITION_DIM, Held, assemble, assemble_position, has_position
 from liquid_pilot.ops import Vec4
 from liquid_pilot.setpoints import SetpointHolder
+from liquid_pilot.standing import stands
 from liquid_pilot.supervisor import (
     COMMANDING,
     Condition,
@@ -330,7 +331,10 @@ class Controller:
             heard = memory.flow_t_s is not None and memory.range_t_s is not None
             height_m = self._fallback.height_m(memory.range_m)
         self._clock_jumped = self._clock_jumped and not heard
-        start_s = memory.start_t_s
+        start_s, standing = memory.start_t_s, False
+        if held is not None:
+            accel = held.accel_m_s2 if held.accel_fresh else None
+            standing = stands(held.gyro_rad_s, accel, held.range_m, self._thrust_m_s2)
         readings = Readings(
             t_s=now_s,
             since_start_s=0.0 if start_s is None else now_s - start_s,
@@ -341,6 +345,8 @@ class Controller:
             setpoint_timeout_s=self._setpoints.timeout_s,
             tilt_rad=self._fallback.tilt_rad,
             height_m=height_m if held is not None else 0.0,
+            standing=standing,
+            floor_asked=held is not None and held.setpoint_height_m < 0.0,
             rejected_in_a_row=self._rejected_in_a_row,
             clock_jumped=self._clock_jumped,
             position=memory.position,

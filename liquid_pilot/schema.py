@@ -248,7 +248,7 @@ def _drone(inputs: int, sensors: Sequence[str], layout: list[dict[str, Any]]) ->
             "trained_rates_hz": record({sensor: _RATE for sensor in sensors}),
             "sensor_limits_s": record({sensor: _AGE for sensor in sensors}),
             "setpoint_limits": record(
-                {"speed_m_s": number(0.0, 100.0), "height_m": span(0.0, 1000.0), "yaw_rate_rad_s": number(0.0, 60.0)}
+                {"speed_m_s": number(0.0, 100.0), "height_m": span(-1.0, 1000.0), "yaw_rate_rad_s": number(0.0, 60.0)}
             ),
             "airframe": name,
         }

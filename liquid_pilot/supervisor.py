@@ -62,6 +62,8 @@ class Readings:
     setpoint_timeout_s: float | None = None
     tilt_rad: float = 0.0
     height_m: float = 0.0
+    standing: bool = False  # as of `liquid_pilot.standing`
+    floor_asked: bool = False  # the set-point is below the floor
     rejected_in_a_row: int = 0
     clock_jumped: bool = False
     position: Position | None = None
@@ -110,6 +112,7 @@ class Supervisor:
     def restart_clock(self) -> None:
         """Stamps come from another clock now: what lasts, lasts from here on."""
         self._tilted, self._tumbled, self._fence, self._landed = (_Lasting() for _ in range(4))
+        self._standing = _Lasting()
         self._far, self._fast, self._low, self._unheard = (_Lasting() for _ in range(4))
         self._deadlines.clear()
         self._bad_output_s = -math.inf
@@ -246,6 +249,8 @@ class Supervisor:
             found |= Condition.FENCE
         if self._landed.after(seen and r.height_m < own.landed_m, t, own.landed_s):
             found |= Condition.LANDED
+        if self._standing.after(r.standing, t, own.landed_s):
+            found |= Condition.LANDED | (Condition.STOP if r.floor_asked else NONE)
         return found
 
 

@@ -110,8 +110,9 @@ CONDITION_MEANING: Final = {
     Condition.SPEED: "faster than {speed_m_s} m/s, horizontally, for {fence_s} s; needs `Position` messages",
     Condition.BATTERY_LOW: "the runtime says for {battery_s} s that less than {battery} of the battery is left",
     Condition.LINK_GONE: "LINK_LOST for {link_s} s",
-    Condition.LANDED: "lower than {landed_m} m for {landed_s} s",
-    Condition.STOP: "the operator wants it down",
+    Condition.LANDED: "for {landed_s} s lower than {landed_m} m, or standing: last seen near the floor, at rest, and "
+    "feeling a weight that its rotors are not asked to carry",
+    Condition.STOP: "the operator wants it down, or the set-point is below the floor, where it stands",
     Condition.KILL: "the operator wants the motors off",
     Condition.SENSORS_HEARD: "flow and range are heard; position and attitude where the policy locates",
     Condition.SETPOINT_GIVEN: "there is a set-point; or the policy locates and its sensors are heard, for then it "

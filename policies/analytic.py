@@ -158,10 +158,11 @@ class AnalyticTrainer:
         """One gradient step at `share` (0 to 1) of the run."""
         started = time.perf_counter()
         now = lesson(self.config.curriculum, share, self.rng)
+        conditions = replace(now.conditions, sensors=self.drill.sensors)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * learning_rate_shape(share)
-        carry = self._launch(now.conditions)
-        loss, self.carry = self.backend.gradient(self.network, carry, now.conditions, now.steps)
+        carry = self._launch(conditions)
+        loss, self.carry = self.backend.gradient(self.network, carry, conditions, now.steps)
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm))
         if math.isfinite(norm):
             self.optimizer.step()
@@ -176,7 +177,7 @@ class AnalyticTrainer:
         """The lanes of this chunk: fresh ones where a lane is lost, old or drawn for a relaunch."""
         config = self.config
         flights = draw_flights(self.airframe, conditions, config.batch, self.rng, horizon_s=6.0)
-        course = self.drill.lessons(flights, config.curriculum, self.recipe.course_s, self.rng)
+        flights, course = self.drill.lessons(flights, self.airframe, config.curriculum, self.recipe.course_s, self.rng)
         keep = self.rng.random(config.batch) >= config.relaunch_chance
         return self.backend.launch(flights, course, conditions, self.carry, keep)
 
@@ -190,9 +191,8 @@ class AnalyticTrainer:
         config = self.config
 
         def evaluate(conditions: Conditions, seed: int) -> list[FlightScore]:
-            return self.backend.evaluate(
-                self.averaged, conditions, config.validation_flights, seed, config.validation_s
-            )
+            flown = replace(conditions, sensors=self.drill.sensors)
+            return self.backend.evaluate(self.averaged, flown, config.validation_flights, seed, config.validation_s)
 
         found = validate(evaluate, config.curriculum)
         self.stale += 1

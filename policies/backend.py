@@ -21,6 +21,7 @@ from policies.network import PolicyNetwork
 
 BACKENDS: Final = ("torch", "compiled")
 Mask: TypeAlias = npt.NDArray[np.bool_]
+Reals: TypeAlias = npt.NDArray[np.floating[Any]]
 
 
 class Carry(Protocol):
@@ -64,11 +65,15 @@ class Recipe:
         return self.oldest_s + 1.0
 
 
-def worth_keeping(height_m: Any, attitude_xy: tuple[Any, Any], age_s: Any, oldest_s: float) -> Any:
-    """Lanes that are not lost and not too old, (B,), of arrays or tensors. attitude_xy: of the quaternion."""
+def worth_keeping(
+    recipe: Recipe, course: Reals, height_m: Reals, attitude_xy: tuple[Reals, Reals], age_s: Reals
+) -> Mask:
+    """Lanes that are not lost, not too old and not over, (B,). attitude_xy: of the quaternion; age_s: since release."""
     x, y = attitude_xy
     upright = 1.0 - 2.0 * (x * x + y * y)
-    return (height_m > 0.1) & (height_m < 4.0) & (upright > 0.2) & (age_s < oldest_s)
+    good = recipe.drill.goes_on(course, age_s, height_m)
+    kept: Mask = good & (height_m < 4.0) & (upright > 0.2) & (age_s < recipe.oldest_s)
+    return kept
 
 
 class Backend(Protocol):

@@ -36,6 +36,9 @@ class _Ledger:
     not_finite: Tensor
     speed_square: Tensor
     place_square: Tensor
+    touchdown_m_s: Tensor
+    clearance_m: Tensor
+    speed_m_s: Tensor
 
     def scores(self, rule: Rule) -> list[FlightScore]:
         return flight_scores(np.stack([getattr(self, name).double().numpy() for name in LEDGER]), rule)
@@ -43,15 +46,18 @@ class _Ledger:
 
 def _new_ledger(batch: int) -> _Ledger:
     zero, never = torch.zeros(batch), torch.zeros(batch, dtype=torch.bool)
-    return _Ledger(zero + torch.inf, zero, never, zero, zero, zero, never, zero, zero)
+    return _Ledger(zero + torch.inf, zero, never, zero, zero, zero, never, zero, zero, zero, zero, zero)
 
 
-def _measure(ledger: _Ledger, state: BatchedState, goal: Goal[Tensor], duration_s: float, rule: Rule) -> None:
+def _measure(
+    ledger: _Ledger, state: BatchedState, goal: Goal[Tensor], duration_s: float, rule: Rule, rest_height_m: float
+) -> None:
     """Add one event to the ledger; lanes past their end no longer count."""
     since = state.t_s - state.release_s
     flying = (since >= 0) & (since <= duration_s)
     z = state.body.position_m[2]
-    ledger.lowest_m = torch.where(flying, torch.minimum(ledger.lowest_m, z), ledger.lowest_m)
+    aloft = flying & (torch.as_tensor(goal.aloft) > 0.5)
+    ledger.lowest_m = torch.where(aloft, torch.minimum(ledger.lowest_m, z), ledger.lowest_m)
     ledger.highest_m = torch.where(flying, torch.maximum(ledger.highest_m, z), ledger.highest_m)
     q = state.body.attitude_wxyz
     cosine = 1.0 - 2.0 * (q[1] ** 2 + q[2] ** 2)
@@ -59,6 +65,12 @@ def _measure(ledger: _Ledger, state: BatchedState, goal: Goal[Tensor], duration_
     ledger.tilted = ledger.tilted | (flying & (since >= rule.tilt_after_s) & (tilt >= rule.tilt_limit_deg))
     want, v = goal.point.velocity_m_s, state.body.velocity_m_s
     speed_error, height_error = torch.hypot(v[0] - want[0], v[1] - want[1]), (z - goal.point.position_m[2]).abs()
+    clearance, speed = z - rest_height_m, torch.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
+    down = flying & (ledger.clearance_m > 0) & (clearance <= 0)
+    faster = torch.maximum(ledger.touchdown_m_s, ledger.speed_m_s)
+    ledger.touchdown_m_s = torch.where(down, faster, ledger.touchdown_m_s)
+    ledger.clearance_m = torch.where(flying, clearance, ledger.clearance_m)
+    ledger.speed_m_s = torch.where(flying, speed, ledger.speed_m_s)
     finite = torch.isfinite(z + cosine + speed_error)
     ledger.not_finite = ledger.not_finite | ((since <= duration_s) & ~finite)
     measured = flying & finite & (since >= min(MEASURE_AFTER_S, duration_s / 2.0))
@@ -104,7 +116,8 @@ def evaluate_network(
         airframe, conditions, torch.Generator().manual_seed(seed), substep_s=substep_s, aim=drill.aim(duration_s)
     )
     drawn = draw_flights(airframe, conditions, flights, np.random.default_rng([seed]), duration_s)
-    state = world.reset(drawn, drill.course(drawn, duration_s, np.random.default_rng([seed, 0])))
+    course = drill.course(drawn, duration_s, np.random.default_rng([seed, 0]))
+    state = world.reset(drill.launch(drawn, airframe), course)
     action, h = torch.zeros((flights, network.spec.outputs)), network.initial_state(flights)
     ledger, told = _new_ledger(flights), 0
     with torch.no_grad():
@@ -116,7 +129,7 @@ def evaluate_network(
             ledger.not_finite = ledger.not_finite | (lost & (state.t_s - state.release_s <= duration_s))
             command = torch.where(lost, state.commands[:, -1], command)  # as good as any; the flight has failed
             state = world.step(state, (command[0], (command[1], command[2], command[3])), world.intervals(state))
-            _measure(ledger, state, world.goal(state), duration_s, drill.rule)
+            _measure(ledger, state, world.goal(state), duration_s, drill.rule, airframe.rest_height_m)
             done = int(flights * min(1.0, float(state.t_s.min()) / (conditions.hold_s + duration_s)))
             if done > told:
                 on_progress(done)

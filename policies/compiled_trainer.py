@@ -22,6 +22,7 @@ from envs.flights import Flights, draw_flights
 from envs.ledger import flight_scores, new_ledger
 from envs.physics import Body
 from envs.scoring import FlightScore, Rule
+from envs.sensors import DEFAULT_SENSORS, SensorModels
 from envs.task import SETPOINT_AIM, Aim, Course, Goal
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
@@ -62,9 +63,10 @@ def flight_rollout(
     dtype: type[np.floating[Any]] = np.float32,
     threads: int = 1,
     aim: Aim = SETPOINT_AIM,
+    sensors: SensorModels = DEFAULT_SENSORS,
 ) -> CompiledRollout:
-    """A task compiled for an airframe and a network."""
-    model = WorldModel(airframe, limits, PLACE_COST if aim.locates else FLIGHT_COST, aim=aim)
+    """A task compiled for an airframe, its sensors and a network."""
+    model = WorldModel(airframe, limits, PLACE_COST if aim.locates else FLIGHT_COST, sensors, aim=aim)
     return CompiledRollout(model, network_source(spec), dtype, substep_s=substep_s, threads=threads)
 
 
@@ -107,8 +109,10 @@ class CompiledBackend:
 
     def __init__(self, recipe: Recipe, spec: CellSpec, rng: np.random.Generator, threads: int = 1) -> None:
         self.recipe, self.rng = recipe, rng
-        aim = recipe.drill.aim(recipe.course_s)
-        self.rollout = flight_rollout(recipe.airframe, spec, substep_s=recipe.substep_s, threads=threads, aim=aim)
+        drill, given = recipe.drill, (recipe.airframe, spec)
+        self.rollout = flight_rollout(
+            *given, substep_s=recipe.substep_s, threads=threads, aim=drill.aim(recipe.course_s), sensors=drill.sensors
+        )
         self.objective = Objective(astuple(recipe.cost), recipe.early_s, recipe.early_weight)
 
     def launch(self, flights: Flights, course: Course, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:
@@ -118,7 +122,7 @@ class CompiledBackend:
             return FlatCarry(fresh)
         lanes = lanes_of(old)
         body, age_s = lanes.world.value("body"), lanes.world.clock("t_s") - lanes.world.clock("release_s")
-        good = worth_keeping(body[2], (body[7], body[8]), age_s, self.recipe.oldest_s)
+        good = worth_keeping(self.recipe, lanes.world.course, body[2], (body[7], body[8]), age_s)
         good = good & keep & np.isfinite(lanes.h).all(axis=0)
         world = choose(good, lanes.world, fresh.world)
         world.constants[CONSTANTS["imu_hz"]] = fresh.world.constants[CONSTANTS["imu_hz"]]
@@ -175,6 +179,7 @@ def fly_and_score(
     """
     drawn = draw_flights(rollout.model.airframe, conditions, flights, np.random.default_rng([seed]), duration_s)
     course = drill.course(drawn, duration_s, np.random.default_rng([seed, 0]))
+    drawn = drill.launch(drawn, rollout.model.airframe)
     scores: list[FlightScore] = []
     for part, start in enumerate(range(0, flights, LANES_AT_ONCE)):
         part_of, rng = slice(start, start + LANES_AT_ONCE), np.random.default_rng([seed, 1 + part])
@@ -213,6 +218,8 @@ def evaluate_compiled(
     drill: Drill = HOVER_DRILL,
 ) -> list[FlightScore]:
     """`fly_and_score` for a policy file."""
-    rollout = flight_rollout(airframe, bundle.spec, bundle.limits, threads=threads, aim=drill.aim(duration_s))
+    rollout = flight_rollout(
+        airframe, bundle.spec, bundle.limits, threads=threads, aim=drill.aim(duration_s), sensors=conditions.sensors
+    )
     weights = flatten_weights(bundle.spec, bundle.weights)
     return fly_and_score(rollout, weights, conditions, flights, seed, duration_s, on_progress, drill)

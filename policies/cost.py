@@ -33,6 +33,9 @@ class CostWeights:
     place: float = 0.0  # m^2, horizontally, where the goal is a place
     place_knee_m: float = 0.1
     ceiling: float = 20.0  # a drone that is lost costs no more than this
+    thrust_on_floor: float = 0.0  # of a drone no higher than standing_m, whose set-point is on the other side of the
+    standing_m: float = 0.02  # floor (thrust above none)^2, on its own side (thrust below lift_action)^2: there, height
+    lift_action: float = 0.5  # says nothing of thrust, and in action units -1 is none, 0 the middle
 
 
 def _bent(ops: Ops, square: Any, knee: float) -> Any:
@@ -67,6 +70,10 @@ def event_cost(
     low = ops.maximum(weights.low_height_m - body.position_m[2], 0.0)
     yaw = w[2] - goal.yaw_rate_rad_s
     changes = [a - b for a, b in zip(action, previous, strict=True)]
+    excess, lack = action[0] + 1.0, ops.maximum(weights.lift_action - action[0], 0.0)
+    wrong: Any = ops.select(goal.height_m, 2.0 * weights.standing_m, lack * lack, 0.0 * excess)
+    wrong = ops.select(0.0, goal.height_m, excess * excess, wrong)
+    wrong = ops.select(weights.standing_m, body.position_m[2], wrong, 0.0 * excess)
     cost: Any = (
         weights.horizontal_velocity * _bent(ops, ex * ex + ey * ey, weights.velocity_knee_m_s)
         + weights.vertical_velocity * vz * vz
@@ -76,6 +83,7 @@ def event_cost(
         + weights.yaw_rate * yaw * yaw
         + weights.action * sum((a * a for a in action[1:]), action[0] * action[0])
         + weights.action_change * sum((c * c for c in changes[1:]), changes[0] * changes[0])
+        + weights.thrust_on_floor * wrong
     )
     if places:
         (x, y, _), (px, py, _) = body.position_m, goal.point.position_m

@@ -44,6 +44,7 @@ class Curriculum:
     hover_chance: float = 0.7  # of a lane with velocity set-point zero
     setpoint_speed_m_s: float = 0.5
     setpoint_yaw_rate_rad_s: float = 0.5
+    asked_height_m: Span = TRAINED_HEIGHT_M  # of all set-points; lessons begin with those of TRAINED_HEIGHT_M
     locates: bool = False  # with a position sensor, without flow and range
     fault_chance: float = 0.0  # of a lesson in which something fails, at full disturbances
 

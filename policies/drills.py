@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
+from envs.airframe import Airframe
 from envs.flights import Flights
+from envs.mission import (
+    FOLLOW_S,
+    GROUND_DEPTH_M,
+    HOVER_S,
+    MISSION,
+    MISSION_ROWS,
+    MISSION_RULE,
+    Timetable,
+    from_floor,
+    mission_course,
+    mission_goes_on,
+)
 from envs.physics import Body
-from envs.scoring import HOVER_RULE, TRANSIENT_S, Rule
-from envs.task import SETPOINT_AIM, Aim, Course, Goal, setpoint_course
+from envs.scoring import FLOOR_M, HOVER_RULE, TRANSIENT_S, Rule
+from envs.sensors import DEFAULT_SENSORS, SensorModels
+from envs.task import SETPOINT_AIM, Aim, Course, Goal, from_hand, setpoint_course
 from envs.track import PLACE_RULE, TRACK_RULE, track_course, track_position_task, track_rows, track_task
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.ops import Ops
 from policies.cost import CostWeights
-from policies.curriculum import Curriculum
+from policies.curriculum import TRAINED_HEIGHT_M, Curriculum
 
-Lessons: TypeAlias = Callable[[Flights, Curriculum, float, np.random.Generator], Course]
+Lessons: TypeAlias = Callable[[Flights, Airframe, Curriculum, float, np.random.Generator], tuple[Flights, Course]]
 TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
 PLACE_M_S: Final = 2.6  # of a policy that flies to places: a figure-eight of 1.0 x 0.5 m within 3.5 s
 
@@ -27,8 +42,10 @@ PLACE_M_S: Final = 2.6  # of a policy that flies to places: a figure-eight of 1.
 class Drill:
     """A task for many drones. rows: numbers of the courses of flights that last so many seconds; goal: see `Aim`.
 
-    course: of flights that are scored, of so many seconds; lessons: of flights to learn from. updates, batch: that
-    training needs; validation_s: length of the flights that choose the weights; locates: see `Aim`.
+    course: of flights that are scored, of so many seconds, launch: how these begin; lessons: flights to learn from as
+    they begin, and their courses. updates, batch: that training needs; validation_s: length of the flights that choose
+    the weights; sensors: of all flights; early_weight: of the first second of a lesson; goes_on: (B,), of courses,
+    seconds since the release and heights, where there is more to learn from a flight; locates: see `Aim`.
     """
 
     name: str
@@ -42,17 +59,23 @@ class Drill:
     updates: int
     batch: int
     validation_s: float
+    launch: Callable[[Flights, Airframe], Flights] = from_hand
+    sensors: SensorModels = DEFAULT_SENSORS
+    early_weight: float = 0.3
+    goes_on: Callable[[Course, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
     locates: bool = False
 
     def aim(self, duration_s: float) -> Aim:
         """What an engine must know to fly courses of so many seconds."""
-        return Aim(self.rows(duration_s), self.goal, self.locates)
+        return Aim(self.rows(duration_s), self.goal, self.locates, self.rule.lands)
 
 
-def _hover_lessons(flights: Flights, curriculum: Curriculum, seconds: float, rng: np.random.Generator) -> Course:
+def _hover_lessons(
+    flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
+) -> tuple[Flights, Course]:
     """Set-points that stand; most of them ask for no speed."""
     moving = rng.random(len(flights)) >= curriculum.hover_chance
-    return setpoint_course(
+    return flights, setpoint_course(
         replace(
             flights,
             setpoint_velocity_m_s=flights.setpoint_velocity_m_s * moving[:, None],
@@ -61,9 +84,34 @@ def _hover_lessons(flights: Flights, curriculum: Curriculum, seconds: float, rng
     )
 
 
-def _track_lessons(flights: Flights, curriculum: Curriculum, seconds: float, rng: np.random.Generator) -> Course:
+def _track_lessons(
+    flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
+) -> tuple[Flights, Course]:
     """Every reference, at every speed up to the curriculum's."""
-    return track_course("any", curriculum.setpoint_speed_m_s * rng.random(len(flights)), flights, seconds, rng)
+    speed_m_s = curriculum.setpoint_speed_m_s * rng.random(len(flights))
+    return flights, track_course("any", speed_m_s, flights, seconds, rng)
+
+
+def _mission_lessons(
+    flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
+) -> tuple[Flights, Course]:
+    """Half of them from the floor, half thrown into the middle of the mission; times and speeds are drawn."""
+    n = len(flights)
+    thrown = rng.random(n) < 0.5
+    begun = _mixed(thrown, flights, from_floor(flights, airframe))
+    timetable = Timetable(
+        hover_s=rng.uniform(1.0, HOVER_S, n),
+        follow_s=rng.uniform(0.0, FOLLOW_S, n),
+        follow_m_s=curriculum.setpoint_speed_m_s * rng.random(n),
+        in_air=thrown.astype(np.float64),
+    )
+    return begun, mission_course(flights, timetable, rng)
+
+
+def _mixed(mask: npt.NDArray[np.bool_], chosen: Flights, otherwise: Flights) -> Flights:
+    """Flight by flight: `chosen` where mask (n,) is true."""
+    pairs = {f.name: (getattr(chosen, f.name), getattr(otherwise, f.name)) for f in fields(Flights)}
+    return Flights(**{name: np.where(mask if a.ndim == 1 else mask[:, None], a, b) for name, (a, b) in pairs.items()})
 
 
 HOVER_DRILL: Final = Drill(
@@ -99,12 +147,14 @@ def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S, transient_
     )
 
 
-def _place_lessons(flights: Flights, curriculum: Curriculum, seconds: float, rng: np.random.Generator) -> Course:
+def _place_lessons(
+    flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
+) -> tuple[Flights, Course]:
     """Every reference, half of them figure-eights."""
     speed = curriculum.setpoint_speed_m_s * rng.random(len(flights))
     eights = rng.random(len(flights)) < 0.5
     courses = [track_course(name, speed, flights, seconds, rng) for name in ("figure_eight", "any")]
-    return np.where(eights, *courses)
+    return flights, np.where(eights, *courses)
 
 
 def track_position_drill(reference: str = "any", speed_m_s: float = PLACE_M_S) -> Drill:
@@ -125,10 +175,33 @@ def track_position_drill(reference: str = "any", speed_m_s: float = PLACE_M_S) -
     )
 
 
+MISSION_DRILL: Final = Drill(
+    name="mission",
+    rows=lambda seconds: MISSION_ROWS,
+    goal=MISSION.goal,
+    course=MISSION.course,
+    lessons=_mission_lessons,
+    rule=MISSION_RULE,
+    curriculum=Curriculum(
+        first_horizon_s=2.0,  # a take-off, from the hand's letting go on
+        horizon_share=0.3,
+        setpoint_yaw_rate_rad_s=0.0,
+        asked_height_m=(-GROUND_DEPTH_M, TRAINED_HEIGHT_M[1]),
+    ),
+    cost=CostWeights(low_height=0.0, height_knee_m=1.0, thrust_on_floor=4.0),
+    updates=12000,
+    batch=64,
+    validation_s=20.0,
+    launch=MISSION.launch,
+    sensors=MISSION.conditions.sensors,
+    early_weight=1.0,
+    goes_on=mission_goes_on,
+)
 DRILLS: Final = {
     "hover": HOVER_DRILL,
     "track": track_drill(transient_s=TRANSIENT_S),
     "track-position": track_position_drill(),
+    "mission": MISSION_DRILL,
 }
 
 

@@ -23,7 +23,6 @@ from policies.analytic import AnalyticTrainer
 from policies.curriculum import (
     TRAINED_ATTITUDE_HZ,
     TRAINED_FLOW_HZ,
-    TRAINED_HEIGHT_M,
     TRAINED_POSITION_HZ,
     TRAINED_RANGE_HZ,
     Curriculum,
@@ -105,7 +104,7 @@ def export_network(
         record_selftest(network, airframe, seed, curriculum.locates),
         trained_rates_hz={"imu": list(curriculum.imu_hz), **{name: list(span) for name, span in others.items()}},
         sensor_limits_s=PLACE_LIMITS_S if curriculum.locates else SENSOR_LIMITS_S,
-        setpoint_limits={"speed_m_s": speed, "height_m": list(TRAINED_HEIGHT_M), "yaw_rate_rad_s": yaw},
+        setpoint_limits={"speed_m_s": speed, "height_m": list(curriculum.asked_height_m), "yaw_rate_rad_s": yaw},
         airframe=airframe.name,
         training=training,
         locates=curriculum.locates,

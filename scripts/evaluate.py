@@ -44,7 +44,7 @@ from scripts.pictures.cheetah import draw_cheetah
 from scripts.pictures.flight import draw_flight
 from scripts.pictures.video import check_video, draw_video
 from scripts.returns import return_table
-from scripts.tables import score_table, short_name
+from scripts.tables import number, score_table, short_name
 from scripts.training.options import changed_options
 
 
@@ -89,6 +89,9 @@ def run(options: Options) -> None:
     what = case.task if case.score == ERRORS_SCORE else case.score
     title = f"{what}: {row['duration_s']:g} s flights, wind to {row['wind_m_s']:g} m/s, {world}, seed {case.seed}"
     OUT.print(score_table(title, [row]) if case.score == ERRORS_SCORE else return_table(title, [row]))
+    if "touchdown_median_m_s" in row:
+        median, p90 = number(row["touchdown_median_m_s"]), number(row["touchdown_p90_m_s"])
+        OUT.print(f"touchdown: median {median} m/s, p90 {p90} m/s, over the flights that touched the floor")
     if options.json is not None:
         write_json(options.json, row)
         OUT.print(f"wrote {options.json}")

@@ -62,8 +62,8 @@ class Case:
     """hover: recover from a throw out of a hand, then hold velocity zero and a commanded height. track: follow a
     velocity that changes; its speed error is the root mean square, and 0.5 m/s the most. track-position: follow a
     place, by a position sensor (20 to 50 Hz, 20 % lost) and the autopilot's attitude, without flow and range;
-    0.5 m of distance, root mean square, is the most. mission: take off, hover,
-    follow, land softly, motors off; in PyBullet alone. half-cheetah: run; its conditions are --frames, --dropped,
+    0.5 m of distance, root mean square, is the most. mission: take off, hover, follow, land softly, motors off.
+    half-cheetah: run; its conditions are --frames, --dropped,
     --delay-frames and --noise."""
     reference: str = "any"
     """Of track: steps, sinusoid, figure_eight, lissajous, or any for one drawn each flight."""
@@ -130,8 +130,6 @@ class Case:
         self._check_sim()
         if self.task == "track-position" and self.policy in CONVENTIONAL:
             raise ConfigError(f"{self.policy} flies no places here; see python -m scripts.benchmark tracking")
-        if self.task == "mission" and self.engine != "pybullet":
-            raise ConfigError("mission is flown in PyBullet; leave --engine out")
         if self.task == "mission" and self.policy in RAPTORS:
             raise ConfigError(f"{self.policy} never stops its motors; it flies hover and track, no mission")
         if self.seconds is not None and not 1.0 <= self.seconds <= 3600.0:
@@ -214,6 +212,9 @@ def cautions(case: Case) -> list[str]:
     fastest = float(bundle.metadata["setpoint_limits"]["speed_m_s"])
     if case.task == "track" and case.track_m_s > fastest:
         found.append(f"{bundle.name} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
+    lowest_m = float(bundle.metadata["setpoint_limits"]["height_m"][0])
+    if case.task == "mission" and lowest_m > 0.0:
+        found.append(f"{bundle.name} cannot be asked to land; onboard, heights below {lowest_m:g} m are cut to it")
     return found
 
 
@@ -244,17 +245,16 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     import torch
 
     from policies.batched_evaluation import evaluate_batched  # torch only where it is asked for
-    from policies.drills import HOVER_DRILL, track_drill, track_position_drill
+    from policies.drills import drill_of, track_drill, track_position_drill
 
     torch.set_num_threads(1)
     airframe = load_airframe(case.airframe)
     bundle = load_bundle(case.policy)
     drills = {
-        "hover": lambda: HOVER_DRILL,
         "track": lambda: track_drill(case.reference, case.track_m_s, case.transient_s),
         "track-position": lambda: track_position_drill(case.reference, case.track_m_s),
     }
-    drill = drills[case.task]()
+    drill = drills[case.task]() if case.task in drills else drill_of(case.task)
 
     def fly(backend: str) -> list[FlightScore]:
         given = (bundle, airframe, job.conditions, case.count, case.seed, job.duration_s)

@@ -17,6 +17,7 @@ Examples:
   python -m scripts.train hover --method ppo             # reinforcement learning, from nothing
   python -m scripts.train hover --method ppo --init hover          # on from a policy, without forgetting it
   python -m scripts.train track                          # follow velocities to 2 m/s; the shipped policy, some minutes
+  python -m scripts.train mission                        # from the floor, through the air, to the floor
   python -m scripts.train half-cheetah --method teacher            # a teacher by PPO, about an hour; --resume goes on
   python -m scripts.train half-cheetah                             # 19 neurons imitate it at any rhythm, some minutes
   python -m scripts.train half-cheetah --observe positions --wiring 8-5-6
@@ -52,6 +53,7 @@ METHODS: Final[dict[str, dict[str, str]]] = {
     },
     "track": {"analytic": "scripts.training.analytic"},
     "track-position": {"analytic": "scripts.training.analytic"},
+    "mission": {"analytic": "scripts.training.analytic"},
     "half-cheetah": {
         "dagger": "scripts.training.cheetah",
         "ppo": "scripts.training.cheetah_ppo",

@@ -252,14 +252,18 @@ static void fail(const Job *job, World *w, VI lost, int64_t lane) {
 
 /* Flight scores, rows as in `envs.ledger`; of flights not yet at their end. */
 static void keep_score(const Job *job, World *w, int64_t lane) {
-    V figures[6], flown = flown_s(w);
+    V figures[9], flown = flown_s(w);
     measure(w->body, w->course, &flown, figures);
     fail(job, w, not_finite(figures[0] + figures[1] + figures[2] + figures[3]), lane);
     FOR_LANES {
         double *at = job->ledger + lane + l, since = w->t[l] - w->release[l];
         if (!(since >= 0 && since <= job->settings[DURATION_S])) continue;
         double z = lanes_of(&figures[0])[l], cosine = lanes_of(&figures[1])[l];
-        if (z < at[0]) at[0] = z;
+        double clearance = lanes_of(&figures[6])[l], *touchdown = at + 9 * job->lanes;
+        if (touchdown[job->lanes] > 0 && clearance <= 0) *touchdown = fmax(*touchdown, touchdown[2 * job->lanes]);
+        touchdown[job->lanes] = clearance;
+        touchdown[2 * job->lanes] = lanes_of(&figures[7])[l];
+        if (z < at[0] && lanes_of(&figures[5])[l] > 0.5) at[0] = z;
         if (z > at[job->lanes]) at[job->lanes] = z;
         if (since >= job->settings[TILT_AFTER_S] && !(cosine > job->settings[TILT_COSINE])) at[2 * job->lanes] = 1;
         if (since < job->settings[MEASURE_AFTER_S]) continue;
@@ -268,7 +272,7 @@ static void keep_score(const Job *job, World *w, int64_t lane) {
         at[4 * job->lanes] += lanes_of(&figures[3])[l] * weight;
         at[5 * job->lanes] += weight;
         at[7 * job->lanes] += error * error * weight;
-        at[8 * job->lanes] += lanes_of(&figures[5])[l] * weight;
+        at[8 * job->lanes] += lanes_of(&figures[8])[l] * weight;
     }
 }
 

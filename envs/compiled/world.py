@@ -29,7 +29,17 @@ from envs.compiled.state import (
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY
 from envs.fault_effects import LOAD_ROW, ONBOARD, Disturbance, disturbed, flow_spike, range_spike
-from envs.physics import Actuators, Body, FlightParams, accelerations, actuate, forces, integrate, lag_motors
+from envs.physics import (
+    Actuators,
+    Body,
+    FlightParams,
+    accelerations,
+    actuate,
+    forces,
+    held_level,
+    integrate,
+    lag_motors,
+)
 from envs.sensors import (
     DEFAULT_SENSORS,
     SensorModels,
@@ -177,14 +187,19 @@ def _release(ops: Ops, a: Arrays) -> dict[str, Scalars]:
 
 
 def _measure(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
-    """Height, cosine of the tilt, horizontal speed error, height error, whether errors count, square of place error."""
+    """Height, cosine of the tilt, errors of horizontal speed and height, and more, as keep_score in forward.c reads it.
+
+    The rest: whether errors count, whether it should be aloft, height over a standing drone's, speed, square of the
+    distance from the goal's point.
+    """
     body, goal = _machine(a["body"])[0], _goal(model, ops, a)
     point = goal.point
     matrix, v, want = rotation_matrix(body.attitude_wxyz), body.velocity_m_s, point.velocity_m_s
     ex, ey, dz = v[0] - want[0], v[1] - want[1], body.position_m[2] - point.position_m[2]
     off = sum((p - q) * (p - q) for p, q in zip(body.position_m, point.position_m, strict=True))
-    speed, height = ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz)
-    return {"figures": [body.position_m[2], matrix[2][2], speed, height, goal.settled, off]}
+    z, upright, speed = body.position_m[2], matrix[2][2], ops.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
+    figures = [z, upright, ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz), goal.settled, goal.aloft]
+    return {"figures": [*figures, z - model.airframe.rest_height_m, speed, off]}
 
 
 def _params(constants: Scalars, gyro_bias_rad_s: Scalars) -> FlightParams[Any]:
@@ -217,6 +232,8 @@ def _substep(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     matrix = rotation_matrix(body.attitude_wxyz)
     force = forces(ops, model.airframe, params, body, matrix, actuators.motor_speed, tuple(a["wind"]))
     linear, angular = accelerations(model.airframe, params, body, matrix, force)
+    if model.aim.feet:
+        angular = held_level(ops, model.airframe, body, matrix, angular)
     body = integrate(ops, body, linear, angular, h_moving)
     matrix = rotation_matrix(body.attitude_wxyz)
     distance = slant_distance(ops, body.position_m[2], matrix)

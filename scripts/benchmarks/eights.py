@@ -9,7 +9,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 
@@ -162,8 +162,8 @@ def fly_along(
     pilot = contender.make(airframe, reference, Start(heading_rad, conditions.hold_s))
     flight = (airframe, row, conditions, rng, duration_s)
     if hasattr(pilot, "feed"):
-        return fly(pilot, *flight)
-    return fly_privileged(pilot, *flight)
+        return fly(cast("Pilot", pilot), *flight)
+    return fly_privileged(cast("Expert | MotorExpert", pilot), *flight)
 
 
 def _lap(trace: FlightTrace, reference: Reference, begin_s: float, end_s: float) -> Lap:

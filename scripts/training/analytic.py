@@ -25,6 +25,7 @@ def run(options: Options, console: Console) -> Path:
         curriculum=replace(drill.curriculum, fault_chance=options.faults or 0.0),
         cost=drill.cost,
         validation_s=drill.validation_s,
+        early_weight=drill.early_weight,
         updates=drill.updates if options.updates is None else options.updates,
         batch=drill.batch if options.batch is None else options.batch,
         cell=options.cell,

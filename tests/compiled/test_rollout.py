@@ -37,7 +37,7 @@ from liquid_pilot.observation import OBS_DIM, POSITION_DIM
 from policies.batched_evaluation import step_network
 from policies.compiled_trainer import flight_rollout
 from policies.cost import CostWeights, flight_cost
-from policies.drills import HOVER_DRILL, Drill, track_drill, track_position_drill
+from policies.drills import HOVER_DRILL, MISSION_DRILL, Drill, track_drill, track_position_drill
 from policies.flat_state import pack, unpack
 from policies.fragments import flatten_weights
 from policies.network import PolicyNetwork, hover_spec
@@ -281,9 +281,9 @@ def test_drawn_noise_is_normal_uniform_and_what_the_rollout_flies() -> None:
     assert fly(seeded, engine).cost != fly(replace(case, draw=Draw(case.draw.dt_s, seed=10)), engine).cost
 
 
-@pytest.mark.parametrize("drill", [HOVER_DRILL, TRACK, PLACE])
+@pytest.mark.parametrize("drill", [HOVER_DRILL, TRACK, PLACE, MISSION_DRILL])
 def test_score_is_that_of_the_torch_flights(drill: Drill) -> None:
-    slow = replace(BUSY, imu_hz=(25.0, 25.0), imu_mixed=False, faults=())
+    slow = replace(BUSY, imu_hz=(25.0, 25.0), imu_mixed=False, faults=(), sensors=drill.sensors)
     slow = placed(slow) if drill.locates else slow
     case, duration_s = make_case("decay", steps=95, lanes=9, conditions=slow, drill=drill), 3.4
     with torch.no_grad():
@@ -294,13 +294,15 @@ def test_score_is_that_of_the_torch_flights(drill: Drill) -> None:
     since = torch.stack([s.t_s - s.release_s for s in states]).numpy()
     flying = (since >= 0) & (since <= duration_s)
     height = torch.stack([s.body.position_m[2] for s in states]).numpy()
-    assert_allclose(found["lowest_m"], np.where(flying, height, np.inf).min(axis=0), atol=1e-9)
+    goals = [case.world().goal(state) for state in states]
+    aloft = np.stack([np.broadcast_to(goal.aloft, 9) for goal in goals])
+    assert aloft.all() or (drill is MISSION_DRILL and aloft.any())
+    assert_allclose(found["lowest_m"], np.where(flying & (aloft > 0.5), height, np.inf).min(axis=0), atol=1e-9)
     assert_allclose(found["highest_m"], np.where(flying, height, 0.0).max(axis=0), atol=1e-9)
     q = torch.stack([torch.stack(s.body.attitude_wxyz) for s in states]).numpy()
     tilt = np.degrees(np.arccos(np.clip(1.0 - 2.0 * (q[:, 1] ** 2 + q[:, 2] ** 2), -1.0, 1.0)))
     late = flying & (since >= drill.rule.tilt_after_s)
     assert_array_equal(found["tilted"], (late & (tilt >= drill.rule.tilt_limit_deg)).any(axis=0))
-    goals = [case.world().goal(state) for state in states]
     settled = np.stack([np.broadcast_to(goal.settled, 9) for goal in goals])
     assert settled.all() or (drill is TRACK and settled.any())
     weight = np.where(flying & (since >= duration_s / 2.0), case.draw.dt_s * settled, 0.0)
@@ -317,6 +319,14 @@ def test_score_is_that_of_the_torch_flights(drill: Drill) -> None:
         [torch.stack(s.body.position_m) - torch.stack(p.position_m) for s, p in zip(states, points, strict=True)]
     )
     assert_allclose(found["place_square"], ((places**2).sum(dim=1).numpy() * weight).sum(axis=0), rtol=1e-6)
+    speed = torch.stack([torch.stack(s.body.velocity_m_s) for s in states]).norm(dim=1).numpy()
+    above, before = height > AIRFRAME.rest_height_m, np.zeros((1, 9), bool)
+    down = np.concatenate([before, flying[:-1] & above[:-1]]) & ~above & flying
+    touchdown = np.where(down, np.concatenate([speed[:1], speed[:-1]]), 0.0).max(axis=0)
+    assert down.any() or drill is not MISSION_DRILL
+    assert_allclose(found["touchdown_m_s"], touchdown, rtol=1e-9)
+    last = len(flying) - 1 - flying[::-1].argmax(axis=0)
+    assert_allclose(found["clearance_m"], (height[last, range(9)] - AIRFRAME.rest_height_m), atol=1e-9)
 
 
 def test_a_scored_flight_that_is_not_finite_fails_and_the_others_do_not_notice() -> None:

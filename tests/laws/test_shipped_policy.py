@@ -11,13 +11,21 @@ from envs.airframe import load_airframe
 from envs.conditions import Conditions
 from envs.faults import Fault
 from envs.flights import draw_flights
+from envs.mission import MISSION
 from envs.rollout import fly, fly_task
-from envs.scoring import TRANSIENT_S, FlightScore, landed_safely, score_hover, score_task
+from envs.scoring import (
+    TOUCHDOWN_LIMIT_M_S,
+    TRANSIENT_S,
+    FlightScore,
+    landed_safely,
+    score_hover,
+    score_task,
+)
 from envs.track import track_task
 from liquid_pilot import Controller, load_bundle, native
 from policies.batched_evaluation import evaluate_batched
 from policies.compiled_trainer import evaluate_compiled
-from policies.drills import track_drill
+from policies.drills import MISSION_DRILL, track_drill
 
 AIRFRAME = load_airframe("cf2x")
 FLIGHTS, SECONDS = 5, 7.0
@@ -84,6 +92,23 @@ def test_track_follows_two_metres_a_second_in_pybullet(reference: str) -> None:
         assert score.success and score.height_error_m < 0.1
         errors.append(score.speed_error_m_s)
     assert float(np.mean(errors)) < 0.35
+
+
+def test_mission_begins_and_ends_on_the_floor_in_pybullet() -> None:
+    conditions, controller = MISSION.conditions, Controller.load("mission")
+    flights = draw_flights(AIRFRAME, conditions, 2, np.random.default_rng([6]))
+    for i in range(2):
+        controller.reset()
+        row, rng = flights.rows(slice(i, i + 1)), np.random.default_rng([6, i, 1])
+        trace = fly_task(controller, MISSION, AIRFRAME, row, conditions, rng)
+        assert trace.outcome == "success" and 0.0 < trace.touchdown_m_s <= TOUCHDOWN_LIMIT_M_S
+        assert trace.highest_m > 0.7 and trace.supervisor[-1][1] == "KILLED" and trace.thrust_m_s2[-1] == 0.0
+
+
+@pytest.mark.skipif(not native.available(), reason="needs a C compiler")
+def test_mission_flies_hundreds_of_batched_flights() -> None:
+    scores = evaluate_compiled(load_bundle("mission"), AIRFRAME, MISSION.conditions, 200, 9, 20.0, drill=MISSION_DRILL)
+    assert sum(score.success for score in scores) >= 190
 
 
 @pytest.mark.skipif(not native.available(), reason="needs a C compiler")

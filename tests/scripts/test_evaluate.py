@@ -224,3 +224,6 @@ def test_flights_that_a_policy_was_not_made_for_are_told() -> None:
     assert cautions(Case("track", task="track", track_m_s=2.0)) == []
     (fast,) = cautions(Case("hover", task="track", track_m_s=2.0))
     assert "at most 0.5 m/s" in fast
+    assert cautions(Case("mission", task="mission")) == []
+    (aloft,) = cautions(Case("hover", task="mission"))
+    assert "cannot be asked to land" in aloft and "0.6 m" in aloft

@@ -101,6 +101,12 @@ def test_what_was_not_given_is_left_to_the_method() -> None:
     assert options.imitation.noise == 0.0
 
 
+def test_a_policy_of_mission_may_be_asked_to_land(tmp_path: Path) -> None:
+    assert train.main(["mission", "--updates", "1", "--batch", "2", "--out", str(tmp_path)]) == 0
+    bundle = load_bundle(tmp_path / "policy.safetensors")
+    assert bundle.task == "mission" and bundle.metadata["setpoint_limits"]["height_m"] == [-0.05, 1.6]
+
+
 def test_a_policy_of_track_says_what_it_was_made_for(tmp_path: Path, capsys: Any) -> None:
     words = ["track", "--updates", "1", "--batch", "2", "--out", str(tmp_path)]
     assert train.main(words) == 0

@@ -18,6 +18,7 @@ from envs.physics import (
     actuate,
     floor_force,
     forces,
+    held_level,
     integrate,
     lag_motors,
     nominal_params,
@@ -92,6 +93,24 @@ def test_the_floor_pushes_never_pulls_and_brakes(depth_m: float, climb_m_s: floa
     assert z >= 0.0 and y == 0.0 and x * slide_m_s <= 0.0
     if depth_m <= 0.0:
         assert (x, z) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("tilt_rad", [(0.3, 0.0), (0.0, -0.3), (-0.2, 0.2)])
+def test_feet_turn_a_drone_upright_on_the_floor_and_do_nothing_in_the_air(tilt_rad: tuple[float, float]) -> None:
+    half = math.hypot(*tilt_rad) / 2.0
+    x, y = (math.sin(half) * part / (2.0 * half) for part in tilt_rad)
+    rates = (0.5, -0.4, 0.3)
+    for height_m in (AIRFRAME.rest_height_m - 0.006, AIRFRAME.rest_height_m):
+        body: Body[float] = Body((0.0, 0.0, height_m), (0.0, 0.0, 0.0), (math.cos(half), x, y, 0.0), rates)
+        for _ in range(300):
+            matrix = rotation_matrix(body.attitude_wxyz)
+            angular = held_level(FLOAT_OPS, AIRFRAME, body, matrix, (0.0, 0.0, 0.0))
+            body = integrate(FLOAT_OPS, body, (0.0, 0.0, 0.0), angular, 0.001)
+        upright = rotation_matrix(body.attitude_wxyz)[2][2]
+        if height_m < AIRFRAME.rest_height_m:
+            assert upright > math.cos(0.03) and math.hypot(*body.rates_rad_s) < 0.5 * math.hypot(*rates)
+        else:
+            assert body.rates_rad_s == rates
 
 
 @given(tau_s=st.floats(0.02, 0.2), h_s=st.floats(1e-4, 0.05))
