@@ -13,6 +13,7 @@ from scripts.console import OUT
 from scripts.evaluation import Case
 from scripts.pictures.rivals import draw_rivals
 from scripts.tables import number, rich_table, short_names
+from scripts.workers.options import Workers
 
 TOLD: Final = {
     "geometric": "true state",
@@ -62,7 +63,7 @@ POINTS: Final = tuple(
 
 
 def compare(
-    policies: Sequence[str], base: Case, folder: Path, workers: int | None, points: Sequence[Follow] = POINTS
+    policies: Sequence[str], base: Case, folder: Path, workers: Workers, points: Sequence[Follow] = POINTS
 ) -> list[dict[str, Any]]:
     """Fly every policy at every point; finished cells of rivals.json in the folder are kept."""
     return sweep([replace(base, policy=policy) for policy in policies], folder, workers, points, "rivals")

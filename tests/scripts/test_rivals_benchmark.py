@@ -9,6 +9,7 @@ import pytest
 from scripts import benchmark
 from scripts.benchmarks import rates, rivals
 from scripts.evaluation import Case
+from scripts.workers.options import Workers
 
 SHORT = rivals.Follow("sinusoid", 0.3, "50")
 
@@ -24,7 +25,7 @@ def test_points_ask_for_what_their_names_say() -> None:
 
 
 def test_a_comparison_is_a_table_and_flies_no_cell_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = rivals.compare(["pid", "geometric"], Case("pid", flights=1), tmp_path, 1, [SHORT])
+    cells = rivals.compare(["pid", "geometric"], Case("pid", flights=1), tmp_path, Workers(1), [SHORT])
     assert [cell["policy"] for cell in cells] == ["pid", "geometric"]
     assert all(cell["success_rate"] == 1.0 and 0.0 < cell["speed_error_median_m_s"] < 0.3 for cell in cells)
 
@@ -32,7 +33,7 @@ def test_a_comparison_is_a_table_and_flies_no_cell_twice(tmp_path: Path, monkeyp
         raise AssertionError("flown again")
 
     monkeypatch.setattr(rates, "evaluate", never)
-    assert rivals.compare(["pid", "geometric"], Case("pid", flights=1), tmp_path, 1, [SHORT]) == cells
+    assert rivals.compare(["pid", "geometric"], Case("pid", flights=1), tmp_path, Workers(1), [SHORT]) == cells
     files = rivals.present(cells, tmp_path)
     text = files[1].read_text()
     assert "| pid | true state | 50 | 100.0 / 0." in text and "| geometric | true state |" in text
