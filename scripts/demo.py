@@ -133,6 +133,7 @@ def run(options: Options) -> None:
     """Train, score, fly, report."""
     start = time.perf_counter()
     check_folder("--out", options.out)
+    options.workers.check()
     load_bundle(options.shipped)  # say now, not after the training, that it cannot be flown
     options.out.mkdir(parents=True, exist_ok=True)
     new = str(train(options))

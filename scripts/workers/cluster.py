@@ -56,12 +56,9 @@ class Cluster:
             given |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         try:
             self._ray.init(**given)
-        except (ConnectionError, TimeoutError, RuntimeError, ValueError, ImportError) as error:
-            where = f"there is no Ray cluster to be used at {address}" if address else "Ray does not start here"
-            raise WorkerError(
-                f"{where} ({error}); start one with `ray start --head`, on a machine of the cluster (docs/scale_out.md)"
-                ", or leave --ray-address out"
-            ) from error
+        except Exception as error:  # Ray raises that very class where it does not start in time
+            self._ray.shutdown()  # what did start
+            raise WorkerError(_not_opened(address, error)) from error
 
     def results(self, one: Callable[[J, int], T], job: J, count: int) -> Generator[tuple[int, T], None, None]:
         """(index, result) as they come. Ray does a batch again whose worker died; `WorkerError` if it dies always."""
@@ -95,6 +92,18 @@ class Cluster:
         """Leave the cluster; one that was started here ends."""
         if self._opened:
             self._ray.shutdown()
+
+
+def _not_opened(address: str | None, error: Exception) -> str:
+    if address is None:
+        return (
+            f"Ray does not start on this machine ({error}); try again with less else running, or leave --workers ray "
+            "out: processes of this machine give the same results"
+        )
+    return (
+        f"there is no Ray cluster to be used at {address} ({error}); run the command on a machine of a cluster that "
+        "was started with `ray start --head` (docs/scale_out.md), or leave --ray-address out to start Ray on this one"
+    )
 
 
 def _import_ray() -> Any:

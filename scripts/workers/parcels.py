@@ -10,11 +10,9 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from liquid_pilot.errors import WorkerError
-
-T = TypeVar("T")
 
 TRAVELLING: Final = (".safetensors", ".toml", ".zip", ".npz")  # policies, airframes, experts, recordings
 _ROOT: Final = Path(__file__).parents[2]
@@ -88,18 +86,16 @@ def _stored(name: str, data: bytes) -> Path:
     return path
 
 
-def _with_texts(value: T, change: Callable[[str], str]) -> T:
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
     """The value with every text and path in it changed; within dataclasses and tuples."""
-    found: Any = value
     if isinstance(value, str):
-        found = change(value)
-    elif isinstance(value, Path):
-        found = Path(change(str(value)))
-    elif type(value) is tuple:
-        found = tuple(_with_texts(part, change) for part in value)
-    elif is_dataclass(value) and not isinstance(value, type):
+        return change(value)
+    if isinstance(value, Path):
+        return Path(change(str(value)))
+    if type(value) is tuple:
+        return tuple(_with_texts(part, change) for part in value)
+    if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
         changed = {name: _with_texts(part, change) for name, part in parts.items()}
-        found = value if changed == parts else replace(value, **changed)
-    result: T = found
-    return result
+        return value if changed == parts else replace(value, **changed)
+    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -152,10 +153,7 @@ def test_an_address_where_ray_is_not_is_told_soon_with_the_way_out(monkeypatch: 
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(cluster.importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'liquid-pilot\[ray\]'"), WorkerPool(Workers("ray")):
         raise AssertionError("it opened")
 
@@ -170,6 +168,7 @@ def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
         ("benchmark", ["table"]),
         ("benchmark", ["onboard", "small"]),
         ("benchmark", ["half-cheetah"]),
+        ("benchmark", ["sequence"]),
         ("collect", ["hover"]),
     ],
 )
@@ -278,6 +277,7 @@ def listening() -> set[str]:
 
 
 @pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # of Ray
 def test_ray_gives_the_same_results_though_a_worker_is_killed_and_only_this_machine_can_reach_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
