@@ -27,6 +27,10 @@ class TrainingError(LiquidPilotError, RuntimeError):
     """A training run cannot start, resume or go on."""
 
 
+class WorkerError(LiquidPilotError, RuntimeError):
+    """Workers that share a job were lost again and again, or cannot be reached."""
+
+
 class MissingExtraError(LiquidPilotError, ImportError):
     """An optional dependency is not installed; the message holds the install line."""
 

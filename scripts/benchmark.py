@@ -45,6 +45,7 @@ from scripts.benchmarks.transfer_command import Transfer
 from scripts.console import ERR, OUT, exit_code, on_backend, progress_bar
 from scripts.files import check_file, check_folder
 from scripts.tables import rich_table
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,7 @@ class RateTable:
     """Folder of everything."""
     backend: Literal["auto", "compiled", "torch"] = "auto"
     """Engine of training and batched flights; auto: compiled where a C compiler is found."""
-    workers: int | None = None
-    """Parallel processes of the PyBullet flights, and threads of the compiled ones; as many as processors if not
-    given."""
+    workers: WorkerOptions = ALL_CORES
 
     def run(self) -> None:
         """Train, fly, print, draw."""
@@ -212,8 +211,7 @@ class Onboard:
     """Shipped name or path of the policy."""
     flights: int = 100
     """Flights of each closed-loop score."""
-    workers: int | None = None
-    """Parallel processes of the flights; as many as processors if not given."""
+    workers: WorkerOptions = ALL_CORES
     quick: bool = False
     """Measure for a moment only, fly few; the figures then are rough."""
     fifo: bool = False

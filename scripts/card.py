@@ -27,6 +27,7 @@ from scripts.cards.scores import plan_of, score
 from scripts.console import OUT, exit_code, progress_bar
 from scripts.files import check_file
 from scripts.flying import FlightPool
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class Options:
     """The command that trained the policy, where its file does not tell."""
     out: Path | None = None
     """The card; beside the policy file, with .md, if not given."""
-    workers: int | None = None
-    """Parallel processes; as many as processors if not given. The card does not depend on it."""
+    workers: WorkerOptions = ALL_CORES
 
     @property
     def made_by(self) -> str:

@@ -28,6 +28,7 @@ import tyro
 from scripts.console import OUT, exit_code, progress_bar
 from scripts.files import check_file
 from scripts.flying import FlightPool, import_pybullet
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 if TYPE_CHECKING:
     from policies.imitation.collect import Collection
@@ -63,8 +64,7 @@ class Options:
     the flights show how to come back; without any, a clone of some hundred flights crashes."""
     state: bool = False
     """Also record the true state."""
-    workers: int | None = None
-    """Parallel processes; as many as processors if not given. The result does not depend on it."""
+    workers: WorkerOptions = ALL_CORES
 
 
 def _part(collection: Collection, number: int) -> Demonstrations:
@@ -95,7 +95,7 @@ def run(options: Options) -> Path:
         keep_state=options.state,
     )
     origin = collection.origin()
-    with FlightPool(min(collection.parts, options.workers) if options.workers else None) as pool, progress_bar() as bar:
+    with FlightPool(options.workers) as pool, progress_bar() as bar:
         task = bar.add_task(f"{expert}: {flights} flights", total=collection.parts)
         parts = pool.each(_part, collection, collection.parts, lambda: bar.advance(task))
     recorded = shuffled(parts, options.seed)

@@ -29,6 +29,7 @@ from scripts.flying import GEOMETRIC, FlightPool, fly_one
 from scripts.pictures.flight import draw_flight
 from scripts.pictures.report import Paragraph, Picture, Section, Table, write_report
 from scripts.tables import HEADER, cells, condition, failures, number, score_table
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 OUTAGE: Final = "flow:off@6s+1s"
 
@@ -47,8 +48,7 @@ class Options:
     """The policy that is flown beside the new one: shipped name or path."""
     seed: int = 0
     """Seed of training and flights."""
-    workers: int | None = None
-    """Parallel processes for the flights; as many as processors if not given."""
+    workers: WorkerOptions = ALL_CORES
 
 
 def train(options: Options) -> Path:
@@ -133,6 +133,7 @@ def run(options: Options) -> None:
     """Train, score, fly, report."""
     start = time.perf_counter()
     check_folder("--out", options.out)
+    options.workers.check()
     load_bundle(options.shipped)  # say now, not after the training, that it cannot be flown
     options.out.mkdir(parents=True, exist_ok=True)
     new = str(train(options))

@@ -46,6 +46,7 @@ from scripts.pictures.video import check_video, draw_video
 from scripts.returns import return_table
 from scripts.tables import number, score_table, short_name
 from scripts.training.options import changed_options
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,7 @@ class Options:
     """Draw one of the flights as a video to this .mp4, or to this .gif (smaller pictures, fewer of them)."""
     draw_flight: Annotated[int, tyro.conf.arg(aliases=["--picture-flight"])] = 0
     """Which flight --picture and --video draw, from 0."""
-    workers: int | None = None
-    """Parallel processes, or threads of the compiled engine; as many as processors if not given. The result does not
-    depend on it."""
+    workers: WorkerOptions = ALL_CORES
 
 
 def run(options: Options) -> None:

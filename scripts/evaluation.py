@@ -225,7 +225,7 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
     load_airframe(case.airframe)  # refuse a bad name here, not in a worker
     task = progress.add_task(describe(case), total=case.count)
     if case.engine == "batched":
-        found = figures(_batched(case, job, pool.workers, lambda done: progress.update(task, completed=done)))
+        found = figures(_batched(case, job, pool.threads, lambda done: progress.update(task, completed=done)))
     elif case.score == AVIARY_SCORE:
         found = return_figures(pool.each(return_one, job, job.flights, lambda: progress.advance(task)))
     else:

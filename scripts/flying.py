@@ -1,4 +1,4 @@
-"""Flies many flights in PyBullet, in parallel processes, with results that do not depend on how many.
+"""Flies many flights in PyBullet, by any number of workers, with results that do not depend on how many.
 
 Flight i of a seed is row i of `draw_flights` under that seed, flown with a noise generator of its own
 (`[seed, i, 1]`). Policies travel to the workers by name or path and are loaded, and proved, there.
@@ -6,15 +6,12 @@ Flight i of a seed is row i of `draw_flights` under that seed, flown with a nois
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -34,13 +31,11 @@ from policies.experts.landing import Lander
 from policies.experts.pid import PidController, pid_gains
 from policies.experts.pid_ekf import PidEkfPilot, noise_with
 from policies.experts.raptor import Raptor
+from scripts.workers.pool import WorkerPool
 
 if TYPE_CHECKING:  # importing them loads the simulator
     from envs.pilots import Expert, MotorExpert, Pilot
     from envs.pybullet_quad import PyBulletQuad
-
-T = TypeVar("T")
-J = TypeVar("J")  # what every call of a pool is told
 
 # Controllers that are no policy of ours, by the names they have on command lines.
 GEOMETRIC: Final = "geometric"
@@ -61,7 +56,6 @@ OWN_SIM: Final = "liquid-pilot"
 AVIARY_SIM: Final = "gym-pybullet-drones"
 ERRORS_SCORE: Final = "errors"
 AVIARY_SCORE: Final = "hover-aviary"
-_ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,61 +205,9 @@ def score_one(job: Job, index: int) -> FlightScore:
     return score_hover(trace, job.duration_s) if job.task == "hover" else score_task(trace, job.duration_s)
 
 
-class FlightPool:
-    """Worker processes for many jobs, one thread each; use it in a `with`. One worker = this process."""
-
-    def __init__(self, workers: int | None = None) -> None:
-        self.workers = (os.cpu_count() or 1) if workers is None else workers
-        if self.workers < 1:
-            raise ConfigError(f"workers is {self.workers}; give at least one")
-        self._executor: ProcessPoolExecutor | None = None
-        self._environment: dict[str, str | None] = {}
-
-    def __enter__(self) -> FlightPool:
-        if self.workers > 1:
-            self._environment = {name: os.environ.get(name) for name in _ONE_THREAD}
-            os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # workers read it when they start
-            context = multiprocessing.get_context("spawn")  # fork would copy threads of torch and PyBullet
-            self._executor = ProcessPoolExecutor(self.workers, mp_context=context)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
-            self._executor = None
-        for name, old in self._environment.items():
-            if old is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = old
+class FlightPool(WorkerPool):
+    """Workers that fly."""
 
     def score(self, job: Job, on_done: Callable[[], None] = lambda: None) -> list[FlightScore]:
         """Scores of all flights of the job, in order. on_done is called after each flight."""
         return self.each(score_one, job, job.flights, on_done)
-
-    def each(
-        self, one: Callable[[J, int], T], job: J, count: int, on_done: Callable[[], None] = lambda: None
-    ) -> list[T]:
-        """`one(job, index)` for each index, in order. one: a function of a module, for it travels to the workers."""
-        if self._executor is None:
-            found = []
-            for index in range(count):
-                found.append(one(job, index))
-                on_done()
-            return found
-        futures = [self._executor.submit(one, job, index) for index in range(count)]
-        return _gather(futures, on_done)
-
-
-def _gather(futures: Sequence[Future[T]], on_done: Callable[[], None]) -> list[T]:
-    try:
-        for future in as_completed(futures):
-            future.result()
-            on_done()
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
-    return [future.result() for future in futures]

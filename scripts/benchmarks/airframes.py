@@ -16,6 +16,7 @@ from scripts.console import OUT
 from scripts.evaluation import Case
 from scripts.pictures.airframes import draw_airframes
 from scripts.tables import number, rich_table
+from scripts.workers.options import Workers
 
 SHIPPED, DRAWN = "shipped", "drawn"
 
@@ -45,7 +46,7 @@ def drones(folder: Path, drawn: int, flights: int, seed: int) -> list[Drone]:
     return found
 
 
-def fly(policies: Sequence[str], base: Case, folder: Path, workers: int | None, on: Sequence[Drone]) -> list[Any]:
+def fly(policies: Sequence[str], base: Case, folder: Path, workers: Workers, on: Sequence[Drone]) -> list[Any]:
     """Every policy on every drone; cells of airframes.json are kept. Each cell tells mass_kg and thrust_to_weight."""
     cells = sweep([replace(base, policy=policy) for policy in policies], folder, workers, on, "airframes")
     flown = [drone for _ in policies for drone in on]

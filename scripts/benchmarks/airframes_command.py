@@ -12,6 +12,7 @@ from liquid_pilot.errors import ConfigError
 from scripts.console import OUT
 from scripts.evaluation import Case
 from scripts.files import check_folder
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ class Airframes:
     """Seed of airframes and flights."""
     out: Path = Path("runs/airframes")
     """Folder of the results."""
-    workers: int | None = None
-    """Parallel processes; as many as processors if not given. Figures do not depend on it."""
+    workers: WorkerOptions = ALL_CORES
 
     def run(self) -> None:
         """Fly, print, draw."""

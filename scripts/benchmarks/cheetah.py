@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
@@ -32,6 +33,8 @@ from scripts.flying import FlightPool, import_pybullet
 from scripts.pictures.cheetah_table import draw_cheetah_table
 from scripts.tables import rich_table
 from scripts.training.run import git_commit
+from scripts.workers.once import made_once
+from scripts.workers.options import ALL_CORES, Workers
 
 TUNING_SEED: Final = 1000  # of the trials; no reported run has it
 RATES: Final = (2.5e-3, 5e-3, 1e-2)
@@ -100,46 +103,59 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Trainings that are to be done, which a worker takes by number."""
+    """What all trainings of a kind share. flights: of a score; 0 = not scored."""
 
-    plan: Plan
-    configs: tuple[CheetahConfig, ...]
-    scored: bool
+    expert: str
+    flights: int
 
 
-def record_of(work: Work, index: int) -> dict[str, Any]:
-    """A cell: read where it is finished, else trained and, where `scored`, run."""
-    config, plan = work.configs[index], work.plan
-    marks = json.dumps([asdict(config), plan.flights if work.scored else 0], sort_keys=True)
+def run_folder(folder: Path, work: Work, config: CheetahConfig) -> Path:
+    """Where a cell is kept."""
+    marks = json.dumps([asdict(config), work.flights], sort_keys=True)
     digest = hashlib.sha256(marks.encode()).hexdigest()[:10]
     wired = "-wired" if config.wiring else ""
-    folder = plan.folder / "runs" / f"{config.cell}{wired}-{config.observe}-seed{config.seed}-{digest}"
-    found = _read(folder / "record.json")
-    if found is None:
-        found = _trained(work, config, folder)
-        write_json(folder / "record.json", found | {"config": asdict(config)})
-    return found
+    return folder / "runs" / f"{config.cell}{wired}-{config.observe}-seed{config.seed}-{digest}"
 
 
-def _trained(work: Work, config: CheetahConfig, folder: Path) -> dict[str, Any]:
+def trained(work: Work, config: CheetahConfig) -> tuple[dict[str, Any], bytes]:
+    """Train and, where that is wanted, run: the record and the policy file."""
     import_pybullet()
     torch.set_num_threads(1)
-    trainer = CheetahTrainer(config, CheetahTeacher(load_bundle(work.plan.expert), config.simulator))
+    trainer = CheetahTrainer(config, CheetahTeacher(load_bundle(work.expert), config.simulator))
     try:
         train(trainer, lambda row: None, lambda: None)
     finally:
         trainer.close()
-    folder.mkdir(parents=True, exist_ok=True)
-    policy = export_run(
-        trainer, folder / "policy.safetensors", f"half-cheetah-{config.cell}", git_commit(),
-        {"episodes": trainer.recorded().flights},
-    )  # fmt: skip
     found: dict[str, Any] = {
         "validation_return": -trainer.best_score,
         "seconds": round(trainer.elapsed_s, 1),
         "parameters": parameters(trainer.best.spec),
     }
-    return found | ({"returns": returns_of(str(policy), work.plan.flights)} if work.scored else {})
+    with TemporaryDirectory() as folder:
+        policy = export_run(
+            trainer, Path(folder) / "policy.safetensors", f"half-cheetah-{config.cell}", git_commit(),
+            {"episodes": trainer.recorded().flights},
+        )  # fmt: skip
+        returns = {"returns": returns_of(str(policy), work.flights)} if work.flights else {}
+        return found | returns, policy.read_bytes()
+
+
+def _all_trained(
+    plan: Plan, scored: bool, configs: Sequence[CheetahConfig], pool: FlightPool, on_done: Callable[[], None]
+) -> list[dict[str, Any]]:
+    """Records of all, read where they are kept."""
+    work = Work(plan.expert, plan.flights if scored else 0)
+
+    def keep(config: CheetahConfig, made: tuple[dict[str, Any], bytes]) -> None:
+        folder = run_folder(plan.folder, work, config)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "policy.safetensors").write_bytes(made[1])
+        write_json(folder / "record.json", made[0] | {"config": asdict(config)})
+
+    def read(config: CheetahConfig) -> dict[str, Any] | None:
+        return _read(run_folder(plan.folder, work, config) / "record.json")
+
+    return made_once(pool, trained, work, configs, read, keep, on_done)
 
 
 def returns_of(policy: str, flights: int) -> dict[str, list[float]]:
@@ -162,34 +178,28 @@ def _read(path: Path) -> dict[str, Any] | None:
         raise ConfigError(f"{path} is no record of a run ({error}); delete its folder or give another --out") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _TeacherWork:
-    policy: str
-    flights: int
+def _teacher_returns(work: Work, index: int) -> dict[str, list[float]]:
+    return returns_of(work.expert, work.flights)
 
 
-def _teacher_returns(work: _TeacherWork, index: int) -> dict[str, list[float]]:
-    return returns_of(work.policy, work.flights)
-
-
-def run(plan: Plan, workers: int | None = None) -> dict[str, Any]:
+def run(plan: Plan, workers: Workers = ALL_CORES) -> dict[str, Any]:
     """Tune, train and score everything that the folder does not hold yet; returns what cheetah.json says."""
     teacher = load_bundle(plan.expert)
     CheetahTeacher(teacher, str(teacher.metadata.get("simulator")))  # refuse here, not in a worker
     trials = [(model, rate) for model in dict.fromkeys(model for model, _ in plan.rows) for rate in RATES]
     with FlightPool(workers) as pool, progress_bar() as bar:
         task = bar.add_task("trials", total=len(trials))
-        work = Work(plan, tuple(plan.config(model, "full", TUNING_SEED, rate) for model, rate in trials), False)
-        tried = pool.each(record_of, work, len(trials), lambda: bar.advance(task))
+        configs = [plan.config(model, "full", TUNING_SEED, rate) for model, rate in trials]
+        tried = _all_trained(plan, False, configs, pool, lambda: bar.advance(task))
         best: dict[str, list[tuple[float, float]]] = {}
         for (model, rate), found in zip(trials, tried, strict=True):
             best.setdefault(model, []).append((found["validation_return"], rate))
         chosen = {model: max(found)[1] for model, found in best.items()}
         cells = [(model, observe, seed) for model, observe in plan.rows for seed in range(plan.seeds)]
         task = bar.add_task("trainings", total=len(cells))
-        configs = tuple(plan.config(model, observe, seed, chosen[model]) for model, observe, seed in cells)
-        records = pool.each(record_of, Work(plan, configs, True), len(cells), lambda: bar.advance(task))
-        top = pool.each(_teacher_returns, _TeacherWork(plan.expert, plan.flights), 1)[0]
+        configs = [plan.config(model, observe, seed, chosen[model]) for model, observe, seed in cells]
+        records = _all_trained(plan, True, configs, pool, lambda: bar.advance(task))
+        top = pool.each(_teacher_returns, Work(plan.expert, plan.flights), 1)[0]
     rows = []
     for model, observe in plan.rows:
         own = [record for cell, record in zip(cells, records, strict=True) if cell[:2] == (model, observe)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scripts.console import OUT
 from scripts.files import check_folder
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ class CheetahTable:
     """Who teaches: a shipped policy or the path of one that sees the full body."""
     out: Path = Path("runs/half-cheetah-table")
     """Folder of everything."""
-    workers: int | None = None
-    """Trainings at once; as many as processors if not given. Figures do not depend on it."""
+    workers: WorkerOptions = ALL_CORES
 
     def run(self) -> None:
         """Train, run, print, draw."""

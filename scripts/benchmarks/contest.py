@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from liquid_pilot.errors import ConfigError, SimulationError
@@ -21,6 +22,8 @@ from policies.export import export_policy
 from policies.schedule import train
 from scripts.files import write_json
 from scripts.training.run import git_commit
+from scripts.workers.once import made_once
+from scripts.workers.pool import WorkerPool
 
 TUNING_SEED: Final = 1000  # weights, flights and noise of the trials; no reported run has it
 _RATES: Final = (1e-3, 2.5e-3, 5e-3)
@@ -107,32 +110,56 @@ def run_folder(folder: Path, training: str, config: TrainConfig) -> Path:
     return folder / "policies" / f"{config.cell}-{training}-seed{config.seed}-{digest}"
 
 
-def trained(
-    folder: Path, training: str, config: TrainConfig, backend: str, on_update: Callable[[int], None]
-) -> Trained:
-    """The run of a configuration: read where it is finished, else trained. on_update: told the updates done.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run that is wanted."""
+
+    training: str
+    config: TrainConfig
+
+
+def train_run(backend: str, run: Run) -> tuple[dict[str, Any], bytes]:
+    """The record and the policy file of a run.
 
     A run whose flights diverge ends there; the best weights until then, or the first ones, stand for it and are
     flown and counted like all others.
     """
-    place = run_folder(folder, training, config)
-    record, policy = place / "record.json", place / "policy.safetensors"
-    found = _read(record)
-    if found is None or not policy.is_file():
-        trainer, trouble = AnalyticTrainer(config, backend), ""
-        try:
-            train(trainer, lambda row: on_update(row.update), lambda: None)
-        except SimulationError as error:
-            trouble = str(error)
+    trainer, trouble = AnalyticTrainer(run.config, backend), ""
+    try:
+        train(trainer, lambda row: None, lambda: None)
+    except SimulationError as error:
+        trouble = str(error)
+    score = None if math.isinf(trainer.best_score) else trainer.best_score
+    with TemporaryDirectory() as folder:
+        name = f"{run.config.task}-{run.config.cell}-{run.training}"
+        policy = export_policy(trainer, Path(folder) / "policy.safetensors", name, git_commit()).read_bytes()
+    found = {"score": score, "updates": trainer.done, "seconds": trainer.elapsed_s, "trouble": trouble}
+    return found | {"config": asdict(run.config)}, policy
+
+
+def trained(
+    folder: Path, runs: Sequence[Run], backend: str, pool: WorkerPool, on_done: Callable[[], None] = lambda: None
+) -> list[Trained]:
+    """All runs, in order: read where they are finished, else trained. on_done is called after each."""
+
+    def keep(run: Run, made: tuple[dict[str, Any], bytes]) -> None:
+        place = run_folder(folder, run.training, run.config)
         place.mkdir(parents=True, exist_ok=True)
-        export_policy(trainer, policy, f"{config.task}-{config.cell}-{training}", git_commit())
-        score = None if math.isinf(trainer.best_score) else trainer.best_score
-        found = {"score": score, "updates": trainer.done, "seconds": trainer.elapsed_s, "trouble": trouble}
-        write_json(record, found | {"config": asdict(config)})
-    on_update(config.updates)
+        (place / "policy.safetensors").write_bytes(made[1])
+        write_json(place / "record.json", made[0])
+
+    return made_once(pool, train_run, backend, runs, lambda run: finished(folder, run), keep, on_done)
+
+
+def finished(folder: Path, run: Run) -> Trained | None:
+    """A run that is kept; None where there is none. Raises `ConfigError` for a broken record."""
+    place = run_folder(folder, run.training, run.config)
+    policy, found = place / "policy.safetensors", _read(place / "record.json")
+    if found is None or not policy.is_file():
+        return None
     score = math.inf if found["score"] is None else float(found["score"])
     ended = (int(found["updates"]), float(found["seconds"]), str(found["trouble"]))
-    return Trained(config.seed, config.learning_rate, config.time_unit_s, policy, score, *ended)
+    return Trained(run.config.seed, run.config.learning_rate, run.config.time_unit_s, policy, score, *ended)
 
 
 def best(trials: Sequence[Trained]) -> Trained:

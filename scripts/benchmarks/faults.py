@@ -19,6 +19,7 @@ from scripts.evaluation import Case, policy_sha256
 from scripts.flying import FlightPool, Job, fly_one
 from scripts.pictures.faults import draw_faults
 from scripts.tables import number, rich_table
+from scripts.workers.options import Workers
 
 START_S: Final = 6.0  # of every fault, after the release
 SPREAD: Final = 0.05  # of mass, inertia, thrust and drag: what a fault costs, not what another drone does
@@ -91,7 +92,7 @@ def figures_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def sweep(
-    policies: Sequence[str], base: Case, folder: Path, workers: int | None, points: Sequence[Point] = SWEEP
+    policies: Sequence[str], base: Case, folder: Path, workers: Workers, points: Sequence[Point] = SWEEP
 ) -> list[dict[str, Any]]:
     """Fly every policy at every point. Cells that faults.json in the folder holds already are not flown again."""
     cases = [replace(base, policy=policy) for policy in policies]

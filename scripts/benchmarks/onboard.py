@@ -18,6 +18,7 @@ from typing import Any, Final
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.native import processor_identity
 from scripts.files import write_json
+from scripts.workers.options import ALL_CORES, Workers
 
 SECTIONS: Final[Mapping[str, str]] = {  # name on the command line -> module, in the order in which they run
     "steps": "scripts.benchmarks.onboard_steps",
@@ -43,7 +44,7 @@ class Plan:
     policy: str
     out: Path
     flights: int = 100
-    workers: int | None = None
+    workers: Workers = ALL_CORES
     quick: bool = False
     fifo: bool = False
     seed: int = 0

@@ -15,6 +15,7 @@ from scripts.flying import FlightPool
 from scripts.pictures.rates import draw_rates
 from scripts.tables import NARROW_HEADER, rich_table, short_names
 from scripts.tables import cells as figures
+from scripts.workers.options import Workers
 
 FLOW_HZ: Final = 40.0
 IMU_HZ: Final = "100"
@@ -71,7 +72,7 @@ SWEEP: Final = (
 def sweep(
     bases: Sequence[Case],
     folder: Path,
-    workers: int | None,
+    workers: Workers,
     points: Sequence[Point] = SWEEP,
     name: str = "rates",
 ) -> list[Any]:

@@ -12,6 +12,7 @@ from liquid_pilot.errors import ConfigError
 from scripts.console import OUT
 from scripts.evaluation import Case
 from scripts.files import check_folder
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,7 @@ class Rates:
     """Length of a flight after the release, in seconds."""
     seed: int = 0
     """Seed of all flights."""
-    workers: int | None = None
-    """Parallel processes, or threads of the compiled engine; as many as processors if not given."""
+    workers: WorkerOptions = ALL_CORES
 
     def run(self) -> None:
         """Fly, print, draw."""

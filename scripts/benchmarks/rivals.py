@@ -20,6 +20,7 @@ from scripts.evaluation import Case
 from scripts.flying import CONVENTIONAL, RAPTORS, FlightPool
 from scripts.pictures.rivals import draw_rivals
 from scripts.tables import number, rich_table, short_names
+from scripts.workers.options import Workers
 
 TOLD: Final = {
     "geometric": "true state",
@@ -124,7 +125,7 @@ def _task(policy: str) -> str:
 
 
 def compare(
-    policies: Sequence[str], base: Case, folder: Path, workers: int | None, points: Sequence[Point]
+    policies: Sequence[str], base: Case, folder: Path, workers: Workers, points: Sequence[Point]
 ) -> list[dict[str, Any]]:
     """Fly every policy at every point that it was made for; finished cells of rivals.json in the folder are kept.
 
@@ -140,7 +141,7 @@ def compare(
     return cells
 
 
-def _eights(case: Case, folder: Path, workers: int | None, points: Sequence[Eight]) -> list[dict[str, Any]]:
+def _eights(case: Case, folder: Path, workers: Workers, points: Sequence[Eight]) -> list[dict[str, Any]]:
     """Drones that all differ, in wind, from rest; finished cells of rivals.json are kept."""
     kept, cells = CellFile(folder / "rivals.json"), list[dict[str, Any]]()
     with FlightPool(workers) as pool, progress_bar() as progress:

@@ -26,6 +26,8 @@ from scripts.benchmarks.sequence_spread import spread
 from scripts.console import ERR, progress_bar
 from scripts.files import write_json
 from scripts.flying import FlightPool
+from scripts.workers.once import made_once
+from scripts.workers.options import ALL_CORES, Workers
 
 TUNING_SEED: Final = 1000  # of the trials; no reported training has it
 MAIN: Final = ("decay", "default", "ltc", "lstm", "gru")
@@ -90,12 +92,12 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Trainings that a worker takes by number. judged: on the test windows, otherwise chosen by alone."""
+class Trial:
+    """How trainings are judged, and where their data is. judged: on the test windows, otherwise chosen by alone."""
 
-    plan: Plan
-    data_sha256: str
-    trainings: tuple[Training, ...]
+    data: Path
+    noise: tuple[float, ...]
+    missing: tuple[float, ...]
     judged: bool
 
 
@@ -123,20 +125,6 @@ def loaded(file: Path) -> Loaded:
     return Loaded(traces, train, valid, test, scaling(train))
 
 
-def record_of(work: Work, index: int) -> dict[str, Any]:
-    """A training's record: read where it is finished, else made."""
-    training, plan = work.trainings[index], work.plan
-    marks = json.dumps([work.data_sha256, asdict(training), plan.noise, plan.missing, work.judged], sort_keys=True)
-    digest = hashlib.sha256(marks.encode()).hexdigest()[:12]
-    path = plan.folder / "records" / f"{training.model}-{training.size}-seed{training.config.seed}-{digest}.json"
-    found = _read(path)
-    if found is None:
-        found = _made(work, training)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, found | {"training": asdict(training)})
-    return found
-
-
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -147,17 +135,18 @@ def _read(path: Path) -> dict[str, Any] | None:
         raise ConfigError(f"{path} is no record of a training ({error}); delete it or give another --out") from error
 
 
-def _made(work: Work, training: Training) -> dict[str, Any]:
+def record_of(trial: Trial, training: Training) -> dict[str, Any]:
+    """The record of a training, which is made here."""
     torch.set_num_threads(1)
-    data = loaded(work.plan.file)
+    data = loaded(trial.data)
     train = data.train if training.share == 1.0 else windows(data.traces.first(training.share).train)
     given = data.given if training.share == 1.0 else scaling(train)
     model = build(training.model, training.size, given, training.time_unit, training.config.seed)
     found = fit(model, train, data.valid, training.config)
     judged = {}
-    if work.judged:
+    if trial.judged:
         with torch.no_grad():
-            judged = judge(model, data.test, data.given.noise, work.plan.noise, work.plan.missing)
+            judged = judge(model, data.test, data.given.noise, trial.noise, trial.missing)
     return asdict(found) | {"judged": judged}
 
 
@@ -182,12 +171,23 @@ class Runs:
     ) -> list[dict[str, Any]]:
         """Records of all, in order. clean: judged without noise and losses."""
         task = self._bar.add_task(title, total=len(trainings))
-        plan = replace(self.plan, noise=(), missing=()) if clean or not judged else self.plan
-        work = Work(plan, self._sha256, tuple(trainings), judged)
-        return self._pool.each(record_of, work, len(trainings), lambda: self._bar.advance(task))
+        noise, missing = ((), ()) if clean or not judged else (self.plan.noise, self.plan.missing)
+        trial = Trial(self.plan.file, noise, missing, judged)
+        return made_once(
+            self._pool, record_of, trial, trainings,
+            lambda training: _read(self._path(trial, training)),
+            lambda training, made: write_json(self._path(trial, training), made | {"training": asdict(training)}),
+            lambda: self._bar.advance(task),
+        )  # fmt: skip
+
+    def _path(self, trial: Trial, training: Training) -> Path:
+        marks = json.dumps([self._sha256, asdict(training), trial.noise, trial.missing, trial.judged], sort_keys=True)
+        digest = hashlib.sha256(marks.encode()).hexdigest()[:12]
+        name = f"{training.model}-{training.size}-seed{training.config.seed}-{digest}.json"
+        return self.plan.folder / "records" / name
 
 
-def run(plan: Plan, workers: int | None = None) -> dict[str, Any]:
+def run(plan: Plan, workers: Workers = ALL_CORES) -> dict[str, Any]:
     """Everything that the folder does not hold yet; returns what sequence.json says. Raises `ConfigError`."""
     with FlightPool(workers) as pool, progress_bar() as bar:
         _record_traces(plan, pool, bar)

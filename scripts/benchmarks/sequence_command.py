@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scripts.console import OUT
 from scripts.files import check_folder
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ class Sequence:
     """Rough figures in some minutes: one seed, few epochs, less noise and loss, no sweep over the data."""
     out: Path = Path("runs/sequence")
     """Folder of everything."""
-    workers: int | None = None
-    """Trainings at once; as many as processors if not given. Figures, but for seconds, do not depend on it."""
+    workers: WorkerOptions = ALL_CORES
 
     def run(self) -> None:
         """Train, judge, print, draw."""

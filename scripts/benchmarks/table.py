@@ -6,23 +6,25 @@ Every trained policy and every scored cell is kept in the folder and not done ag
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks.cell_file import CellFile
-from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Model, Recipe, Trained, best, trained
+from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Model, Recipe, Run, Trained, best, trained
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
 from scripts.files import write_json
 from scripts.flying import GEOMETRIC, FlightPool
 from scripts.pictures.table import draw_table
 from scripts.tables import rich_table
+from scripts.workers.options import ALL_CORES, Workers
 
 IMU_RATES: Final = ("25", "50", "100", "200", "400", "mixed")
 PYBULLET_RATES: Final = ("25", "100", "400")
@@ -61,6 +63,16 @@ class Plan:
         return runs + contests * self.seeds * len(IMU_RATES) + pybullet
 
 
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A model under a training: its trials, and the reported seeds with the setting of the best of them."""
+
+    model: Model
+    training: str
+    trials: list[Trained]
+    reported: list[Trained]
+
+
 class _Scores:
     """Scored cells: kept in a file, flown where they are missing."""
 
@@ -96,21 +108,18 @@ class _Scores:
         return {key: known[key] for key in ("imu", *_KEPT)}
 
 
-def run(plan: Plan, workers: int | None = None) -> dict[str, Any]:
+def run(plan: Plan, workers: Workers = ALL_CORES) -> dict[str, Any]:
     """Tune, train and fly everything that the folder does not hold yet; returns what table.json says."""
     with FlightPool(workers) as pool, progress_bar() as progress:
         whole = progress.add_task("rate table", total=plan.steps)
         scores = _Scores(plan, pool, progress)
-        rows = [
-            _contest(plan, model, training, scores, progress, whole)
-            for training in plan.trainings
-            for model in plan.models
-        ]
+        on_done = partial(progress.advance, whole)
+        rows = [_row(plan, contest, scores, on_done) for contest in _trained(plan, pool, on_done)]
         upper = []
         if plan.pybullet_flights:
             for hz in PYBULLET_RATES:
                 upper.append(scores.cell(GEOMETRIC, hz, "pybullet"))
-                progress.advance(whole)
+                on_done()
     return {
         "seeds": plan.seeds,
         "flights": plan.flights,
@@ -123,39 +132,45 @@ def run(plan: Plan, workers: int | None = None) -> dict[str, Any]:
     }
 
 
-def _contest(
-    plan: Plan, model: Model, training: str, scores: _Scores, progress: Progress, whole: TaskID
-) -> dict[str, Any]:
-    """One model under one training: trials, reported seeds, their flights."""
+def _trained(plan: Plan, pool: FlightPool, on_done: Callable[[], None]) -> list[Contest]:
+    """Trials of all models under all trainings, then the reported seeds of each with the setting that was best."""
 
-    def runs(name: str, jobs: Sequence[tuple[tuple[float, float], int]]) -> list[Trained]:
-        task = progress.add_task("", total=plan.recipe.updates)
-        found = []
-        for number, (trial, seed) in enumerate(jobs):
-            label = f"{model.name}, {training}: {name} {number + 1} of {len(jobs)}"
-            progress.update(task, description=label, completed=0)
-            config = plan.recipe.config(model, training, trial, seed)
-            found.append(trained(plan.folder, training, config, plan.recipe.backend, _shown(progress, task)))
-            progress.advance(whole)
-        progress.remove_task(task)
-        return found
+    def runs(wanted: Sequence[Run]) -> Iterator[Trained]:
+        return iter(trained(plan.folder, wanted, plan.recipe.backend, pool, on_done))
 
-    trials = runs("trial", [(trial, TUNING_SEED) for trial in model.trials])
-    chosen = best(trials)
-    setting = (chosen.learning_rate, chosen.time_unit_s)
-    reported = runs("seed", [(setting, seed) for seed in range(plan.seeds)])
+    config, entries = plan.recipe.config, [(model, training) for training in plan.trainings for model in plan.models]
+    tried = runs([Run(t, config(m, t, trial, TUNING_SEED)) for m, t in entries for trial in m.trials])
+    trials = [[next(tried) for _ in model.trials] for model, _ in entries]
+    chosen = [best(own) for own in trials]
+    settings = [(one.learning_rate, one.time_unit_s) for one in chosen]
+    reported = runs(
+        [
+            Run(training, config(model, training, setting, seed))
+            for (model, training), setting in zip(entries, settings, strict=True)
+            for seed in range(plan.seeds)
+        ]
+    )
+    return [
+        Contest(model, training, own, [next(reported) for _ in range(plan.seeds)])
+        for (model, training), own in zip(entries, trials, strict=True)
+    ]
+
+
+def _row(plan: Plan, contest: Contest, scores: _Scores, on_done: Callable[[], None]) -> dict[str, Any]:
+    """One model under one training: the flights of its reported seeds."""
+    model, training, reported = contest.model, contest.training, contest.reported
     cells = []
     for imu_hz in IMU_RATES:
         of_seeds = []
         for one in reported:
             of_seeds.append(scores.cell(str(one.policy), imu_hz, "batched"))
-            progress.advance(whole)
+            on_done()
         cells.append({"imu": imu_hz, "seeds": of_seeds} | summary(of_seeds))
     pybullet = []
     for imu_hz in PYBULLET_RATES if plan.pybullet_flights else ():
         pybullet.append(scores.cell(str(reported[0].policy), imu_hz, "pybullet"))
-        progress.advance(whole)
-    bundle = load_bundle(str(reported[0].policy))
+        on_done()
+    bundle, chosen = load_bundle(str(reported[0].policy)), best(contest.trials)
     return {
         "training": training,
         "imu_hz": list(TRAININGS[training].imu_hz),
@@ -166,15 +181,11 @@ def _contest(
         "bytes": 4 * bundle.parameters,
         "learning_rate": chosen.learning_rate,
         "time_unit_s": chosen.time_unit_s if model.timed else None,
-        "trials": [trial.row() for trial in trials],
+        "trials": [trial.row() for trial in contest.trials],
         "runs": [one.row() for one in reported],
         "cells": cells,
         "pybullet": pybullet,
     }
-
-
-def _shown(progress: Progress, task: TaskID) -> Callable[[int], None]:
-    return lambda done: progress.update(task, completed=done)
 
 
 def summary(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:

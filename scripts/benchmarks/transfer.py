@@ -16,6 +16,7 @@ from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, figures, policy_sha256
 from scripts.flying import AVIARY_SIM, OWN_SIM, FlightPool, Job, score_one
 from scripts.tables import HEADER, NARROW_HEADER, cells, rich_table, short_names
+from scripts.workers.options import Workers
 
 WORLDS: Final = (OWN_SIM, AVIARY_SIM)
 BLOCK: Final = 20  # flights of a cell: theirs takes seconds for each, and an interruption loses no more than these
@@ -34,7 +35,7 @@ def case_of(policy: str, track_m_s: float, flights: int, seed: int) -> Case:
     return Case(policy, task=load_bundle(policy).task, track_m_s=track_m_s, flights=flights, seed=seed)
 
 
-def compare(cases: Sequence[Case], folder: Path, workers: int | None) -> list[dict[str, Any]]:
+def compare(cases: Sequence[Case], folder: Path, workers: Workers) -> list[dict[str, Any]]:
     """Fly every case in both worlds, a block here and the same there; a row for each case and world, ready for JSON.
 
     Finished cells of transfer.json are kept. Raises `MissingExtraError` without gym-pybullet-drones, before any flight.

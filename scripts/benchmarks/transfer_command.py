@@ -11,6 +11,7 @@ import tyro
 from liquid_pilot.errors import ConfigError
 from scripts.console import OUT
 from scripts.files import check_folder
+from scripts.workers.options import ALL_CORES, WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ class Transfer:
     """Folder of the results."""
     seed: int = 0
     """Seed of all flights."""
-    workers: int | None = None
-    """Parallel processes; as many as processors if not given. Figures do not depend on it."""
+    workers: WorkerOptions = ALL_CORES
 
     def run(self) -> None:
         """Fly and print."""

@@ -14,6 +14,7 @@ from liquid_pilot.errors import ConfigError
 from scripts.benchmark import main
 from scripts.benchmarks import airframes
 from scripts.benchmarks.airframes_command import Airframes
+from scripts.workers.options import Workers
 
 
 def test_what_is_drawn_is_a_drone_and_survives_its_file(tmp_path: Path) -> None:
@@ -38,11 +39,11 @@ def test_between_two_drones_ends_at_both() -> None:
 
 
 def test_the_table_counts_every_flight_and_goes_on(tmp_path: Path) -> None:
-    Airframes(("geometric",), drawn=2, flights=5, out=tmp_path, workers=1).run()
+    Airframes(("geometric",), drawn=2, flights=5, out=tmp_path, workers=Workers(1)).run()
     text = (tmp_path / "airframes.md").read_text(encoding="utf-8")
     assert "cf2x, 27 g | 5 |" in text and "2 drawn" in text and (tmp_path / "airframes.png").is_file()
     before = (tmp_path / "airframes.json").stat().st_mtime_ns
-    Airframes(("geometric",), drawn=2, flights=5, out=tmp_path, workers=1).run()
+    Airframes(("geometric",), drawn=2, flights=5, out=tmp_path, workers=Workers(1)).run()
     assert (tmp_path / "airframes.json").stat().st_mtime_ns == before  # nothing was flown again
 
 

@@ -20,6 +20,7 @@ from scripts.benchmarks.rates import RatePoint, sweep
 from scripts.evaluation import Case, cautions, evaluate
 from scripts.flying import FlightPool, Job, score_one
 from scripts.tables import condition, failures, score_table, short_name, short_names
+from scripts.workers.options import Workers
 from tests.scripts.synthetic import write_random_policy
 
 SHORT = Case(policy="geometric", flights=2, seconds=1.0)
@@ -181,7 +182,7 @@ def test_pool_and_job_refuse_nonsense() -> None:
 
 def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = (RatePoint("imu", "50", imu_hz="50"), RatePoint("imu", "mixed", imu_hz="mixed"))
-    first = sweep([SHORT], tmp_path, 1, points[:1])
+    first = sweep([SHORT], tmp_path, Workers(1), points[:1])
     flown: list[str] = []
     original = evaluate
 
@@ -190,11 +191,11 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
         return original(case, pool, progress)
 
     monkeypatch.setattr("scripts.benchmarks.rates.evaluate", counting)
-    both = sweep([SHORT], tmp_path, 1, points)
+    both = sweep([SHORT], tmp_path, Workers(1), points)
     assert flown == ["mixed"]
     assert both[0] == first[0]
     assert read_cells(tmp_path / "rates.json") == both
-    sweep([replace(SHORT, seed=3)], tmp_path, 1, points[:1])
+    sweep([replace(SHORT, seed=3)], tmp_path, Workers(1), points[:1])
     assert flown == ["mixed", "50"]  # another seed is another cell
 
 

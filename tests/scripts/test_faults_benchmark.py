@@ -12,6 +12,7 @@ from envs.scoring import FlightScore
 from scripts import benchmark
 from scripts.benchmarks import faults
 from scripts.evaluation import Case
+from scripts.workers.options import Workers
 
 UP = FlightScore(True, "", 0.1, 0.02)
 DOWN = FlightScore(False, "ground", math.inf, math.inf)
@@ -35,14 +36,14 @@ def test_points_are_faults_that_exist_and_differ() -> None:
 
 def test_a_sweep_tells_who_came_down_and_flies_no_cell_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = Case("hover", flights=2, seconds=14.0, spread=0.05)
-    cells = faults.sweep(["hover"], base, tmp_path, 1, FEW)
+    cells = faults.sweep(["hover"], base, tmp_path, Workers(1), FEW)
     assert [cell["up_rate"] for cell in cells] == [1.0, 0.0] and cells[1]["landed_rate"] >= 0.5
 
     def never(job: object, index: int) -> None:
         raise AssertionError("flown again")
 
     monkeypatch.setattr(faults, "fly_to_the_end", never)
-    assert faults.sweep(["hover"], base, tmp_path, 1, FEW) == cells
+    assert faults.sweep(["hover"], base, tmp_path, Workers(1), FEW) == cells
     files = faults.present(cells, tmp_path)
     assert all(file.stat().st_size > 100 for file in files) and "| flow lost | 0.0 | " in files[1].read_text()
 

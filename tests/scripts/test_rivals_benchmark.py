@@ -12,6 +12,7 @@ from liquid_pilot.errors import ConfigError, MissingExtraError
 from scripts import benchmark
 from scripts.benchmarks import eights, rates, rivals
 from scripts.evaluation import Case
+from scripts.workers.options import Workers
 
 SHORT = rivals.Follow("sinusoid", 0.3, "50")
 
@@ -42,7 +43,7 @@ def test_each_flies_what_it_was_made_for() -> None:
 def test_a_comparison_is_a_table_and_flies_no_cell_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = [SHORT, rivals.Eight(3.5, "50")]
     base = Case("pid", flights=1)
-    cells = rivals.compare(["pid", "track"], base, tmp_path, 1, points)
+    cells = rivals.compare(["pid", "track"], base, tmp_path, Workers(1), points)
     assert [(cell["policy"], cell["group"]) for cell in cells] == [
         ("pid", SHORT.group), ("pid", "eight 3.5 s"), ("track", SHORT.group),
     ]  # fmt: skip
@@ -53,7 +54,7 @@ def test_a_comparison_is_a_table_and_flies_no_cell_twice(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(rates, "evaluate", never)
     monkeypatch.setattr(eights, "error_m", never)
-    assert rivals.compare(["pid", "track"], base, tmp_path, 1, points) == cells
+    assert rivals.compare(["pid", "track"], base, tmp_path, Workers(1), points) == cells
     files = rivals.present(cells, tmp_path)
     text = files[1].read_text()
     assert "| pid | true state | 50 | 100.0 / 0." in text and text.rstrip().endswith("| - |")

@@ -10,6 +10,7 @@ import pytest
 from liquid_pilot.errors import ConfigError
 from scripts.benchmark import main
 from scripts.benchmarks import sequence, sequence_page
+from scripts.workers.options import Workers
 from tests.policies.test_prediction import linear_traces, write
 
 MODELS = ("decay", "lstm", "mlp")
@@ -21,7 +22,7 @@ def tiny(folder: Path, data: Path) -> sequence.Plan:
 
 def test_a_table_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write(tmp_path / "traces.npz", linear_traces())
-    first = sequence.run(tiny(tmp_path / "out", data), workers=1)
+    first = sequence.run(tiny(tmp_path / "out", data), Workers(1))
     for file in sequence_page.present(first, tmp_path / "out"):
         assert file.stat().st_size > 0
     assert [row["model"] for row in first["large"]] == list(MODELS)
@@ -33,19 +34,19 @@ def test_a_table_is_made_once_and_read_again(tmp_path: Path, monkeypatch: pytest
     def refuse(*_: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(sequence, "_made", refuse)
-    assert sequence.run(tiny(tmp_path / "out", data), workers=1) == first
+    monkeypatch.setattr(sequence, "record_of", refuse)
+    assert sequence.run(tiny(tmp_path / "out", data), Workers(1)) == first
     one = next((tmp_path / "out" / "records").glob("decay-*.json"))
     one.write_text("{", "utf-8")
     with pytest.raises(ConfigError, match=r"no record of a training"):
-        sequence.run(tiny(tmp_path / "out", data), workers=1)
+        sequence.run(tiny(tmp_path / "out", data), Workers(1))
 
 
 def test_other_data_is_trained_anew(tmp_path: Path) -> None:
     found = []
     for seed in range(2):
         data = write(tmp_path / f"{seed}.npz", linear_traces(seed=seed))
-        found.append(sequence.run(sequence.Plan(tmp_path / "out", data, ("mlp",), seeds=1, epochs=1), workers=1))
+        found.append(sequence.run(sequence.Plan(tmp_path / "out", data, ("mlp",), seeds=1, epochs=1), Workers(1)))
     assert found[0]["large"][0]["clean"] != found[1]["large"][0]["clean"]
 
 
@@ -71,6 +72,6 @@ def test_bad_options_end_with_one_line(
 
 def test_the_record_says_what_was_trained(tmp_path: Path) -> None:
     plan = sequence.Plan(tmp_path / "out", write(tmp_path / "a.npz", linear_traces()), ("mlp",), seeds=1, epochs=1)
-    sequence.run(plan, workers=1)
+    sequence.run(plan, Workers(1))
     for file in (tmp_path / "out" / "records").glob("*.json"):
         assert json.loads(file.read_text("utf-8"))["training"]["model"] == "mlp"

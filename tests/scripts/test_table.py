@@ -17,8 +17,21 @@ from liquid_pilot.errors import ConfigError, SimulationError
 from policies.network import hover_spec
 from policies.validation import VALIDATION, validation
 from scripts.benchmarks import contest, table
-from scripts.benchmarks.contest import LSTM, MODELS, TRAININGS, TUNING_SEED, Recipe, Trained, best, run_folder, trained
+from scripts.benchmarks.contest import (
+    LSTM,
+    MODELS,
+    TRAININGS,
+    TUNING_SEED,
+    Recipe,
+    Run,
+    Trained,
+    best,
+    run_folder,
+    trained,
+)
 from scripts.benchmarks.table import IMU_RATES, Plan, markdown, present, spread, summary, texts
+from scripts.flying import FlightPool
+from scripts.workers.options import Workers
 
 needs_compiler = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
 MLP = MODELS[-1]
@@ -71,7 +84,7 @@ def plan(folder: Path) -> Plan:
 @needs_compiler
 def test_a_finished_table_is_read_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contest, "_MORE_RATES", (5e-3,))
-    first = table.run(plan(tmp_path), workers=1)
+    first = table.run(plan(tmp_path), Workers(1))
     policy = Path(first["rows"][0]["runs"][0]["policy"])
     assert load_bundle(str(policy)).metadata["trained_rates_hz"]["imu"] == [50.0, 100.0]
     assert [c["imu"] for c in first["rows"][0]["cells"]] == list(IMU_RATES)
@@ -81,7 +94,7 @@ def test_a_finished_table_is_read_not_made_again(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(contest, "train", never)
     monkeypatch.setattr(table, "evaluate", never)
-    again = table.run(plan(tmp_path), workers=1)
+    again = table.run(plan(tmp_path), Workers(1))
     assert again == first
     files = present(first, tmp_path)
     assert all(file.stat().st_size > 0 for file in files)
@@ -96,14 +109,15 @@ def test_a_training_that_diverges_is_flown_and_counted(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(contest, "train", diverge)
     config = TINY.config(MLP, "narrow", MLP.trials[0], 0)
-    run = trained(tmp_path, "narrow", config, "compiled", lambda done: None)
+    wanted = Run("narrow", config)
+    (run,) = trained(tmp_path, [wanted], "compiled", FlightPool(1))
     assert run.score == math.inf and "drone 3" in run.trouble and load_bundle(str(run.policy)).spec.form == "mlp"
-    assert trained(tmp_path, "narrow", config, "compiled", lambda done: None) == run  # read, not made again
+    assert trained(tmp_path, [wanted], "compiled", FlightPool(1)) == [run]  # read, not made again
     other = replace(config, learning_rate=0.1)
     assert run_folder(tmp_path, "narrow", other) != run.policy.parent
     (run.policy.parent / "record.json").write_text("{")
     with pytest.raises(ConfigError, match="no record of a run"):
-        trained(tmp_path, "narrow", config, "compiled", lambda done: None)
+        trained(tmp_path, [wanted], "compiled", FlightPool(1))
 
 
 def test_markdown_is_one_grid_a_training_and_tells_pybullet_apart() -> None:
