@@ -41,7 +41,7 @@ def test_each_flies_what_it_was_made_for() -> None:
 
 
 def test_a_comparison_is_a_table_and_flies_no_cell_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [SHORT, rivals.Eight(3.5, "50")]
+    points: list[rivals.Point] = [SHORT, rivals.Eight(3.5, "50")]
     base = Case("pid", flights=1)
     cells = rivals.compare(["pid", "track"], base, tmp_path, Workers(1), points)
     assert [(cell["policy"], cell["group"]) for cell in cells] == [
@@ -71,7 +71,7 @@ def test_lost_flights_are_infinite_and_counted() -> None:
 def test_a_raptor_that_is_not_installed_is_told_before_flying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "foundation_policy", None)
     with pytest.raises(MissingExtraError, match="rivals"):
-        rivals.compare(["raptor"], Case("raptor", flights=1), tmp_path, 1, [SHORT])
+        rivals.compare(["raptor"], Case("raptor", flights=1), tmp_path, Workers(1), [SHORT])
 
 
 def test_what_cannot_be_flown_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

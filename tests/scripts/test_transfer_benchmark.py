@@ -11,6 +11,7 @@ from scripts import benchmark
 from scripts.benchmarks import transfer
 from scripts.evaluation import Case, figures
 from scripts.flying import OWN_SIM, FlightPool
+from scripts.workers.options import Workers
 
 
 def test_one_world_twice_is_no_difference_and_its_flights_are_those_of_evaluate(
@@ -19,7 +20,7 @@ def test_one_world_twice_is_no_difference_and_its_flights_are_those_of_evaluate(
     monkeypatch.setattr(transfer, "WORLDS", (OWN_SIM, OWN_SIM))
     monkeypatch.setattr(transfer, "BLOCK", 2)
     case = Case("hover", flights=3, seconds=1.0)
-    first, second = rows = transfer.compare([case], tmp_path, 1)
+    first, second = rows = transfer.compare([case], tmp_path, Workers(1))
     assert first == second and transfer.apart(first, second) == (0.0, 0.0)
     with FlightPool(1) as pool:
         assert figures(pool.score(case.job())).items() <= first.items()
@@ -28,7 +29,7 @@ def test_one_world_twice_is_no_difference_and_its_flights_are_those_of_evaluate(
         raise AssertionError("flown again")
 
     monkeypatch.setattr(transfer, "score_one", never)
-    assert transfer.compare([case], tmp_path, 1) == rows
+    assert transfer.compare([case], tmp_path, Workers(1)) == rows
     text = transfer.present(rows, tmp_path)[1].read_text(encoding="utf-8")
     assert "| hover | liquid-pilot | 100.0% | 0." in text and "| hover | between | +0.0% | +0.0% |" in text
 
