@@ -23,7 +23,7 @@ FLOOR_M = AIRFRAME.rest_height_m  # of a drone that stands on it
 
 
 def watching(real: Real = np.float64, lane_bytes: int | None = None) -> CompiledRollout:
-    return rollout("decay", real, lane_bytes, watch_branches=True)
+    return rollout("decay", real, lane_bytes, watch_branches=True)  # type: ignore[arg-type]  # a type can be hashed
 
 
 def flight(steps: int) -> Case:

@@ -12,6 +12,7 @@ import pytest
 
 from envs.airframe import load_airframe
 from envs.conditions import Conditions
+from envs.fault_messages import Sample
 from envs.faults import Fault
 from envs.flights import Flights, draw_flights
 from envs.sample_clock import around
@@ -29,7 +30,7 @@ from envs.sensors import (
     true_flow,
 )
 from liquid_pilot.geometry import rotation_matrix
-from liquid_pilot.messages import Flow, Imu, Position, Range
+from liquid_pilot.messages import Flow, Imu, Range
 from liquid_pilot.observation import GRAVITY_M_S2
 from liquid_pilot.ops import FLOAT_OPS, Vec3
 
@@ -51,9 +52,9 @@ def run(
     velocity: Vec3[float] = ZERO,
     rates: Vec3[float] = ZERO,
     h_s: float = 0.002,
-) -> list[tuple[float, Flow | Range | Position]]:
+) -> list[tuple[float, Sample]]:
     """Steady motion; (time of hearing, message)."""
-    heard: list[tuple[float, Flow | Range | Position]] = []
+    heard: list[tuple[float, Sample]] = []
     for i in range(1, round(seconds / h_s) + 1):
         suite.sense(i * h_s, i * h_s, height_m, LEVEL, velocity, rates, h_s)
         heard += [(i * h_s, message) for message in suite.due(i * h_s)]
