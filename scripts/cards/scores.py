@@ -193,6 +193,7 @@ def _case(plan: Plan, changes: Mapping[str, Any]) -> Case:
 
 def _flown(plan: Plan, duration_s: float) -> str:
     usual = _case(plan, {})
+    downward = "" if plan.task == "track-position" else f"flow {usual.flow_hz:g} Hz, range {usual.range_hz:g} Hz, "
     return " ".join(
         (
             f"{plan.flights} flights of {duration_s:g} s a row, seed {plan.seed}, in PyBullet through the onboard "
@@ -201,7 +202,7 @@ def _flown(plan: Plan, duration_s: float) -> str:
             f"{usual.spread:.0%} of it.",
             *(f"Note: {note}." for note in cautions(usual)),
             f"Where not said otherwise: IMU {usual.imu_hz} Hz (mixed: every interval drawn between 1/400 and 1/25 s), "
-            f"flow {usual.flow_hz:g} Hz, range {usual.range_hz:g} Hz, wind to {usual.wind:g} m/s with gusts.",
+            f"{downward}wind to {usual.wind:g} m/s with gusts.",
             task_card(plan.task).rule,
         )
     )
