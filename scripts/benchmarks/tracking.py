@@ -33,6 +33,7 @@ from scripts.benchmarks.eights import (
     fly_eight,
     geometric,
     pid,
+    policy,
     rmse_m,
     told,
 )
@@ -52,6 +53,7 @@ CONTENDERS: Final = (
     Contender("PID, positions alone", told(pid, feed_forward=False)),
     Contender("PID, feed-forward, EKF: IMU, flow, range", filtered),
     Contender(f"the same and places at {PLACES_HZ[0]:g} Hz, {100.0 * PLACES_LOST:g} % lost", filtered, PLACES_HZ),
+    replace(policy("track-position"), name="track-position: IMU, attitude, places at 20 to 50 Hz, 20 % lost"),
 )
 # Other people's published controllers on the same figure in PyBullet, one run each, not flown by this script (m; None:
 # lost). The PID of gym-pybullet-drones flew without motor lag, RAPTOR with 0.06 s; both paths began at full speed.
