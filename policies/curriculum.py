@@ -29,6 +29,7 @@ class Curriculum:
     hover_chance: float = 0.7  # of a lane with velocity set-point zero
     setpoint_speed_m_s: float = 0.5
     setpoint_yaw_rate_rad_s: float = 0.5
+    outage_s: Span = (0.2, 1.3)  # of a sensor that falls silent once in a flight
     asked_height_m: Span = TRAINED_HEIGHT_M  # of all set-points; lessons begin with those of TRAINED_HEIGHT_M
 
 
@@ -59,7 +60,7 @@ def training_conditions(curriculum: Curriculum, strength: float) -> Conditions:
         setpoint_speed_m_s=(0.0, curriculum.setpoint_speed_m_s),
         setpoint_yaw_rate_rad_s=(-curriculum.setpoint_yaw_rate_rad_s, curriculum.setpoint_yaw_rate_rad_s),
         outage_chance=0.5 * strength,
-        outage_s=(0.2, 1.3),
+        outage_s=curriculum.outage_s,
     )
 
 
