@@ -159,7 +159,7 @@ MISSION_DRILL: Final = Drill(
         outage_s=(0.1, 0.4),  # a longer silence of both sensors means that the floor is near
         asked_height_m=(-GROUND_DEPTH_M, TRAINED_HEIGHT_M[1]),
     ),
-    cost=CostWeights(low_height=0.0, height_knee_m=1.0, thrust_on_floor=4.0),
+    cost=CostWeights(thrust_on_floor=2.0),
     updates=12000,
     batch=64,
     validation_s=20.0,
