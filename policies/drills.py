@@ -159,8 +159,8 @@ MISSION_DRILL: Final = Drill(
         outage_s=(0.1, 0.4),  # a longer silence of both sensors means that the floor is near
         asked_height_m=(-GROUND_DEPTH_M, TRAINED_HEIGHT_M[1]),
     ),
-    cost=CostWeights(thrust_on_floor=2.0),
-    updates=12000,
+    cost=CostWeights(vertical_velocity=2.0, thrust_on_floor=1.0),
+    updates=5000,
     batch=64,
     validation_s=20.0,
     launch=MISSION.launch,
