@@ -22,6 +22,9 @@ FLOOR_NATURAL_RAD_S: Final = 45.0  # stiffness per mass of the floor = this squa
 FLOOR_DAMPING_PER_S: Final = 40.0
 FLOOR_FRICTION_PER_S: Final = 10.0
 FLOOR_SOFTNESS_M: Final = 0.004  # the contact fades in over this depth
+FEET_NATURAL_RAD_S: Final = 15.0  # gentle, for gradients that go through many touches of stiff feet explode
+FEET_DAMPING_PER_S: Final = 20.0
+FEET_SOFTNESS_M: Final = 0.01
 GROUND_EFFECT_FLOOR_M: Final = 0.0377  # rotors never act closer to the ground than this
 
 
@@ -149,13 +152,13 @@ def held_level(ops: Ops, airframe: Airframe, body: Body[S], matrix: Matrix3[S], 
     Without it a point touches the floor, and a drone may fall over where it stands, as one that learns will.
     """
     depth: Any = ops.maximum(airframe.rest_height_m - body.position_m[2], 0.0)
-    fade = depth / (depth + FLOOR_SOFTNESS_M)
+    fade = depth / (depth + FEET_SOFTNESS_M)
     (ux, uy, _), (p, q, r) = matrix[2], body.rates_rad_s
-    stiff, (x, y, z) = FLOOR_NATURAL_RAD_S * FLOOR_NATURAL_RAD_S, angular_rad_s2
+    stiff, (x, y, z) = FEET_NATURAL_RAD_S * FEET_NATURAL_RAD_S, angular_rad_s2
     return (
-        x - fade * (stiff * uy + FLOOR_DAMPING_PER_S * p),
-        y + fade * (stiff * ux - FLOOR_DAMPING_PER_S * q),
-        z - fade * FLOOR_DAMPING_PER_S * r,
+        x - fade * (stiff * uy + FEET_DAMPING_PER_S * p),
+        y + fade * (stiff * ux - FEET_DAMPING_PER_S * q),
+        z - fade * FEET_DAMPING_PER_S * r,
     )
 
 

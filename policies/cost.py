@@ -22,7 +22,7 @@ class CostWeights:
     horizontal_velocity: float = 1.0  # (m/s)^2
     vertical_velocity: float = 0.5
     height: float = 2.0  # m^2
-    low_height: float = 30.0  # m^2 below `low_height_m`
+    low_height: float = 30.0  # m^2 below `low_height_m`, or below the set-point where that is lower
     low_height_m: float = 0.35
     roll_pitch_rate: float = 0.02  # (rad/s)^2
     yaw_rate: float = 0.1
@@ -67,7 +67,7 @@ def event_cost(
     ex = v[0] - (hx * velocity[0] - hy * velocity[1])
     ey = v[1] - (hy * velocity[0] + hx * velocity[1])
     ez, vz = body.position_m[2] - goal.height_m, v[2] - climb
-    low = ops.maximum(weights.low_height_m - body.position_m[2], 0.0)
+    low = ops.maximum(ops.minimum(goal.height_m, weights.low_height_m) - body.position_m[2], 0.0)
     yaw = w[2] - goal.yaw_rate_rad_s
     changes = [a - b for a, b in zip(action, previous, strict=True)]
     excess, lack = action[0] + 1.0, ops.maximum(weights.lift_action - action[0], 0.0)

@@ -44,6 +44,7 @@ class Curriculum:
     hover_chance: float = 0.7  # of a lane with velocity set-point zero
     setpoint_speed_m_s: float = 0.5
     setpoint_yaw_rate_rad_s: float = 0.5
+    outage_s: Span = (0.2, 1.3)  # of a sensor that falls silent once in a flight
     asked_height_m: Span = TRAINED_HEIGHT_M  # of all set-points; lessons begin with those of TRAINED_HEIGHT_M
     locates: bool = False  # with a position sensor, without flow and range
     fault_chance: float = 0.0  # of a lesson in which something fails, at full disturbances
@@ -80,7 +81,7 @@ def training_conditions(curriculum: Curriculum, strength: float) -> Conditions:
         setpoint_speed_m_s=(0.0, curriculum.setpoint_speed_m_s),
         setpoint_yaw_rate_rad_s=(-curriculum.setpoint_yaw_rate_rad_s, curriculum.setpoint_yaw_rate_rad_s),
         outage_chance=0.5 * strength,
-        outage_s=(0.2, 1.3),
+        outage_s=curriculum.outage_s,
     )
     return placed(found, TRAINED_POSITION_HZ, (0.0, 0.4)) if curriculum.locates else found
 

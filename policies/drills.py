@@ -186,10 +186,11 @@ MISSION_DRILL: Final = Drill(
         first_horizon_s=2.0,  # a take-off, from the hand's letting go on
         horizon_share=0.3,
         setpoint_yaw_rate_rad_s=0.0,
+        outage_s=(0.1, 0.4),  # a longer silence of both sensors means that the floor is near
         asked_height_m=(-GROUND_DEPTH_M, TRAINED_HEIGHT_M[1]),
     ),
-    cost=CostWeights(low_height=0.0, height_knee_m=1.0, thrust_on_floor=4.0),
-    updates=12000,
+    cost=CostWeights(vertical_velocity=2.0, thrust_on_floor=1.0),
+    updates=5000,
     batch=64,
     validation_s=20.0,
     launch=MISSION.launch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,8 +22,11 @@ from envs.scoring import (
     score_hover,
     score_task,
 )
+from envs.task import Task
+from envs.trace import FlightTrace
 from envs.track import track_task
 from liquid_pilot import Controller, load_bundle, native
+from liquid_pilot.observation import GRAVITY_M_S2
 from policies.batched_evaluation import evaluate_batched
 from policies.compiled_trainer import evaluate_compiled
 from policies.drills import MISSION_DRILL, track_drill
@@ -94,15 +98,25 @@ def test_track_follows_two_metres_a_second_in_pybullet(reference: str) -> None:
     assert float(np.mean(errors)) < 0.35
 
 
+def fly_mission(task: Task, seconds: float, seed: int) -> FlightTrace:
+    flights = draw_flights(AIRFRAME, task.conditions, 1, np.random.default_rng([seed]))
+    controller, rng = Controller.load("mission"), np.random.default_rng([seed, 0, 1])
+    return fly_task(controller, task, AIRFRAME, flights, task.conditions, rng, seconds)
+
+
 def test_mission_begins_and_ends_on_the_floor_in_pybullet() -> None:
-    conditions, controller = MISSION.conditions, Controller.load("mission")
-    flights = draw_flights(AIRFRAME, conditions, 2, np.random.default_rng([6]))
-    for i in range(2):
-        controller.reset()
-        row, rng = flights.rows(slice(i, i + 1)), np.random.default_rng([6, i, 1])
-        trace = fly_task(controller, MISSION, AIRFRAME, row, conditions, rng)
-        assert trace.outcome == "success" and 0.0 < trace.touchdown_m_s <= TOUCHDOWN_LIMIT_M_S
-        assert trace.highest_m > 0.7 and trace.supervisor[-1][1] == "KILLED" and trace.thrust_m_s2[-1] == 0.0
+    trace = fly_mission(MISSION, MISSION.duration_s, 6)
+    assert trace.outcome == "success" and 0.0 < trace.touchdown_m_s <= TOUCHDOWN_LIMIT_M_S
+    assert trace.highest_m > 0.7 and trace.thrust_m_s2[-1] < 0.1 * GRAVITY_M_S2
+
+
+def test_mission_stays_on_the_floor_with_its_motors_stopped() -> None:
+    endless = replace(MISSION, judge=lambda ops, memory, moment: (memory, 0.0 * moment.lift, 0.0 * moment.lift))
+    trace = fly_mission(endless, 18.0, 11)
+    assert [state for _, state in trace.supervisor] == ["INIT", "ACTIVE", "KILLED"]
+    stopped = trace.t_s > trace.supervisor[-1][0]
+    assert stopped.sum() > 100 and not trace.thrust_m_s2[stopped].any()
+    assert trace.position_m[stopped, 2].max() < AIRFRAME.rest_height_m
 
 
 @pytest.mark.skipif(not native.available(), reason="needs a C compiler")

@@ -102,7 +102,7 @@ def test_feet_turn_a_drone_upright_on_the_floor_and_do_nothing_in_the_air(tilt_r
     rates = (0.5, -0.4, 0.3)
     for height_m in (AIRFRAME.rest_height_m - 0.006, AIRFRAME.rest_height_m):
         body: Body[float] = Body((0.0, 0.0, height_m), (0.0, 0.0, 0.0), (math.cos(half), x, y, 0.0), rates)
-        for _ in range(300):
+        for _ in range(1500):
             matrix = rotation_matrix(body.attitude_wxyz)
             angular = held_level(FLOAT_OPS, AIRFRAME, body, matrix, (0.0, 0.0, 0.0))
             body = integrate(FLOAT_OPS, body, (0.0, 0.0, 0.0), angular, 0.001)
