@@ -46,8 +46,8 @@ class TorchBackend:
             return TorchCarry(fresh, h, action)
         body, age_s = old.world.body, old.world.t_s - old.world.release_s
         _, x, y, _ = body.attitude_wxyz
-        z, x, y, age, told = (part.numpy() for part in (body.position_m[2], x, y, age_s, old.world.course))
-        good = torch.as_tensor(worth_keeping(self.recipe, told, z, (x, y), age) & keep)
+        course, height_m, *xy, age = (p.numpy() for p in (old.world.course, body.position_m[2], x, y, age_s))
+        good = torch.as_tensor(worth_keeping(self.recipe, course, height_m, (xy[0], xy[1]), age) & keep)
         good &= torch.isfinite(old.h).all(dim=1)
         merged = choose(good, old.world, fresh)
         merged.constants["imu_hz"] = fresh.constants["imu_hz"]
