@@ -45,9 +45,9 @@ class TorchBackend:
         if old is None:
             return TorchCarry(fresh, h, action)
         body, age_s = old.world.body, old.world.t_s - old.world.release_s
-        _, x, y, _ = body.attitude_wxyz
-        course, height_m, *xy, age = (p.numpy() for p in (old.world.course, body.position_m[2], x, y, age_s))
-        good = torch.as_tensor(worth_keeping(self.recipe, course, height_m, (xy[0], xy[1]), age) & keep)
+        seen = (old.world.course, body.position_m[2], *body.attitude_wxyz[1:3], age_s)
+        told, height_m, x, y, age = (part.numpy() for part in seen)
+        good = torch.as_tensor(worth_keeping(self.recipe, told, height_m, (x, y), age) & keep)
         good &= torch.isfinite(old.h).all(dim=1)
         merged = choose(good, old.world, fresh)
         merged.constants["imu_hz"] = fresh.constants["imu_hz"]
