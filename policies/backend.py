@@ -66,7 +66,7 @@ class Recipe:
 
 
 def worth_keeping(
-    recipe: Recipe, course: Course, height_m: Reals, attitude_xy: tuple[Reals, Reals], age_s: Reals
+    recipe: Recipe, course: Reals, height_m: Reals, attitude_xy: tuple[Reals, Reals], age_s: Reals
 ) -> Mask:
     """Lanes that are not lost, not too old and not over, (B,). attitude_xy: of the quaternion; age_s: since release."""
     x, y = attitude_xy

@@ -122,7 +122,7 @@ class CompiledBackend:
             return FlatCarry(fresh)
         lanes = lanes_of(old)
         body, age_s = lanes.world.value("body"), lanes.world.clock("t_s") - lanes.world.clock("release_s")
-        good = worth_keeping(self.recipe, lanes.world.course.astype(np.float64), body[2], (body[7], body[8]), age_s)
+        good = worth_keeping(self.recipe, lanes.world.course, body[2], (body[7], body[8]), age_s)
         good = good & keep & np.isfinite(lanes.h).all(axis=0)
         world = choose(good, lanes.world, fresh.world)
         world.constants[CONSTANTS["imu_hz"]] = fresh.world.constants[CONSTANTS["imu_hz"]]

@@ -62,7 +62,7 @@ class Drill:
     launch: Callable[[Flights, Airframe], Flights] = from_hand
     sensors: SensorModels = DEFAULT_SENSORS
     early_weight: float = 0.3
-    goes_on: Callable[[Course, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
+    goes_on: Callable[[Any, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
     locates: bool = False
 
     def aim(self, duration_s: float) -> Aim:

@@ -45,9 +45,9 @@ class TorchBackend:
         if old is None:
             return TorchCarry(fresh, h, action)
         body, age_s = old.world.body, old.world.t_s - old.world.release_s
-        _, qx, qy, _ = body.attitude_wxyz
-        z, x, y, age, told = (part.numpy() for part in (body.position_m[2], qx, qy, age_s, old.world.course))
-        good = torch.as_tensor(worth_keeping(self.recipe, told, z, (x, y), age) & keep)
+        seen = (old.world.course, body.position_m[2], *body.attitude_wxyz[1:3], age_s)
+        told, height_m, x, y, age = (part.numpy() for part in seen)
+        good = torch.as_tensor(worth_keeping(self.recipe, told, height_m, (x, y), age) & keep)
         good &= torch.isfinite(old.h).all(dim=1)
         merged = choose(good, old.world, fresh)
         merged.constants["imu_hz"] = fresh.constants["imu_hz"]
