@@ -54,10 +54,11 @@ def flight_rollout(
     dtype: type[np.floating[Any]] = np.float32,
     threads: int = 1,
     aim: Aim = SETPOINT_AIM,
+    trigger: int | None = None,
 ) -> CompiledRollout:
-    """A task compiled for an airframe and a network."""
+    """A task compiled for an airframe and a network. trigger: of its slow neurons, see `network_text`."""
     model = WorldModel(airframe, limits, FLIGHT_COST, aim=aim)
-    return CompiledRollout(model, network_source(spec), dtype, substep_s=substep_s, threads=threads)
+    return CompiledRollout(model, network_source(spec, trigger), dtype, substep_s=substep_s, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,20 @@ def lanes_of(carry: Carry) -> Lanes:
 class CompiledBackend:
     """`policies.backend.Backend` on the compiled rollout; random numbers come from `rng`.
 
-    threads: of the rollout; results do not depend on it. Raises `ConfigError` below 1.
+    threads: of the rollout; results do not depend on it. trigger: of slow neurons, see `network_text`. Raises
+    `ConfigError` below 1 thread, and for a trigger that the cell cannot have.
     """
 
     name: str = "compiled"
 
-    def __init__(self, recipe: Recipe, spec: CellSpec, rng: np.random.Generator, threads: int = 1) -> None:
+    def __init__(
+        self, recipe: Recipe, spec: CellSpec, rng: np.random.Generator, threads: int = 1, trigger: int | None = None
+    ) -> None:
         self.recipe, self.rng = recipe, rng
-        aim = recipe.drill.aim(recipe.course_s)
-        self.rollout = flight_rollout(recipe.airframe, spec, substep_s=recipe.substep_s, threads=threads, aim=aim)
+        aim, substep_s = recipe.drill.aim(recipe.course_s), recipe.substep_s
+        self.rollout = flight_rollout(
+            recipe.airframe, spec, substep_s=substep_s, threads=threads, aim=aim, trigger=trigger
+        )
         self.objective = Objective(astuple(recipe.cost), recipe.early_s, recipe.early_weight)
 
     def launch(self, flights: Flights, course: Course, conditions: Conditions, old: Carry | None, keep: Mask) -> Carry:

@@ -1,4 +1,4 @@
-"""Who competes in the rate table, how each is tuned, and training that is never done twice.
+"""Who competes in the tables of trained policies, how each is tuned, and training that is never done twice.
 
 Every model gets the same number of trials on a seed that is not reported; the trial with the best closed-loop
 validation, at rates inside the trained ones, sets the learning rate and the time unit of the reported seeds.
@@ -14,8 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from rich.progress import Progress, TaskID
+from safetensors.numpy import save_file
+
 from liquid_pilot.errors import ConfigError, SimulationError
 from policies.analytic import AnalyticTrainer, TrainConfig
+from policies.compiled_trainer import CompiledBackend
 from policies.curriculum import Curriculum
 from policies.export import export_policy
 from policies.schedule import train
@@ -29,12 +33,33 @@ _TIME_UNITS_S: Final = (0.015, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """What a configuration cannot say of a run. name: of it, in the names of folders; empty for nothing.
+
+    change: done to the trainer before its first update. trigger: of slow neurons, see
+    `policies.fragments.network_text`; no policy file states those, so that the weights alone are kept.
+    """
+
+    name: str = ""
+    change: Callable[[AnalyticTrainer], None] = lambda trainer: None
+    trigger: int | None = None
+
+
+PLAIN: Final = Variant()
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """One competitor. timed: elapsed time acts in its formulas, beside being one of its inputs as for all."""
+    """One competitor. timed: elapsed time acts in its formulas, beside being one of its inputs as for all.
+
+    wiring: as of `TrainConfig`. variant: in what its runs differ from what their configuration says.
+    """
 
     name: str
     cell: str
     timed: bool
+    wiring: str | None = None
+    variant: Variant = PLAIN
 
     @property
     def trials(self) -> tuple[tuple[float, float], ...]:
@@ -54,12 +79,16 @@ LSTM: Final = Model("LSTM", "lstm", False)  # one more where it is asked for
 TRAININGS: Final[Mapping[str, Curriculum]] = {
     "narrow": Curriculum(imu_hz=(50.0, 100.0), mixed_chance=0.0),
     "wide": Curriculum(),
+    "sudden": Curriculum(horizon_share=0.0, disturbance_share=0.0),  # wide, all of it from the first update on
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One finished run. score: of its best validation, infinite where none was reached; trouble: why it ended early."""
+    """One finished run. score: of its best validation, infinite where none was reached; trouble: why it ended early.
+
+    policy: the policy file, or the weights alone of a variant that none can state.
+    """
 
     seed: int
     learning_rate: float
@@ -77,55 +106,72 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What all runs of a table share."""
+    """What all runs of a table share. trial_updates: of a tuning trial, validated at its end; None: as the others."""
 
     updates: int
     batch: int
     backend: str
+    trial_updates: int | None = None
 
     def __post_init__(self) -> None:
-        if self.updates < 1 or self.batch < 1:
-            raise ConfigError(f"updates is {self.updates} and batch {self.batch}; give at least 1 of each")
+        if min(self.updates, self.batch, self.trial_updates or 1) < 1:
+            raise ConfigError(
+                f"updates is {self.updates}, batch {self.batch}, trial_updates {self.trial_updates}; give at least 1 "
+                "of each"
+            )
 
     def config(self, model: Model, training: str, trial: tuple[float, float], seed: int) -> TrainConfig:
-        """The configuration of one run."""
+        """The configuration of one run; `TUNING_SEED` is that of a trial."""
+        short = self.trial_updates if seed == TUNING_SEED else None
+        updates = short or self.updates
         return TrainConfig(
             cell=model.cell,
             seed=seed,
-            updates=self.updates,
+            updates=updates,
             batch=self.batch,
             learning_rate=trial[0],
             time_unit_s=trial[1],
-            validate_every=max(1, self.updates // 5),
+            validate_every=short or max(1, updates // 5),
+            wiring=model.wiring,
             curriculum=TRAININGS[training],
         )
 
 
-def run_folder(folder: Path, training: str, config: TrainConfig) -> Path:
-    """Where a run is kept: readable, and different for every configuration."""
+def run_folder(folder: Path, training: str, config: TrainConfig, variant: str = "") -> Path:
+    """Where a run is kept: readable, and different for every configuration and variant."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:10]
-    return folder / "policies" / f"{config.cell}-{training}-seed{config.seed}-{digest}"
+    words = (config.cell, config.wiring, variant, training, f"seed{config.seed}", digest)
+    return folder / "policies" / "-".join(word for word in words if word)
 
 
 def trained(
-    folder: Path, training: str, config: TrainConfig, backend: str, on_update: Callable[[int], None]
+    folder: Path,
+    training: str,
+    config: TrainConfig,
+    backend: str,
+    on_update: Callable[[int], None],
+    variant: Variant = PLAIN,
 ) -> Trained:
     """The run of a configuration: read where it is finished, else trained. on_update: told the updates done.
 
     A run whose flights diverge ends there; the best weights until then, or the first ones, stand for it and are
     flown and counted like all others.
     """
-    place = run_folder(folder, training, config)
-    record, policy = place / "record.json", place / "policy.safetensors"
+    place = run_folder(folder, training, config, variant.name)
+    record, policy = place / "record.json", place / ("policy" if variant.trigger is None else "weights")
+    policy = policy.with_suffix(".safetensors")
     found = _read(record)
     if found is None or not policy.is_file():
-        trainer, trouble = AnalyticTrainer(config, backend), ""
+        trainer, trouble = _trainer(config, backend, variant), ""
         try:
             train(trainer, lambda row: on_update(row.update), lambda: None)
         except SimulationError as error:
             trouble = str(error)
         place.mkdir(parents=True, exist_ok=True)
-        export_policy(trainer, policy, f"{config.task}-{config.cell}-{training}", git_commit())
+        if variant.trigger is None:
+            export_policy(trainer, policy, f"{config.task}-{config.cell}-{training}", git_commit())
+        else:
+            save_file(trainer.best.weights(), policy)
         score = None if math.isinf(trainer.best_score) else trainer.best_score
         found = {"score": score, "updates": trainer.done, "seconds": trainer.elapsed_s, "trouble": trouble}
         write_json(record, found | {"config": asdict(config)})
@@ -135,9 +181,64 @@ def trained(
     return Trained(config.seed, config.learning_rate, config.time_unit_s, policy, score, *ended)
 
 
+def _trainer(config: TrainConfig, backend: str, variant: Variant) -> AnalyticTrainer:
+    trainer = AnalyticTrainer(config, backend)
+    if variant.trigger is not None:
+        spec, rng = trainer.network.spec, trainer.rng
+        trainer.backend = CompiledBackend(trainer.recipe, spec, rng, trigger=variant.trigger)
+    variant.change(trainer)
+    return trainer
+
+
 def best(trials: Sequence[Trained]) -> Trained:
     """The trial with the lowest validation score; the first of equals."""
     return min(trials, key=lambda run: run.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Competed:
+    """All runs of a model: its tuning trials, and those that are reported, in the order of their seeds."""
+
+    trials: list[Trained]
+    reported: list[Trained]
+
+    @property
+    def chosen(self) -> Trained:
+        """The trial whose settings the reported runs have."""
+        return best(self.trials)
+
+
+def compete(
+    folder: Path,
+    recipe: Recipe,
+    model: Model,
+    training: str,
+    seeds: int,
+    progress: Progress,
+    on_run: Callable[[], None],
+) -> Competed:
+    """Tune and train a model; what the folder holds is read. on_run: told of every run that is done."""
+
+    def runs(name: str, jobs: Sequence[tuple[tuple[float, float], int]]) -> list[Trained]:
+        task = progress.add_task("")
+        found = []
+        for number, (trial, seed) in enumerate(jobs):
+            label = f"{model.name}, {training}: {name} {number + 1} of {len(jobs)}"
+            config = recipe.config(model, training, trial, seed)
+            progress.update(task, description=label, completed=0, total=config.updates)
+            found.append(trained(folder, training, config, recipe.backend, shown(progress, task), model.variant))
+            on_run()
+        progress.remove_task(task)
+        return found
+
+    trials = runs("trial", [(trial, TUNING_SEED) for trial in model.trials])
+    setting = (best(trials).learning_rate, best(trials).time_unit_s)
+    return Competed(trials, runs("seed", [(setting, seed) for seed in range(seeds)]))
+
+
+def shown(progress: Progress, task: TaskID) -> Callable[[int], None]:
+    """What tells a bar how many updates are done."""
+    return lambda done: progress.update(task, completed=done)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

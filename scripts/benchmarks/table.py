@@ -6,7 +6,7 @@ Every trained policy and every scored cell is kept in the folder and not done ag
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from rich.progress import Progress, TaskID
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks.cell_file import CellFile
-from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Model, Recipe, Trained, best, trained
+from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Model, Recipe, compete
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
 from scripts.files import write_json
@@ -42,7 +42,7 @@ class Plan:
     pybullet_flights: int = 0
     flight_seed: int = 7
     models: tuple[Model, ...] = MODELS
-    trainings: tuple[str, ...] = tuple(TRAININGS)
+    trainings: tuple[str, ...] = ("narrow", "wide")
 
     def __post_init__(self) -> None:
         if not 1 <= self.seeds < TUNING_SEED:
@@ -127,23 +127,8 @@ def _contest(
     plan: Plan, model: Model, training: str, scores: _Scores, progress: Progress, whole: TaskID
 ) -> dict[str, Any]:
     """One model under one training: trials, reported seeds, their flights."""
-
-    def runs(name: str, jobs: Sequence[tuple[tuple[float, float], int]]) -> list[Trained]:
-        task = progress.add_task("", total=plan.recipe.updates)
-        found = []
-        for number, (trial, seed) in enumerate(jobs):
-            label = f"{model.name}, {training}: {name} {number + 1} of {len(jobs)}"
-            progress.update(task, description=label, completed=0)
-            config = plan.recipe.config(model, training, trial, seed)
-            found.append(trained(plan.folder, training, config, plan.recipe.backend, _shown(progress, task)))
-            progress.advance(whole)
-        progress.remove_task(task)
-        return found
-
-    trials = runs("trial", [(trial, TUNING_SEED) for trial in model.trials])
-    chosen = best(trials)
-    setting = (chosen.learning_rate, chosen.time_unit_s)
-    reported = runs("seed", [(setting, seed) for seed in range(plan.seeds)])
+    runs = compete(plan.folder, plan.recipe, model, training, plan.seeds, progress, lambda: progress.advance(whole))
+    chosen, reported = runs.chosen, runs.reported
     cells = []
     for imu_hz in IMU_RATES:
         of_seeds = []
@@ -166,15 +151,11 @@ def _contest(
         "bytes": 4 * bundle.parameters,
         "learning_rate": chosen.learning_rate,
         "time_unit_s": chosen.time_unit_s if model.timed else None,
-        "trials": [trial.row() for trial in trials],
+        "trials": [trial.row() for trial in runs.trials],
         "runs": [one.row() for one in reported],
         "cells": cells,
         "pybullet": pybullet,
     }
-
-
-def _shown(progress: Progress, task: TaskID) -> Callable[[int], None]:
-    return lambda done: progress.update(task, completed=done)
 
 
 def summary(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
