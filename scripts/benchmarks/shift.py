@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -118,7 +118,7 @@ class _Scores:
         self._progress.remove_task(task)
         return found
 
-    def _cell(self, who: Mapping[str, Any], world: World, fly: Any) -> dict[str, Any]:
+    def _cell(self, who: Mapping[str, Any], world: World, fly: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         said = json.dumps([world.airframe, asdict(world.conditions)], sort_keys=True)
         marks = {**who, "conditions": hashlib.sha256(said.encode()).hexdigest()[:16], "seed": self._plan.flight_seed}
         known = self._kept.cell(marks, lambda: {key: value for key, value in fly().items() if key in _KEPT})

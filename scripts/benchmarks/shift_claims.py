@@ -84,7 +84,7 @@ def better(ours: Sequence[int]) -> str:
 
 def pm(values: Sequence[float], digits: int) -> str:
     """A mean with its deviation over seeds, as 1.23 ± 0.04."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
+    mean = f"{round(statistics.fmean(values), digits) + 0.0:.{digits}f}"  # no -0.0
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
@@ -116,10 +116,10 @@ def _robust(row: Row, rivals: Sequence[Row]) -> str:
         verdicts.append(better([compare(a, b) for a, b in zip(ours, theirs, strict=True)]))
         words = {"better": "more robust than", "worse": "less robust than", "alike": "not told apart from"}
         relation = words.get(verdicts[-1], "better in one and worse in the other than")
-        told.append(f"{relation} {rival['model']} (-{pm(theirs[0], 1)} points, error x{pm(theirs[1], 2)})")
+        told.append(f"{relation} {rival['model']} (loses {pm(theirs[0], 1)} points, error x{pm(theirs[1], 2)})")
     return (
         f"Robust under distribution shift, {row['model']}: {_held(set(verdicts) == {'better'})}; "
-        f"-{pm(ours[0], 1)} points, error x{pm(ours[1], 2)}: {', '.join(told)}."
+        f"loses {pm(ours[0], 1)} points, error x{pm(ours[1], 2)}: {', '.join(told)}."
     )
 
 
@@ -153,10 +153,14 @@ def _part(row: Row, other: Row) -> str:
 
 
 def losses(row: Row) -> dict[str, tuple[str, str]]:
-    """(points lost, growth of the error) by group of worlds beyond the training, and over all."""
-    found = {}
+    """(points lost, growth of the error) by group of worlds beyond the training, and over all.
+
+    A model that does not fly in the usual world has nothing to lose there: dashes.
+    """
+    found, flies = {}, usual(row)["speed_error_mean_m_s"] is not None
     for group in (*GROUPS, ""):
         cells = cells_of(row, group)
         if cells:
-            found[group or "all beyond"] = (pm(loss_points(row, cells), 1), pm(growth(row, cells), 2))
+            figures = pm(loss_points(row, cells), 1), f"x{pm(growth(row, cells), 2)}"
+            found[group or "all beyond"] = figures if flies else ("-", "-")
     return found

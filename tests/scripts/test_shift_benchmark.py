@@ -17,7 +17,7 @@ from scripts import benchmark
 from scripts.benchmarks import contest, shift, shift_page
 from scripts.benchmarks.contest import TRAININGS, Recipe, trained
 from scripts.benchmarks.shift_arms import ABLATION, RACE, TWO_RATES, Arm
-from scripts.benchmarks.shift_claims import better, claims, compare, growth, loss_points
+from scripts.benchmarks.shift_claims import better, claims, compare, growth, loss_points, losses
 from scripts.benchmarks.shift_worlds import USUAL, WORLDS
 from scripts.benchmarks.table import summary
 
@@ -76,10 +76,12 @@ def test_a_claim_holds_where_the_figures_are_told_apart() -> None:
     assert loss_points(calm, calm["cells"][1:]) == [0.0] * 3
     robust, level = claims({"rows": [calm, *shaken]})
     assert "**holds**" in robust and "better than LSTM" in level
+    assert losses(calm)["wind"] == ("0.0 ± 0.0", "x1.09 ± 0.01") and set(losses(calm)) == {"wind", "all beyond"}
     rival = row("GRU", home, (0.11, 0.12, 0.13))
     assert "**does not hold**" in claims({"rows": [calm, shaken[0], rival]})[0]
     fallen = row("decay", (0.1, None, None), (0.1, None, None))  # type: ignore[arg-type]
     assert "does not fly in the usual world" in claims({"rows": [fallen, *shaken]})[0]
+    assert losses(fallen)["wind"] == ("-", "-")
     for shifted, verdict in (((0.2, 0.3, 0.25), "**holds**"), ((0.11, 0.12, 0.13), "**does not hold** (alike)")):
         without = row("decay, no curriculum", home, shifted, against="decay", part="the curriculum", without=True)
         assert f"with the curriculum: {verdict}" in claims({"rows": [calm, without]})[-1]
