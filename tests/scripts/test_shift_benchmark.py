@@ -15,7 +15,7 @@ from policies.curriculum import lesson
 from policies.network import hover_spec
 from scripts import benchmark
 from scripts.benchmarks import contest, shift, shift_page
-from scripts.benchmarks.contest import TRAININGS, Recipe, trained
+from scripts.benchmarks.contest import TRAININGS, TUNING_SEED, Recipe, trained
 from scripts.benchmarks.shift_arms import ABLATION, RACE, TWO_RATES, Arm
 from scripts.benchmarks.shift_claims import better, claims, compare, growth, loss_points, losses
 from scripts.benchmarks.shift_worlds import USUAL, WORLDS
@@ -46,6 +46,9 @@ def test_models_have_equal_parameters_and_an_arm_differs_in_one_part() -> None:
     names = {arm.model.name for arm in (*RACE, *ABLATION)}
     assert len(names) == len(RACE) + len(ABLATION)
     assert {arm.against for arm in ABLATION} - {""} <= names
+    recipe = Recipe(updates=10, batch=4, backend="compiled", trial_updates=3)
+    for seed, updates in ((TUNING_SEED, 3), (0, 10)):  # trials are shorter, of whatever model
+        assert {recipe.config(arm.model, "wide", (1e-3, 0.015), seed).updates for arm in RACE} == {updates}
     one, two = (hover_spec(arm.model.cell, wiring=arm.model.wiring) for arm in ABLATION[1:3])
     assert one == two  # the same synapses, told apart by their rates alone
 
