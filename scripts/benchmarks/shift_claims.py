@@ -79,7 +79,7 @@ def better(ours: Sequence[int]) -> str:
     found = {sign for sign in ours if sign}
     if not found:
         return "alike"
-    return {(-1,): "better", (1,): "worse"}.get(tuple(found), "mixed")
+    return "mixed" if len(found) > 1 else ("better" if -1 in found else "worse")
 
 
 def pm(values: Sequence[float], digits: int) -> str:

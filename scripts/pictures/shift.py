@@ -53,7 +53,7 @@ def _draw_row(left: Axes, right: Axes, row: Row, number: int, shift: float) -> N
     success = np.array([100.0 * cell["success_mean"] for cell in cells])
     deviation = np.array([100.0 * (cell["success_sd"] or 0.0) for cell in cells])
     bars = np.stack([success - np.clip(success - deviation, 0, 100), np.clip(success + deviation, 0, 100) - success])
-    given = {"fmt": marker, "ms": 5.5, "color": colour, "capsize": 2, "lw": 1.0}
+    given: dict[str, Any] = {"fmt": marker, "ms": 5.5, "color": colour, "capsize": 2, "lw": 1.0}
     left.errorbar(success, y, xerr=bars, label=row["model"], clip_on=False, **given)
     lost = np.array([cell["speed_error_mean_m_s"] is None for cell in cells])
     error = np.array(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from torch import nn
 
 from envs.compiled.emit import prelude
 from liquid_pilot import native
@@ -138,11 +137,12 @@ def test_slow_neurons_are_those_of_the_torch_cell_of_two_rates() -> None:
     assert spec.wiring is not None
     rng, trigger = np.random.default_rng(3), 2
     network = PolicyNetwork(spec, 1).double()
-    synapses = layered(5, *spec.wiring.sizes, rng=1).multi_rate(trigger)
+    inter, command, motor = spec.wiring.sizes
+    synapses = layered(5, inter, command, motor, rng=1).multi_rate(trigger)
     cell = CfC(5, wiring=synapses, time_unit_s=spec.time_unit_s).double()
     assert network.cell is not None
     for layer, name in zip(cell.layers, LAYERS, strict=True):
-        layer.load_state_dict(cast(nn.Module, network.cell.get_submodule(name)).state_dict())
+        layer.load_state_dict(network.cell.get_submodule(name).state_dict())
     x_shape, state = (STEPS, spec.inputs, LANES), spec.units + 1
     given = {"x": aligned(rng.normal(size=x_shape)), "bar_action": aligned(rng.normal(size=(STEPS, 3, LANES)))}
     given["x"][:, trigger] = [[0, 1, 1, 0], [1, 0, 1, 0], [0, 1, 0, 0]]  # of one lane never
@@ -163,7 +163,8 @@ def test_slow_neurons_are_those_of_the_torch_cell_of_two_rates() -> None:
     assert_allclose(found_h0[:-1].T, h.grad[:, :-1].numpy(), atol=1e-12)
     split = split_weights(spec, found_slope)
     for layer, name in zip(cell.layers, LAYERS, strict=True):
-        slope = layer.head.target.bias.grad
+        slope = layer.get_parameter("head.target.bias").grad
+        assert slope is not None
         assert_allclose(split[f"{name}.target.bias"], slope.numpy(), atol=1e-12)
 
 
