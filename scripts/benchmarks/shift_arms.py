@@ -42,7 +42,7 @@ def one_time_constant(trainer: AnalyticTrainer) -> None:
 
 
 DECAY, CFC, GRU, MLP = MODELS
-RACE: Final = tuple(Arm(model) for model in (DECAY, CFC, LSTM, GRU, MLP))
+RACE: Final = tuple(Arm(model) for model in (DECAY, LSTM, GRU, CFC, MLP))
 _SUDDEN: Final = Model("decay, no curriculum", "decay", True)
 _ONE_TAU: Final = Model("decay, one time constant", "decay", True, variant=Variant("one-tau", one_time_constant))
 WIRED: Final = Model("wired 9-6-4", "decay", True, "9-6-4")
