@@ -17,7 +17,7 @@ from typing import Any, Final
 from rich.progress import Progress, TaskID
 from safetensors.numpy import save_file
 
-from liquid_pilot.errors import ConfigError, SimulationError
+from liquid_pilot.errors import BundleError, ConfigError, SimulationError
 from policies.analytic import AnalyticTrainer, TrainConfig
 from policies.compiled_trainer import CompiledBackend
 from policies.curriculum import Curriculum
@@ -27,6 +27,8 @@ from scripts.files import write_json
 from scripts.training.run import git_commit
 
 TUNING_SEED: Final = 1000  # weights, flights and noise of the trials; no reported run has it
+_POLICY: Final = "policy.safetensors"
+_WEIGHTS: Final = "weights.safetensors"
 _RATES: Final = (1e-3, 2.5e-3, 5e-3)
 _MORE_RATES: Final = (5e-4, 1e-3, 2e-3, 3.5e-3, 5e-3, 1e-2)
 _TIME_UNITS_S: Final = (0.015, 0.05)
@@ -87,7 +89,7 @@ TRAININGS: Final[Mapping[str, Curriculum]] = {
 class Trained:
     """One finished run. score: of its best validation, infinite where none was reached; trouble: why it ended early.
 
-    policy: the policy file, or the weights alone of a variant that none can state.
+    policy: the policy file; the weights alone where none states the variant, or where its self-test failed.
     """
 
     seed: int
@@ -98,6 +100,11 @@ class Trained:
     updates: int
     seconds: float
     trouble: str
+
+    @property
+    def bundled(self) -> bool:
+        """Whether there is a policy file."""
+        return self.policy.name == _POLICY
 
     def row(self) -> dict[str, Any]:
         """For JSON, where an infinite score is null."""
@@ -158,27 +165,25 @@ def trained(
     flown and counted like all others.
     """
     place = run_folder(folder, training, config, variant.name)
-    record, policy = place / "record.json", place / ("policy" if variant.trigger is None else "weights")
-    policy = policy.with_suffix(".safetensors")
+    record = place / "record.json"
     found = _read(record)
-    if found is None or not policy.is_file():
+    if found is None or not (place / found["policy"]).is_file():
         trainer, trouble = _trainer(config, backend, variant), ""
         try:
             train(trainer, lambda row: on_update(row.update), lambda: None)
         except SimulationError as error:
             trouble = str(error)
         place.mkdir(parents=True, exist_ok=True)
-        if variant.trigger is None:
-            export_policy(trainer, policy, f"{config.task}-{config.cell}-{training}", git_commit())
-        else:
-            save_file(trainer.best.weights(), policy)
+        policy, refused = _keep(trainer, place, training, variant)
+        trouble = trouble or refused
         score = None if math.isinf(trainer.best_score) else trainer.best_score
-        found = {"score": score, "updates": trainer.done, "seconds": trainer.elapsed_s, "trouble": trouble}
+        ended = {"updates": trainer.done, "seconds": trainer.elapsed_s, "trouble": trouble}
+        found = {"score": score, "policy": policy, **ended}
         write_json(record, found | {"config": asdict(config)})
     on_update(config.updates)
     score = math.inf if found["score"] is None else float(found["score"])
-    ended = (int(found["updates"]), float(found["seconds"]), str(found["trouble"]))
-    return Trained(config.seed, config.learning_rate, config.time_unit_s, policy, score, *ended)
+    told = (int(found["updates"]), float(found["seconds"]), str(found["trouble"]))
+    return Trained(config.seed, config.learning_rate, config.time_unit_s, place / found["policy"], score, *told)
 
 
 def _trainer(config: TrainConfig, backend: str, variant: Variant) -> AnalyticTrainer:
@@ -188,6 +193,20 @@ def _trainer(config: TrainConfig, backend: str, variant: Variant) -> AnalyticTra
         trainer.backend = CompiledBackend(trainer.recipe, spec, rng, trigger=variant.trigger)
     variant.change(trainer)
     return trainer
+
+
+def _keep(trainer: AnalyticTrainer, place: Path, training: str, variant: Variant) -> tuple[str, str]:
+    """Writes the policy file, or where there can be none the weights; returns the file's name and what was wrong."""
+    trouble = ""
+    if variant.trigger is None:
+        try:
+            name = f"{trainer.config.task}-{trainer.config.cell}-{training}"
+            export_policy(trainer, place / _POLICY, name, git_commit())
+            return _POLICY, ""
+        except BundleError as error:  # counted with the others: it flies where it was trained
+            trouble = f"no policy file: {error}"
+    save_file(trainer.best.weights(), place / _WEIGHTS)
+    return _WEIGHTS, trouble
 
 
 def best(trials: Sequence[Trained]) -> Trained:
@@ -244,7 +263,8 @@ def shown(progress: Progress, task: TaskID) -> Callable[[int], None]:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {key: found[key] for key in ("score", "updates", "seconds", "trouble")}
+        known = {key: found[key] for key in ("score", "updates", "seconds", "trouble")}
+        return known | {"policy": found.get("policy", _POLICY)}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -134,7 +134,7 @@ class _Scores:
 
 def network_of(arm: Arm, run: Trained) -> tuple[CellSpec, Mapping[str, F32]]:
     """Spec and weights of a trained network. Raises `BundleError` for a file that is not what it should be."""
-    if arm.model.variant.trigger is None:
+    if run.bundled:
         bundle = load_bundle(str(run.policy))
         return bundle.spec, bundle.weights
     spec, weights = hover_spec(arm.model.cell, run.time_unit_s, arm.model.wiring), load_file(run.policy)
@@ -180,9 +180,9 @@ def _arm(plan: Plan, arm: Arm, scores: _Scores, progress: Progress, whole: TaskI
         beyond = world.beyond(TRAININGS[plan.training])
         told = {"world": world.label, "group": world.group, "airframe": world.airframe, "beyond": beyond}
         cells.append(told | {"seeds": of_seeds} | summary(of_seeds))
-    pybullet = []
-    for world in plan.in_pybullet if plan.pybullet_flights and arm in RACE else ():
-        pybullet.append({"world": world.label} | scores.pybullet(str(runs.reported[0].policy), world))
+    files, pybullet = [str(one.policy) for one in runs.reported if one.bundled], []
+    for world in plan.in_pybullet if plan.pybullet_flights and files and arm in RACE else ():
+        pybullet.append({"world": world.label} | scores.pybullet(files[0], world))
         advance()
     spec, _ = network_of(arm, runs.reported[0])
     return {

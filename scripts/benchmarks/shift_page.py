@@ -145,7 +145,8 @@ def markdown(table: Row) -> str:
 
 def _pybullet_lines(rows: Sequence[Row], geometric: Sequence[Row]) -> list[list[str]]:
     lines = [["model", *(cell["world"] for cell in geometric)]]
-    for name, cells in [*((row["model"], row["pybullet"]) for row in rows), ("geometric", geometric)]:
+    flown = [(row["model"], row["pybullet"]) for row in rows if row["pybullet"]]
+    for name, cells in [*flown, ("geometric", geometric)]:
         errors = [cell["speed_error_median_m_s"] for cell in cells]
         shown = ["lost" if error is None else f"{error:.3f}" for error in errors]
         shares = [f"{100.0 * cell['success_rate']:.1f}" for cell in cells]
@@ -166,7 +167,7 @@ def present(table: Row, folder: Path, page_md: Path | None = None) -> list[Path]
     for row in table["rows"]:
         for one in row["runs"]:
             if one["trouble"]:
-                OUT.print(f"{row['model']}, seed {one['seed']} ended early: {one['trouble']}")
+                OUT.print(f"{row['model']}, seed {one['seed']}: {one['trouble']}", highlight=False)
     write_json(folder / "shift.json", table)
     text = folder / "shift.md"
     text.write_text(markdown(table), encoding="utf-8")

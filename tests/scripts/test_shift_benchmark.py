@@ -11,6 +11,7 @@ import pytest
 
 from liquid_pilot import native
 from liquid_pilot.cells import parameters
+from liquid_pilot.errors import BundleError
 from policies.curriculum import lesson
 from policies.network import hover_spec
 from scripts import benchmark
@@ -119,6 +120,22 @@ def test_slow_neurons_are_trained_and_scored_without_a_policy_file(tmp_path: Pat
     assert found.policy.name == "weights.safetensors" and "two-rates" in found.policy.parent.name
     spec, weights = shift.network_of(Arm(TWO_RATES), found)
     assert str(spec.wiring).startswith("9-6-4") and parameters(spec) < sum(value.size for value in weights.values())
+
+
+@needs_compiler
+def test_a_policy_whose_self_test_fails_is_flown_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise BundleError("the self-test differs")
+
+    monkeypatch.setattr(contest, "export_policy", refuse)
+    monkeypatch.setattr(contest, "train", lambda *_: None)
+    arm = RACE[-1]
+    config = TINY.config(arm.model, "wide", (5e-3, 0.015), 0)
+    found = trained(tmp_path, "wide", config, "compiled", lambda done: None)
+    assert not found.bundled and "self-test differs" in found.trouble
+    assert trained(tmp_path, "wide", config, "compiled", lambda done: None) == found  # read, not made again
+    spec, weights = shift.network_of(arm, found)
+    assert spec.form == arm.model.cell and weights
 
 
 def test_the_command_teaches_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
