@@ -64,10 +64,11 @@ def flight_rollout(
     threads: int = 1,
     aim: Aim = SETPOINT_AIM,
     sensors: SensorModels = DEFAULT_SENSORS,
+    trigger: int | None = None,
 ) -> CompiledRollout:
-    """A task compiled for an airframe, its sensors and a network."""
+    """A task compiled for an airframe, its sensors and a network. trigger: of slow neurons, see `network_text`."""
     model = WorldModel(airframe, limits, PLACE_COST if aim.locates else FLIGHT_COST, sensors, aim=aim)
-    return CompiledRollout(model, network_source(spec), dtype, substep_s=substep_s, threads=threads)
+    return CompiledRollout(model, network_source(spec, trigger), dtype, substep_s=substep_s, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,24 @@ def lanes_of(carry: Carry) -> Lanes:
 class CompiledBackend:
     """`policies.backend.Backend` on the compiled rollout; random numbers come from `rng`.
 
-    threads: of the rollout; results do not depend on it. Raises `ConfigError` below 1.
+    threads: of the rollout; results do not depend on it. trigger: of slow neurons, see `network_text`. Raises
+    `ConfigError` below 1 thread, and for a trigger that the cell cannot have.
     """
 
     name: str = "compiled"
 
-    def __init__(self, recipe: Recipe, spec: CellSpec, rng: np.random.Generator, threads: int = 1) -> None:
+    def __init__(
+        self, recipe: Recipe, spec: CellSpec, rng: np.random.Generator, threads: int = 1, trigger: int | None = None
+    ) -> None:
         self.recipe, self.rng = recipe, rng
         drill, given = recipe.drill, (recipe.airframe, spec)
         self.rollout = flight_rollout(
-            *given, substep_s=recipe.substep_s, threads=threads, aim=drill.aim(recipe.course_s), sensors=drill.sensors
+            *given,
+            substep_s=recipe.substep_s,
+            threads=threads,
+            aim=drill.aim(recipe.course_s),
+            sensors=drill.sensors,
+            trigger=trigger,
         )
         self.objective = Objective(astuple(recipe.cost), recipe.early_s, recipe.early_weight)
 

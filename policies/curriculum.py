@@ -32,7 +32,10 @@ TRAINED_FAULTS: Final[tuple[tuple[tuple[str, ...], str, Span | None], ...]] = ( 
 
 @dataclass(frozen=True, slots=True)
 class Curriculum:
-    """Horizons in seconds; shares are of the run (0 to 1). Steps an update are capped for speed."""
+    """Horizons in seconds; shares are of the run (0 to 1), within which horizon and disturbances grow to the last.
+
+    A share of 0: there from the first update on. Steps an update are capped for speed.
+    """
 
     first_horizon_s: float = 0.9
     last_horizon_s: float = 3.2
@@ -86,10 +89,15 @@ def training_conditions(curriculum: Curriculum, strength: float) -> Conditions:
     return placed(found, TRAINED_POSITION_HZ, (0.0, 0.4)) if curriculum.locates else found
 
 
+def _grown(share: float, until: float) -> float:
+    """From 0 at the start of a run to 1 at `until`."""
+    return 1.0 if share >= until else share / until
+
+
 def lesson(curriculum: Curriculum, share: float, rng: np.random.Generator) -> Lesson:
     """The lesson at `share` (0 to 1) of the run: one IMU rate, or mixed intervals, for all lanes."""
-    strength = min(1.0, share / curriculum.disturbance_share)
-    grown = min(1.0, share / curriculum.horizon_share)
+    strength = _grown(share, curriculum.disturbance_share)
+    grown = _grown(share, curriculum.horizon_share)
     horizon = curriculum.first_horizon_s + grown * (curriculum.last_horizon_s - curriculum.first_horizon_s)
     base = training_conditions(curriculum, strength)
     if rng.random() < curriculum.mixed_chance:

@@ -18,6 +18,7 @@ Examples:
   python -m scripts.benchmark half-cheetah                       # models that imitate one teacher, at any rhythm
   python -m scripts.benchmark sequence --data traces.npz --quick # prediction of recorded motion, model by model
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
+  python -m scripts.benchmark shift                              # models in worlds they were not trained in
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from scripts.benchmarks.faults_command import Faults
 from scripts.benchmarks.rates_command import Rates
 from scripts.benchmarks.rivals_command import Rivals
 from scripts.benchmarks.sequence_command import Sequence
+from scripts.benchmarks.shift_command import Shift
 from scripts.benchmarks.transfer_command import Transfer
 from scripts.console import ERR, OUT, exit_code, on_backend, progress_bar
 from scripts.files import check_file, check_folder
@@ -307,6 +309,7 @@ def main(argv: Arguments[str] | None = None) -> int:
         Annotated[Engine, tyro.conf.subcommand("engine")],
         Annotated[Cells, tyro.conf.subcommand("cells")],
         Annotated[RateTable, tyro.conf.subcommand("table")],
+        Annotated[Shift, tyro.conf.subcommand("shift")],
         Annotated[Tracking, tyro.conf.subcommand("tracking")],
         Annotated[DemonstrationTable, tyro.conf.subcommand("demonstrations")],
         Annotated[Roads, tyro.conf.subcommand("roads")],

@@ -25,19 +25,28 @@ CELL_FILES: Final = {
 }
 
 
-def network_source(spec: CellSpec) -> NetworkSource:
-    """The C text of a network. Raises `ConfigError` for a form that has no fragment."""
+def network_source(spec: CellSpec, trigger: int | None = None) -> NetworkSource:
+    """The C text of a network. trigger: see `network_text`. Raises `ConfigError` for a form that has no fragment."""
     stored = sum(math.prod(shape) for shape in weight_shapes(spec).values())
-    return NetworkSource(network_text(spec, spec.outputs), spec.state_width, spec.outputs, stored)
+    width = spec.state_width + (trigger is not None)
+    return NetworkSource(network_text(spec, spec.outputs, trigger), width, spec.outputs, stored)
 
 
-def network_text(spec: CellSpec, outputs: int) -> str:
+def network_text(spec: CellSpec, outputs: int, trigger: int | None = None) -> str:
     """The C text of a network with a readout of so many outputs; with none it has its slope in elapsed time instead.
 
     That is there without a wiring alone: a sequence of a wired cell goes layer by layer, each with its own text.
 
-    Raises as `network_source`.
+    trigger: the input that lets the command neurons of a wired decay cell advance, where it is above 0.5, by the time
+    since it last did, as `Wiring.multi_rate` has it; that time is one more number of the state. No policy file states
+    it: such a network is trained and scored here alone. Raises as `network_source`, and for a trigger of another cell.
     """
+    if trigger is not None and (spec.wiring is None or spec.form != "decay" or not 0 <= trigger < spec.inputs):
+        raise ConfigError(
+            f"trigger is input {trigger} of a {'dense' if spec.wiring is None else 'wired'} {spec.form!r} cell of "
+            f"{spec.inputs} inputs; slow neurons stand still as a step of no time, which changes nothing in the decay "
+            "form alone: give a wired decay cell and one of its inputs"
+        )
     if spec.form not in CELL_FILES:
         raise ConfigError(unknown_name("compiled cell form", spec.form, list(CELL_FILES)))
     sizes = {
@@ -54,7 +63,7 @@ def network_text(spec: CellSpec, outputs: int) -> str:
     files = [CELL_FILES[spec.form], "dense.c", "network.c", *([] if outputs else ["elapsed.c"])]
     if spec.wiring is not None:
         inter, command, _ = spec.wiring.sizes
-        sizes |= {"INTER": inter, "COMMAND": command}
+        sizes |= {"INTER": inter, "COMMAND": command, "SLOW": int(trigger is not None), "TRIGGER": trigger or 0}
         files[2] = "wired.c"
     defines = "".join(f"#define NET_{name} {value}\n" for name, value in sizes.items())
     return "\n".join([defines, *map(fragment, files)])

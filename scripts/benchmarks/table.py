@@ -6,7 +6,7 @@ Every trained policy and every scored cell is kept in the folder and not done ag
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from rich.progress import Progress
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks.cell_file import CellFile
-from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Model, Recipe, Run, Trained, best, trained
+from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Competed, Model, Recipe, compete
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
 from scripts.files import write_json
@@ -44,7 +44,7 @@ class Plan:
     pybullet_flights: int = 0
     flight_seed: int = 7
     models: tuple[Model, ...] = MODELS
-    trainings: tuple[str, ...] = tuple(TRAININGS)
+    trainings: tuple[str, ...] = ("narrow", "wide")
 
     def __post_init__(self) -> None:
         if not 1 <= self.seeds < TUNING_SEED:
@@ -61,16 +61,6 @@ class Plan:
         runs = contests * (len(self.models[0].trials) + self.seeds)
         pybullet = (contests + 1) * len(PYBULLET_RATES) if self.pybullet_flights else 0
         return runs + contests * self.seeds * len(IMU_RATES) + pybullet
-
-
-@dataclass(frozen=True, slots=True)
-class Contest:
-    """A model under a training: its trials, and the reported seeds with the setting of the best of them."""
-
-    model: Model
-    training: str
-    trials: list[Trained]
-    reported: list[Trained]
 
 
 class _Scores:
@@ -114,7 +104,9 @@ def run(plan: Plan, workers: Workers = ALL_CORES) -> dict[str, Any]:
         whole = progress.add_task("rate table", total=plan.steps)
         scores = _Scores(plan, pool, progress)
         on_done = partial(progress.advance, whole)
-        rows = [_row(plan, contest, scores, on_done) for contest in _trained(plan, pool, on_done)]
+        entries = [(model, training) for training in plan.trainings for model in plan.models]
+        competed = compete(plan.folder, plan.recipe, entries, plan.seeds, pool, on_done)
+        rows = [_row(plan, *entry, runs, scores, on_done) for entry, runs in zip(entries, competed, strict=True)]
         upper = []
         if plan.pybullet_flights:
             for hz in PYBULLET_RATES:
@@ -132,33 +124,11 @@ def run(plan: Plan, workers: Workers = ALL_CORES) -> dict[str, Any]:
     }
 
 
-def _trained(plan: Plan, pool: FlightPool, on_done: Callable[[], None]) -> list[Contest]:
-    """Trials of all models under all trainings, then the reported seeds of each with the setting that was best."""
-
-    def runs(wanted: Sequence[Run]) -> Iterator[Trained]:
-        return iter(trained(plan.folder, wanted, plan.recipe.backend, pool, on_done))
-
-    config, entries = plan.recipe.config, [(model, training) for training in plan.trainings for model in plan.models]
-    tried = runs([Run(t, config(m, t, trial, TUNING_SEED)) for m, t in entries for trial in m.trials])
-    trials = [[next(tried) for _ in model.trials] for model, _ in entries]
-    chosen = [best(own) for own in trials]
-    settings = [(one.learning_rate, one.time_unit_s) for one in chosen]
-    reported = runs(
-        [
-            Run(training, config(model, training, setting, seed))
-            for (model, training), setting in zip(entries, settings, strict=True)
-            for seed in range(plan.seeds)
-        ]
-    )
-    return [
-        Contest(model, training, own, [next(reported) for _ in range(plan.seeds)])
-        for (model, training), own in zip(entries, trials, strict=True)
-    ]
-
-
-def _row(plan: Plan, contest: Contest, scores: _Scores, on_done: Callable[[], None]) -> dict[str, Any]:
+def _row(
+    plan: Plan, model: Model, training: str, runs: Competed, scores: _Scores, on_done: Callable[[], None]
+) -> dict[str, Any]:
     """One model under one training: the flights of its reported seeds."""
-    model, training, reported = contest.model, contest.training, contest.reported
+    chosen, reported = runs.chosen, runs.reported
     cells = []
     for imu_hz in IMU_RATES:
         of_seeds = []
@@ -170,7 +140,7 @@ def _row(plan: Plan, contest: Contest, scores: _Scores, on_done: Callable[[], No
     for imu_hz in PYBULLET_RATES if plan.pybullet_flights else ():
         pybullet.append(scores.cell(str(reported[0].policy), imu_hz, "pybullet"))
         on_done()
-    bundle, chosen = load_bundle(str(reported[0].policy)), best(contest.trials)
+    bundle = load_bundle(str(reported[0].policy))
     return {
         "training": training,
         "imu_hz": list(TRAININGS[training].imu_hz),
@@ -181,7 +151,7 @@ def _row(plan: Plan, contest: Contest, scores: _Scores, on_done: Callable[[], No
         "bytes": 4 * bundle.parameters,
         "learning_rate": chosen.learning_rate,
         "time_unit_s": chosen.time_unit_s if model.timed else None,
-        "trials": [trial.row() for trial in contest.trials],
+        "trials": [trial.row() for trial in runs.trials],
         "runs": [one.row() for one in reported],
         "cells": cells,
         "pybullet": pybullet,

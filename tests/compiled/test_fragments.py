@@ -15,10 +15,13 @@ from envs.compiled.emit import prelude
 from liquid_pilot import native
 from liquid_pilot.cell_spec import WIRED_FORMS, CellSpec, parameters, weight_masks
 from liquid_pilot.errors import ConfigError
+from liquid_pilot.wiring import LAYERS
 from policies import fragments
+from policies.cells.cfc import CfC
 from policies.fragments import flatten_weights, network_source, split_weights
 from policies.network import PolicyNetwork
 from policies.wirings.flown import flown_wiring
+from policies.wirings.ncp import layered
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
 
@@ -78,6 +81,21 @@ def aligned(values: Any) -> Any:
     return found
 
 
+def driven(network: PolicyNetwork, given: dict[str, Any], dt_s: Any, trigger: int | None) -> list[Any]:
+    """Actions, last state, and the slopes of `DRIVER` in the weights, the inputs and the first state."""
+    spec, source = network.spec, network_source(network.spec, trigger)
+    library = native.build(f"{prelude(32, 'double')}\n{source.text}\n{DRIVER}", "fragment")
+    named = {name: value.detach().numpy().copy() for name, value in network.named_weights().items()}
+    for name, mask in weight_masks(spec).items():
+        named[name][~mask] = 0.0
+    weights = flatten_weights(spec, named, np.float64)
+    made = [aligned(np.zeros(given[n].shape)) for n in ("bar_action", "h")] + [np.zeros(len(weights))]
+    made += [aligned(np.zeros(given[n].shape)) for n in ("x", "h")]
+    arrays = [weights, given["x"], dt_s, given["h"], given["bar_action"], given["bar_h"], *made]
+    library.drive(*(ctypes.c_void_p(array.ctypes.data) for array in arrays))
+    return made
+
+
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.form}-{s.backbone_layers if s.wiring is None else 'wired'}")
 def test_step_and_derivative_are_those_of_the_torch_network(spec: CellSpec) -> None:
     rng = np.random.default_rng(0)
@@ -96,18 +114,8 @@ def test_step_and_derivative_are_those_of_the_torch_network(spec: CellSpec) -> N
     loss = (actions * torch.tensor(given["bar_action"].transpose(2, 0, 1))).sum()
     (loss + (last * torch.tensor(given["bar_h"].T)).sum()).backward()
 
-    library = native.build(f"{prelude(32, 'double')}\n{network_source(spec).text}\n{DRIVER}", "fragment")
+    found_action, found_h, found_slope, found_x, found_h0 = driven(network, given, dt_s, None)
     dead = {name: ~mask for name, mask in weight_masks(spec).items()}
-    named = {name: value.detach().numpy().copy() for name, value in network.named_weights().items()}
-    for name, places in dead.items():
-        named[name][places] = 0.0
-    weights = flatten_weights(spec, named, np.float64)
-    made = [aligned(np.zeros(given[n].shape)) for n in ("bar_action", "h")] + [np.zeros(len(weights))]
-    made += [aligned(np.zeros(given[n].shape)) for n in ("x", "h")]
-    arrays = [weights, given["x"], dt_s, given["h"], given["bar_action"], given["bar_h"], *made]
-    library.drive(*(ctypes.c_void_p(array.ctypes.data) for array in arrays))
-
-    found_action, found_h, found_slope, found_x, found_h0 = made
     assert_allclose(found_action.transpose(2, 0, 1), actions.detach().numpy(), atol=1e-13)
     assert_allclose(found_h.T, last.detach().numpy(), atol=1e-13)
     assert x.grad is not None
@@ -122,6 +130,48 @@ def test_step_and_derivative_are_those_of_the_torch_network(spec: CellSpec) -> N
             assert not wanted.numpy()[dead[name]].any()
             slope[dead[name]] = 0.0  # dropped by `PolicyNetwork.set_gradient`
         assert_allclose(slope, wanted.numpy(), atol=1e-12, err_msg=name)
+
+
+def test_slow_neurons_are_those_of_the_torch_cell_of_two_rates() -> None:
+    spec = next(spec for spec in SPECS if spec.wiring is not None and spec.form == "decay")
+    assert spec.wiring is not None
+    rng, trigger = np.random.default_rng(3), 2
+    network = PolicyNetwork(spec, 1).double()
+    inter, command, motor = spec.wiring.sizes
+    synapses = layered(5, inter, command, motor, rng=1).multi_rate(trigger)
+    cell = CfC(5, wiring=synapses, time_unit_s=spec.time_unit_s).double()
+    assert network.cell is not None
+    for layer, name in zip(cell.layers, LAYERS, strict=True):
+        layer.load_state_dict(network.cell.get_submodule(name).state_dict())
+    x_shape, state = (STEPS, spec.inputs, LANES), spec.units + 1
+    given = {"x": aligned(rng.normal(size=x_shape)), "bar_action": aligned(rng.normal(size=(STEPS, 3, LANES)))}
+    given["x"][:, trigger] = [[0, 1, 1, 0], [1, 0, 1, 0], [0, 1, 0, 0]]  # of one lane never
+    given |= {"h": aligned(rng.normal(size=(state, LANES))), "bar_h": aligned(rng.normal(size=(state, LANES)))}
+    given["h"][-1] = [0.0, 0.01, 0.02, 0.03]  # seconds since the slow neurons advanced
+    dt_s = aligned(rng.uniform(0.0, 0.05, (STEPS, LANES)))
+
+    h = torch.tensor(given["h"].T, requires_grad=True)
+    shown, last = cell.sequence(torch.tensor(given["x"].transpose(2, 0, 1)), torch.tensor(dt_s.T), h)
+    actions = torch.tanh(network.readout(shown))
+    loss = (actions * torch.tensor(given["bar_action"].transpose(2, 0, 1))).sum()
+    (loss + (last[:, :-1] * torch.tensor(given["bar_h"][:-1].T)).sum()).backward()
+
+    found_action, found_h, found_slope, _, found_h0 = driven(network, given, dt_s, trigger)
+    assert_allclose(found_action.transpose(2, 0, 1), actions.detach().numpy(), atol=1e-13)
+    assert_allclose(found_h.T, last.detach().numpy(), atol=1e-13)
+    assert h.grad is not None
+    assert_allclose(found_h0[:-1].T, h.grad[:, :-1].numpy(), atol=1e-12)
+    split = split_weights(spec, found_slope)
+    for layer, name in zip(cell.layers, LAYERS, strict=True):
+        slope = layer.get_parameter("head.target.bias").grad
+        assert slope is not None
+        assert_allclose(split[f"{name}.target.bias"], slope.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("spec", [SPECS[0], SPECS[1], SPECS[2]], ids=lambda s: f"{s.form}-{s.backbone_layers}")
+def test_slow_neurons_of_a_dense_cell_are_refused(spec: CellSpec) -> None:
+    with pytest.raises(ConfigError, match="wired decay cell"):
+        network_source(spec, 0)
 
 
 @pytest.mark.parametrize("spec", [SPECS[0], SPECS[-1]], ids=["dense", "wired"])

@@ -23,7 +23,6 @@ from scripts.benchmarks.contest import (
     TRAININGS,
     TUNING_SEED,
     Recipe,
-    Run,
     Trained,
     best,
     run_folder,
@@ -46,7 +45,7 @@ def test_every_model_has_the_same_trials_and_about_the_same_parameters() -> None
     assert {len(set(model.trials)) for model in (*MODELS, LSTM)} == {6}
     counts = [parameters(hover_spec(model.cell)) for model in (*MODELS, LSTM)]
     assert max(counts) <= 1.05 * min(counts)
-    seeds = {TINY.config(model, "wide", model.trials[0], TUNING_SEED).seed for model in MODELS}
+    seeds = {TINY.run(model, "wide", model.trials[0], TUNING_SEED).config.seed for model in MODELS}
     assert seeds == {TUNING_SEED}
     with pytest.raises(ConfigError, match="seeds"):
         Plan(Path(), TINY, seeds=TUNING_SEED)
@@ -108,13 +107,12 @@ def test_a_training_that_diverges_is_flown_and_counted(tmp_path: Path, monkeypat
         raise SimulationError("the command of drone 3 is not finite at step 5")
 
     monkeypatch.setattr(contest, "train", diverge)
-    config = TINY.config(MLP, "narrow", MLP.trials[0], 0)
-    wanted = Run("narrow", config)
+    wanted = TINY.run(MLP, "narrow", MLP.trials[0], 0)
     (run,) = trained(tmp_path, [wanted], "compiled", FlightPool(1))
     assert run.score == math.inf and "drone 3" in run.trouble and load_bundle(str(run.policy)).spec.form == "mlp"
     assert trained(tmp_path, [wanted], "compiled", FlightPool(1)) == [run]  # read, not made again
-    other = replace(config, learning_rate=0.1)
-    assert run_folder(tmp_path, "narrow", other) != run.policy.parent
+    other = replace(wanted, config=replace(wanted.config, learning_rate=0.1))
+    assert run_folder(tmp_path, other) != run.policy.parent
     (run.policy.parent / "record.json").write_text("{")
     with pytest.raises(ConfigError, match="no record of a run"):
         trained(tmp_path, [wanted], "compiled", FlightPool(1))
