@@ -164,4 +164,5 @@ def driver_of(pilot: Pilot | Expert | MotorExpert, launch: HandLaunch) -> Driver
         return FedPilot(cast("Pilot", pilot), launch)
     if hasattr(pilot, "motors"):
         return ToldMotors(cast("MotorExpert", pilot), launch)
-    return ToldExpert(pilot, launch)
+    told: Any = pilot
+    return ToldExpert(told, launch)

@@ -50,12 +50,12 @@ def fly(policies: Sequence[str], base: Case, folder: Path, workers: Workers, on:
     """Every policy on every drone; cells of airframes.json are kept. Each cell tells mass_kg and thrust_to_weight."""
     cells = sweep([replace(base, policy=policy) for policy in policies], folder, workers, on, "airframes")
     flown = [drone for _ in policies for drone in on]
-    return [cell | _facts(drone.airframe) for cell, drone in zip(cells, flown, strict=True)]
+    return [cell | _facts(drone) for cell, drone in zip(cells, flown, strict=True)]
 
 
-def _facts(airframe: str) -> dict[str, float]:
-    found = load_airframe(airframe)
-    return {"mass_kg": found.mass_kg, "thrust_to_weight": found.thrust_to_weight}
+def _facts(drone: Drone) -> dict[str, float]:
+    found = load_airframe(drone.airframe)
+    return {"flights": drone.flights, "mass_kg": found.mass_kg, "thrust_to_weight": found.thrust_to_weight}
 
 
 HEADER = ("policy", "drones", "flights", "still up (%)", "worst drone (%)", "speed error, median (m/s)", "worst")

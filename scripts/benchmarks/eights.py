@@ -163,7 +163,8 @@ def fly_along(
     flight = (airframe, row, conditions, rng, duration_s)
     if hasattr(pilot, "feed"):
         return fly(cast("Pilot", pilot), *flight)
-    return fly_privileged(pilot, *flight)
+    told: Any = pilot
+    return fly_privileged(told, *flight)
 
 
 def _lap(trace: FlightTrace, reference: Reference, begin_s: float, end_s: float) -> Lap:

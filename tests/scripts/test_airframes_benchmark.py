@@ -41,7 +41,8 @@ def test_between_two_drones_ends_at_both() -> None:
 def test_the_table_counts_every_flight_and_goes_on(tmp_path: Path) -> None:
     Airframes(("geometric",), drawn=2, flights=5, out=tmp_path, workers=Workers(1)).run()
     text = (tmp_path / "airframes.md").read_text(encoding="utf-8")
-    assert "cf2x, 27 g | 5 |" in text and "2 drawn" in text and (tmp_path / "airframes.png").is_file()
+    assert "cf2x, 27 g | 5 |" in text and "g | 2 | 100.0 |" in text  # two that are drawn, a flight each
+    assert "2 drawn" in text and (tmp_path / "airframes.png").is_file()
     before = (tmp_path / "airframes.json").stat().st_mtime_ns
     Airframes(("geometric",), drawn=2, flights=5, out=tmp_path, workers=Workers(1)).run()
     assert (tmp_path / "airframes.json").stat().st_mtime_ns == before  # nothing was flown again
