@@ -26,7 +26,7 @@ class Rivals:
     """
 
     policies: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[POLICY ...]")] = (
-        "hover", "track", "pid-ekf", "pid", "geometric", "raptor", "raptor-late",
+        "hover", "track", "track-position", "pid-ekf", "pid", "geometric", "raptor", "raptor-late",
     )  # fmt: skip
     """Shipped names, paths of .safetensors files, conventional controllers, or raptor (extra rivals)."""
     flights: int = 100
