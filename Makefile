@@ -30,7 +30,7 @@ demo: $(STAMP) ## train a little, score, export and fly a policy; pictures and r
 # A file's tests stay on one core, with the fixtures they share; the first folders hold the longest files, so their order
 # is kept. What flies on the clock of the wall flies alone.
 test: $(STAMP) ## run the tests
-	$(PY) -m pytest -W error -q -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m 'not real_time and not sitl'
+	$(PY) -m pytest -W error -q -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m 'not real_time and not sitl and not ray'
 	$(PY) -m pytest -W error -q -m 'real_time or sitl' tests/runtime/test_end_to_end.py tests/world/test_betaflight_sitl.py
 
 lint: style mypy pyright imports ## style, types and import rules

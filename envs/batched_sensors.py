@@ -71,7 +71,7 @@ class StepNoise:
 def step_noise(normal: Tensor, uniform: Tensor) -> StepNoise:
     """Name the rows of normal and uniform numbers, so many as `envs.compiled.world.noise_rows` says."""
     n, u = normal.unbind(), uniform.unbind()
-    located = len(n) > 18
+    located = len(u) > 4
     return StepNoise(
         (n[0], n[1], n[2]),
         (n[3], n[4], n[5]),

@@ -31,7 +31,7 @@ class FlightTrace:
     time_constant_s: Array  # (T, units) of each neuron where the cell has one; (T, 0) otherwise
     lowest_m: float  # lowest height after release, over every substep
     highest_m: float  # highest height after release
-    arrivals_s: dict[str, Array] = field(default_factory=dict)  # "imu", "flow", "range": delivery times
+    arrivals_s: dict[str, Array] = field(default_factory=dict)  # by sensor, "imu", "flow" and so on: delivery times
     supervisor: tuple[tuple[float, str], ...] = ()  # (time, state) at every change
     settled: Array | None = None  # (T,) 0 in a transient, whose errors do not count, else 1; None: all count
     target_m: Array | None = None  # (T, 3) where the goal was, if it was a place

@@ -27,6 +27,8 @@ from envs.task import SETPOINT_AIM, Aim, Course, Goal
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
+from liquid_pilot.errors import ConfigError
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM
 from liquid_pilot.ops import Ops
 from policies.backend import Carry, Mask, Recipe, worth_keeping
 from policies.cost import CostWeights, event_cost
@@ -67,6 +69,12 @@ def flight_rollout(
     trigger: int | None = None,
 ) -> CompiledRollout:
     """A task compiled for an airframe, its sensors and a network. trigger: of slow neurons, see `network_text`."""
+    wanted = OBS_DIM + POSITION_DIM * aim.locates
+    if spec.inputs != wanted:
+        raise ConfigError(
+            f"the network has {spec.inputs} inputs and this task gives {wanted}; a policy that flies to places flies "
+            "track-position alone, and nothing else does"
+        )
     model = WorldModel(airframe, limits, PLACE_COST if aim.locates else FLIGHT_COST, sensors, aim=aim)
     return CompiledRollout(model, network_source(spec, trigger), dtype, substep_s=substep_s, threads=threads)
 

@@ -6,7 +6,7 @@ seed give the same card. A policy that is trained or changed needs a new one, fo
 Examples:
   python -m scripts.card hover                                  # the shipped policy: liquid_pilot/zoo/hover.md
   python -m scripts.card runs/hover/policy.safetensors          # runs/hover/policy.md
-  python -m scripts.card hover --command "python -m scripts.train hover --updates 4000"   # where the file does not tell
+  python -m scripts.card hover --command "python -m scripts.train hover --updates 8000"   # where the file does not tell
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from scripts.returns import return_figures, return_one
 from scripts.tables import short_name
 
 TASKS: Final = ("hover", "track", "track-position", "mission")  # of a drone
+TRACKS: Final = ("track", "track-position")
 OF_TRACK: Final = ("reference", "track_m_s", "transient_s")
 USUAL_FLIGHTS: Final = 500
 ENGINES: Final = ("pybullet", "batched")
@@ -66,9 +67,9 @@ class Case:
     half-cheetah: run; its conditions are --frames, --dropped,
     --delay-frames and --noise."""
     reference: str = "any"
-    """Of track: steps, sinusoid, figure_eight, lissajous, or any for one drawn each flight."""
+    """Of track and track-position: steps, sinusoid, figure_eight, lissajous, or any for one drawn each flight."""
     track_m_s: float = 1.0
-    """Of track: the fastest speed that is drawn, in m/s."""
+    """Of track and track-position: the fastest speed that is drawn, in m/s."""
     transient_s: float = 0.0
     """Of track: seconds from the beginning of a step on, which takes 1 s, in which errors do not count, such as 1.5."""
     flights: int | None = None
@@ -128,13 +129,34 @@ class Case:
         if self.engine == "batched" and self.policy in CONVENTIONAL:
             raise ConfigError(f"{self.policy} is no policy of ours; it flies with --engine pybullet only")
         self._check_sim()
-        if self.task == "track-position" and self.policy in CONVENTIONAL:
-            raise ConfigError(f"{self.policy} flies no places here; see python -m scripts.benchmark tracking")
+        self._check_places()
         if self.task == "mission" and self.policy in RAPTORS:
             raise ConfigError(f"{self.policy} never stops its motors; it flies hover and track, no mission")
         if self.seconds is not None and not 1.0 <= self.seconds <= 3600.0:
             raise ConfigError(f"seconds is {self.seconds:g}; a flight may last 1 to 3600 s")
         task_of(self._job(Conditions(), 1.0))
+
+    def _check_places(self) -> None:
+        """Who flies to places is told nothing else, and nobody else is told places."""
+        asked = self.task == "track-position"
+        if self.policy in CONVENTIONAL:
+            if asked:
+                raise ConfigError(f"{self.policy} flies no places here; see python -m scripts.benchmark tracking")
+            return
+        if load_bundle(self.policy).locates != asked:
+            fitting = "flies to places: give --task track-position" if not asked else "knows no places"
+            raise ConfigError(f"{self.policy} cannot fly the task {self.task}: it {fitting}")
+        usual = Case(self.policy)
+        foreign = [
+            name
+            for name in ("flow_hz", "range_hz", "dropout", "transient_s")
+            if getattr(self, name) != getattr(usual, name)
+        ]
+        foreign += [text for text in self.fault if text.startswith(("flow:", "range:"))]
+        if asked and foreign:
+            raise ConfigError(
+                f"track-position has neither flow nor range, nor steps alone; leave out {' '.join(foreign)}"
+            )
 
     def _check_sim(self) -> None:
         if self.sim not in SIMS:
@@ -210,7 +232,7 @@ def cautions(case: Case) -> list[str]:
         return []
     found = airframe_cautions(bundle, airframe.name, airframe.thrust_to_weight * GRAVITY_M_S2)
     fastest = float(bundle.metadata["setpoint_limits"]["speed_m_s"])
-    if case.task == "track" and case.track_m_s > fastest:
+    if case.task in TRACKS and case.track_m_s > fastest:
         found.append(f"{bundle.name} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
     lowest_m = float(bundle.metadata["setpoint_limits"]["height_m"][0])
     if case.task == "mission" and lowest_m > 0.0:
@@ -275,7 +297,7 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
         "engine": case.engine,
         "sim": case.sim,
         "score": case.score,
-        **({name: getattr(case, name) for name in OF_TRACK} if case.task == "track" else {}),
+        **({name: getattr(case, name) for name in OF_TRACK} if case.task in TRACKS else {}),
         "airframe": case.airframe,
         "spread": case.spread,
         "sensors": case.sensors,

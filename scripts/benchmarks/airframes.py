@@ -36,7 +36,7 @@ class Drone:
 
 
 def drones(folder: Path, drawn: int, flights: int, seed: int) -> list[Drone]:
-    """All that ship, with `flights` each, and so many that are drawn, written to the folder, which share as many."""
+    """All that ship, with `flights` each, and so many that are drawn, with a fifth each, written to the folder."""
     names = sorted(path.stem for path in AIRFRAME_DIR.glob("*.toml"))
     found = [Drone(SHIPPED, name, name, flights) for name in names]
     for index in range(drawn):
@@ -55,7 +55,7 @@ def fly(policies: Sequence[str], base: Case, folder: Path, workers: Workers, on:
 
 def _facts(drone: Drone) -> dict[str, float]:
     found = load_airframe(drone.airframe)
-    return {"flights": drone.flights, "mass_kg": found.mass_kg, "thrust_to_weight": found.thrust_to_weight}
+    return {"mass_kg": found.mass_kg, "thrust_to_weight": found.thrust_to_weight}
 
 
 HEADER = ("policy", "drones", "flights", "still up (%)", "worst drone (%)", "speed error, median (m/s)", "worst")

@@ -89,7 +89,7 @@ def sweep(
         for base in bases:
             sha256 = policy_sha256(base.policy)
             for point in points:
-                marks = _marks(base, sha256) | {"group": point.group, "label": point.label}
+                marks = _marks(point.case(base), sha256) | {"group": point.group, "label": point.label}
                 cells.append(kept.cell(marks, partial(evaluate, point.case(base), pool, progress)))
                 progress.advance(whole)
     return cells

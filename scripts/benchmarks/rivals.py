@@ -16,7 +16,7 @@ from scripts.benchmarks import eights
 from scripts.benchmarks.cell_file import CellFile
 from scripts.benchmarks.rates import sweep
 from scripts.console import OUT, progress_bar
-from scripts.evaluation import Case
+from scripts.evaluation import Case, policy_sha256
 from scripts.flying import CONVENTIONAL, RAPTORS, FlightPool
 from scripts.pictures.rivals import draw_rivals
 from scripts.tables import number, rich_table, short_names
@@ -114,10 +114,11 @@ def points_of(imu_hz: Sequence[str], speeds_m_s: Sequence[float], periods_s: Seq
 
 
 def flies(policy: str, point: Point) -> bool:
-    """Whether a policy was made for it: eights ask for a place, a hovering policy knows no set-point that moves."""
-    if isinstance(point, Eight):
-        return policy in eights.BY_NAME or (policy not in CONVENTIONAL and _task(policy) == PLACES)
-    return policy in CONVENTIONAL or (_task(policy) != PLACES and (isinstance(point, Hold) or _task(policy) != "hover"))
+    """Whether a policy was made for it; conventional controllers fly all of it."""
+    if policy in CONVENTIONAL:
+        return not isinstance(point, Eight) or policy in eights.BY_NAME
+    made_for = {Hold: ("hover", "track"), Follow: ("track",), Eight: (PLACES,)}
+    return _task(policy) in made_for[type(point)]
 
 
 def _task(policy: str) -> str:
@@ -136,7 +137,8 @@ def compare(
     cells = list[dict[str, Any]]()
     for policy in policies:
         case, own = replace(base, policy=policy), [point for point in points if flies(policy, point)]
-        cells += sweep([case], folder, workers, [point for point in own if not isinstance(point, Eight)], "rivals")
+        others = [point for point in own if not isinstance(point, Eight)]
+        cells += sweep([case], folder, workers, others, "rivals") if others else []
         cells += _eights(case, folder, workers, [point for point in own if isinstance(point, Eight)])
     return cells
 
@@ -144,6 +146,9 @@ def compare(
 def _eights(case: Case, folder: Path, workers: Workers, points: Sequence[Eight]) -> list[dict[str, Any]]:
     """Drones that all differ, in wind, from rest; finished cells of rivals.json are kept."""
     kept, cells = CellFile(folder / "rivals.json"), list[dict[str, Any]]()
+    if not points:
+        return cells
+    sha256 = policy_sha256(case.policy)
     with FlightPool(workers) as pool, progress_bar() as progress:
         for point in points:
             rates, mixed = parse_imu_hz(point.imu_hz)
@@ -152,8 +157,8 @@ def _eights(case: Case, folder: Path, workers: Workers, points: Sequence[Eight])
             task = progress.add_task(f"{case.policy}: {point.group}, IMU {point.imu_hz}", total=case.count)
             advance = partial(progress.advance, task)
             marks = {
-                "policy": case.policy, "group": point.group, "label": point.label, "flights": case.count,
-                "seed": case.seed, "wind_m_s": case.wind, "airframe": case.airframe,
+                "policy": case.policy, "policy_sha256": sha256, "group": point.group, "label": point.label,
+                "flights": case.count, "seed": case.seed, "wind_m_s": case.wind, "airframe": case.airframe,
             }  # fmt: skip
             cells.append(kept.cell(marks, partial(eights.measure, job, case.count, pool, advance)))
             progress.remove_task(task)

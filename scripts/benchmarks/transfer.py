@@ -68,15 +68,36 @@ def _marks(case: Case) -> dict[str, Any]:
 
 def _fly(case: Case, begin: int, count: int, pool: FlightPool) -> dict[str, Any]:
     scores = pool.each(_score_of, Block(case.job(), begin), count)
-    return {"scores": [[s.reason, s.speed_error_m_s, s.height_error_m] if s.success else [s.reason] for s in scores]}
+    return {"scores": [_told(score) for score in scores]}
 
 
 def _score_of(block: Block, index: int) -> FlightScore:
     return score_one(block.job, block.begin + index)
 
 
-def _score(reason: str, speed_m_s: float = math.inf, height_m: float = math.inf) -> FlightScore:
-    return FlightScore(not reason, reason, speed_m_s, height_m)
+def _told(score: FlightScore) -> list[Any]:
+    """As JSON has it: what is infinite or no number is None."""
+    errors = (score.speed_error_m_s, score.height_error_m)
+    finite = [error if math.isfinite(error) else None for error in errors]
+    return [
+        score.reason,
+        score.places,
+        *finite,
+        score.place_error_m if score.places and score.success else None,
+        score.touchdown_m_s,
+    ]
+
+
+def _score(
+    reason: str,
+    places: bool,
+    speed_m_s: float | None,
+    height_m: float | None,
+    place_m: float | None,
+    touchdown_m_s: float,
+) -> FlightScore:
+    speed, height, place = (math.inf if error is None else error for error in (speed_m_s, height_m, place_m))
+    return FlightScore(not reason, reason, speed, height, place if places else math.nan, touchdown_m_s)
 
 
 def apart(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[float, float | None]:

@@ -83,7 +83,10 @@ def _limits(bundle: Bundle) -> Iterator[str]:
     limits, setpoints, roll = bundle.limits, meta["setpoint_limits"], bundle.limits.rates_rad_s
     yield f"Sensor rates in training: {plain(meta['trained_rates_hz'])} (Hz); beyond them untested."
     yield f"It needs all of its sensors; trusted up to these ages: {plain(meta['sensor_limits_s'])} (s)."
-    yield f"Airframe {plain(meta['airframe'])}, and drones a fifth lighter, heavier, weaker or stronger; no other."
+    yield (
+        f"Airframe {plain(meta['airframe'])}, and drones a fifth lighter, heavier, weaker or stronger; what others do "
+        "with it is not told here."
+    )
     yield (
         f"Set-points: speed to {setpoints['speed_m_s']:g} m/s, height {plain(setpoints['height_m'])} m, yaw rate to "
         f"{setpoints['yaw_rate_rad_s']:g} rad/s; beyond them the onboard controller cuts."

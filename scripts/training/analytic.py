@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from envs.airframe import load_airframe
 from liquid_pilot.cells import parameters
 from policies.analytic import AnalyticTrainer, Progress, TrainConfig
 from policies.checkpoint import load_checkpoint, save_checkpoint
@@ -23,7 +24,7 @@ def run(options: Options, console: Console) -> Path:
     config = TrainConfig(
         task=options.task,
         curriculum=replace(drill.curriculum, fault_chance=options.faults or 0.0),
-        cost=drill.cost,
+        cost=replace(drill.cost, standing_m=load_airframe(options.airframe).rest_height_m),
         validation_s=drill.validation_s,
         early_weight=drill.early_weight,
         updates=drill.updates if options.updates is None else options.updates,

@@ -78,10 +78,10 @@ class Options:
     changes. track-position = follow a place that moves, by a position sensor, without flow and range. mission = take
     off, hover, follow, land softly. half-cheetah = run."""
     method: Literal["analytic", "bc", "dagger", "ppo", "teacher"] | None = None
-    """analytic: gradients through the differentiable world, usual for hover, and all that track and mission have. bc:
-    behaviour cloning of an expert's flights. dagger: the expert corrects the policy where it acts itself, usual for
-    half-cheetah. ppo: reinforcement learning. teacher: of half-cheetah, PPO of stable-baselines3, then a clone in the
-    form of a policy file."""
+    """analytic: gradients through the differentiable world, usual for hover, and all that track, track-position and
+    mission have. bc: behaviour cloning of an expert's flights. dagger: the expert corrects the policy where it acts
+    itself, usual for half-cheetah. ppo: reinforcement learning. teacher: of half-cheetah, PPO of stable-baselines3,
+    then a clone in the form of a policy file."""
     cell: Literal["decay", "default", "no_gate", "pure", "gru", "lstm", "mlp"] = "decay"
     """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru, lstm and
     mlp (no memory): rivals of as many parameters."""

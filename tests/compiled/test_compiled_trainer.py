@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from envs.airframe import load_airframe
 from envs.batched_state import to_dict
 from envs.conditions import Conditions
 from liquid_pilot import native
@@ -17,9 +18,11 @@ from liquid_pilot.errors import ConfigError
 from policies.analytic import AnalyticTrainer, TrainConfig
 from policies.backend import Backend
 from policies.checkpoint import load_checkpoint, save_checkpoint
-from policies.compiled_trainer import CompiledBackend, fly_and_score
+from policies.compiled_trainer import CompiledBackend, flight_rollout, fly_and_score
 from policies.curriculum import Curriculum
+from policies.drills import DRILLS
 from policies.fragments import flatten_weights
+from policies.network import hover_spec
 from policies.torch_backend import TorchBackend
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
@@ -111,3 +114,8 @@ def test_scoring_tells_progress_and_repeats() -> None:
 def test_unknown_backend_is_refused() -> None:
     with pytest.raises(ConfigError, match="compiled, torch"):
         AnalyticTrainer(SMALL, "jax")
+
+
+def test_a_network_of_another_layout_is_not_compiled() -> None:
+    with pytest.raises(ConfigError, match="inputs and this task gives"):
+        flight_rollout(load_airframe("cf2x"), hover_spec("decay"), aim=DRILLS["track-position"].aim(1.0))

@@ -228,3 +228,33 @@ def test_flights_that_a_policy_was_not_made_for_are_told() -> None:
     assert cautions(Case("mission", task="mission")) == []
     (aloft,) = cautions(Case("hover", task="mission"))
     assert "cannot be asked to land" in aloft and "0.6 m" in aloft
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Case("track-position"), "give --task track-position"),
+        (Case("hover", task="track-position"), "it knows no places"),
+        (Case("pid", task="track-position"), "benchmark tracking"),
+        (Case("track-position", task="track-position", flow_hz=20.0), "leave out flow_hz"),
+        (Case("track-position", task="track-position", fault=("flow:off@6s",)), "leave out flow:off@6s"),
+    ],
+)
+def test_places_are_for_policies_that_fly_to_them(given: Case, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        given.check()
+
+
+@pytest.mark.parametrize("engine", ["pybullet", "batched"])
+def test_a_place_is_followed_in_both_engines(engine: str, tmp_path: Path) -> None:
+    out = tmp_path / "score.json"
+    words = ["track-position", "--task", "track-position", "--reference", "figure_eight", "--track-m-s", "1.5"]
+    assert (
+        script.main(
+            [*words, "--engine", engine, "--flights", "2", "--seconds", "8", "--workers", "1", "--json", str(out)]
+        )
+        == 0
+    )
+    row = json.loads(out.read_text(encoding="utf-8"))
+    assert row["success_rate"] == 1.0 and 0.0 < row["place_error_median_m"] < 0.1
+    assert row["reference"] == "figure_eight" and row["track_m_s"] == 1.5

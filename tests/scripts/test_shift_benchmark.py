@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_models_have_equal_parameters_and_an_arm_differs_in_one_part() -> None:
 def test_every_run_travels_to_workers_with_its_variant() -> None:
     for arm in (*RACE, *ABLATION):
         run = TINY.run(arm.model, "wide", (5e-3, 0.015), 0)
-        assert run.variant is arm.model.variant and ForkingPickler.loads(ForkingPickler.dumps(run)) == run
+        assert run.variant is arm.model.variant and pickle.loads(ForkingPickler.dumps(run)) == run
 
 
 def test_without_a_curriculum_the_first_lesson_is_the_last() -> None:
