@@ -133,14 +133,17 @@ def _row(
     for imu_hz in IMU_RATES:
         of_seeds = []
         for one in reported:
-            of_seeds.append(scores.cell(str(one.policy), imu_hz, "batched"))
+            of_seeds.append(scores.cell(str(one.policy), imu_hz, "batched") if one.bundled else _grounded(plan, imu_hz))
             on_done()
         cells.append({"imu": imu_hz, "seeds": of_seeds} | summary(of_seeds))
     pybullet = []
+    first = next((one for one in reported if one.bundled), None)
+    if first is None:
+        raise ConfigError(f"no policy of {model.name} in {plan.folder} may fly; train them again with other --updates")
     for imu_hz in PYBULLET_RATES if plan.pybullet_flights else ():
-        pybullet.append(scores.cell(str(reported[0].policy), imu_hz, "pybullet"))
+        pybullet.append(scores.cell(str(first.policy), imu_hz, "pybullet"))
         on_done()
-    bundle = load_bundle(str(reported[0].policy))
+    bundle = load_bundle(str(first.policy))
     return {
         "training": training,
         "imu_hz": list(TRAININGS[training].imu_hz),
@@ -155,6 +158,17 @@ def _row(
         "runs": [one.row() for one in reported],
         "cells": cells,
         "pybullet": pybullet,
+    }
+
+
+def _grounded(plan: Plan, imu_hz: str) -> dict[str, Any]:
+    """The cell of a policy whose self-test was refused: it may not fly, and counts as lost."""
+    return {
+        "imu": imu_hz,
+        **dict.fromkeys(_KEPT),
+        "success_rate": 0.0,
+        "flights": plan.flights,
+        "failures": plan.flights,
     }
 
 

@@ -131,3 +131,9 @@ def test_markdown_is_one_grid_a_training_and_tells_pybullet_apart() -> None:
     text = markdown(whole)
     assert text.count("| --- |") == 3 and text.count("| geometric |") == 1
     assert "90.0<br>lost" in text and "100.0<br>0.050" in text and "2,646" in text
+
+
+def test_a_policy_that_may_not_fly_counts_as_lost() -> None:
+    plan = Plan(Path(), TINY, seeds=1, flights=16, models=(MLP,), trainings=("narrow",))
+    grounded = table._grounded(plan, "100")
+    assert summary([grounded, cell(1.0, 0.1)])["success_mean"] == 0.5 and summary([grounded])["lost_seeds"] == 1
