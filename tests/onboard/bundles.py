@@ -49,7 +49,6 @@ def make(
     spec = spec or CellSpec(form, OBS_DIM, 0 if form == "mlp" else 19, 4, 1, backbone_units, 0.015)
     rng, weights = np.random.default_rng([seed]), draw_weights(spec, seed)
     values: dict[str, Any] = {
-        "locates": True,
         "trained_rates_hz": {"imu": (50.0, 200.0), "flow": (20.0, 50.0), "range": (20.0, 40.0)},
         "sensor_limits_s": {"imu": 0.1, "flow": 2.0, "range": 2.0},
         "setpoint_limits": {"speed_m_s": 0.5, "height_m": (0.5, 2.0), "yaw_rate_rad_s": 1.0},
@@ -65,6 +64,7 @@ def make_locating(form: str = "decay", seed: int = 0, spec: CellSpec | None = No
     """A small policy with random weights that flies to places by IMU, position and attitude."""
     spec = spec or CellSpec(form, OBS_DIM + POSITION_DIM, 0 if form == "mlp" else 19, 4, 1, 32, 0.015)
     values: dict[str, Any] = {
+        "locates": True,
         "trained_rates_hz": {"imu": (50.0, 200.0), "position": (20.0, 50.0), "attitude": (10.0, 50.0)},
         "sensor_limits_s": {"imu": 0.1, "position": 1.0, "attitude": 2.0},
         "setpoint_limits": {"speed_m_s": 2.0, "height_m": (0.5, 3.0), "yaw_rate_rad_s": 1.0},
