@@ -77,7 +77,7 @@ def test_torch_and_compiled_fly_the_same_faults(group: str, real: Any) -> None:
     with torch.no_grad():
         _, states, _ = fly_torch(case)
     found, wanted = fly(case, rollout("decay", real), gradients=False).lanes.world, pack(states[-1])
-    assert (wanted.value("body")[2] > 0.1).all()  # none has met the floor, which magnifies rounding further
+    assert (wanted.value("body")[2] > 0.04).all()  # none has met the floor, which magnifies rounding further
     assert_same_state(found, wanted, 1e-11 if real is np.float64 else 3e-4)
 
 

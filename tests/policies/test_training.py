@@ -170,5 +170,5 @@ def test_a_configuration_that_makes_no_sense_is_refused(bad: dict[str, Any]) -> 
 
 
 def test_unknown_task_is_refused() -> None:
-    with pytest.raises(ConfigError, match="hover, track"):
+    with pytest.raises(ConfigError, match="hover, mission, track, track-position"):
         AnalyticTrainer(replace(TINY, task="land"))
