@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from envs.compiled.faults import fault_rows
-from envs.compiled.state import RolloutState
 from envs.conditions import Conditions
 from envs.faults import parse_fault
 from liquid_pilot import native
@@ -53,6 +53,7 @@ LOST = (
 SILENT = ("imu:off@0.1+1.02", "clock:jump=-900@1.3")
 GROUPS = {"physical": PHYSICAL, "frozen": FREEZES, "wrong": WRONG, "lost": LOST, "silent": SILENT}
 GROUPS["all"] = (*PHYSICAL, *FREEZES, *WRONG, "gyro:off@0.3+0.02", "clock:jump=7@0.9")
+STEADY = Path(__file__).parents[1] / "golden" / "hover.safetensors"  # whatever ships: rounding is magnified as it was
 GENTLE = Conditions(hold_s=0.05, tilt_deg=(0.0, 5.0), launch_speed_m_s=(0.0, 0.3), launch_height_m=(1.8, 2.0))
 
 
@@ -72,16 +73,14 @@ def case_with(texts: tuple[str, ...], seconds: float, real: Real = np.float64, b
     ],
 )
 def test_torch_and_compiled_fly_the_same_faults(group: str, real: Any) -> None:
-    """In float32 to the rounding that a flight of 2 s magnifies, by how much follows from the weights."""
+    """In float32 to the rounding that a flight of 2 s magnifies: 3e-5 of a value without any fault."""
     case = case_with(GROUPS[group], 2.0, real)
-    case = replace(case, network=PolicyNetwork.from_bundle(load_bundle("hover")).to(case.dtype))
+    case = replace(case, network=PolicyNetwork.from_bundle(load_bundle(STEADY)).to(case.dtype))
     with torch.no_grad():
         _, states, _ = fly_torch(case)
     found, wanted = fly(case, rollout("decay", real), gradients=False).lanes.world, pack(states[-1])
-    aloft = wanted.value("body")[2] > 0.1  # the floor magnifies rounding further
-    assert aloft.sum() >= 6
-    found, wanted = (RolloutState(*(part[:, aloft] for part in astuple(state))) for state in (found, wanted))
-    assert_same_state(found, wanted, 1e-11 if real is np.float64 else 6e-4)
+    assert (wanted.value("body")[2] > 0.1).all()  # none has met the floor, which magnifies rounding further
+    assert_same_state(found, wanted, 1e-11 if real is np.float64 else 3e-4)
 
 
 @pytest.mark.parametrize("group", ["physical", "frozen", "wrong", "lost"])

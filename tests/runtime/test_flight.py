@@ -58,21 +58,23 @@ def state_of(one: Companion) -> State:
 
 
 @pytest.mark.parametrize(
-    ("airframe", "seed", "channel"),
+    ("airframe", "seed", "channel", "steepest_deg"),
     [
-        ("companion", 0, ChannelFaults()),
-        ("cf2x", 1, ChannelFaults()),  # its range is blind on the floor, and where it lands
-        ("companion", 2, ChannelFaults(loss=0.01, duplicates=0.05, jitter_s=0.02)),
+        ("companion", 0, ChannelFaults(), 20.0),
+        ("cf2x", 1, ChannelFaults(), 20.0),  # its range is blind on the floor, and where it lands
+        ("companion", 2, ChannelFaults(loss=0.01, duplicates=0.05, jitter_s=0.02), 21.0),
     ],
 )
-def test_a_flight_takes_off_hovers_lands_and_disarms(airframe: str, seed: int, channel: ChannelFaults) -> None:
+def test_a_flight_takes_off_hovers_lands_and_disarms(
+    airframe: str, seed: int, channel: ChannelFaults, steepest_deg: float
+) -> None:
     with companion(replace(HOVER, duration_s=5.0), airframe=airframe, seed=seed, channel=channel) as one:
         one.run(40.0)
         found = summary(one)
     assert (one.flight.outcome, found["armed"], found["aloft"]) == (Outcome.LANDED, False, False)
     assert found["landed_softly"] and found["masks_refused"] == found["failsafes"] == 0 and found["denials"] == []
     assert found["speed_median_m_s"] < 0.3 and abs(found["height_median_m"] - 1.0) < 0.25
-    assert found["steepest_deg"] < 25.0
+    assert found["steepest_deg"] < steepest_deg
 
 
 def test_ctrl_c_in_flight_lands() -> None:
@@ -234,7 +236,7 @@ def test_a_drone_that_sinks_to_the_floor_for_want_of_a_sensor_is_disarmed() -> N
     with companion(replace(HOVER, duration_s=60.0), faults="flow:off@4s") as one:
         took_s = one.run(40.0)
         found = summary(one)
-        assert one.flight.outcome is Outcome.LANDED and took_s < 25.0
+        assert one.flight.outcome is Outcome.LANDED and took_s < 20.0
         assert found["landed_softly"] and not found["armed"]
 
 
