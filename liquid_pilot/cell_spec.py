@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from liquid_pilot.encoder import EncoderSpec
 from liquid_pilot.errors import BundleError, ConfigError, unknown_name
 from liquid_pilot.forms import FORMS
 from liquid_pilot.wiring import LAYERS, CellWiring, Mask
@@ -29,7 +30,8 @@ class CellSpec:
     """Form and sizes of a network. `units` neurons hold its state; 0 for the memoryless `mlp` alone.
 
     time_unit_s: elapsed time enters the formulas as dt_s / time_unit_s. wiring: of the neurons, if they are wired; the
-    motor neurons then are the outputs, each scaled and shifted, and there is no backbone. Raises `ConfigError`.
+    motor neurons then are the outputs, each scaled and shifted, and there is no backbone. encoder: of a flow grid, whose
+    features are the last inputs; see `liquid_pilot.encoder`. Raises `ConfigError`.
     """
 
     form: str
@@ -40,6 +42,7 @@ class CellSpec:
     backbone_units: int
     time_unit_s: float
     wiring: CellWiring | None = None
+    encoder: EncoderSpec | None = None
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -57,6 +60,11 @@ class CellSpec:
             raise ConfigError(f"CellSpec.time_unit_s is {unit!r}; give 1e-6 to 1000 seconds (about 0.015 in flight)")
         if self.wiring is not None:
             self._check_wiring(self.wiring)
+        if self.encoder is not None and self.inputs <= self.encoder.features:
+            raise ConfigError(
+                f"a cell of {self.inputs} inputs behind an encoder of {self.encoder.features} features; the features "
+                "are the last inputs: give more inputs"
+            )
 
     def _check_wiring(self, wiring: CellWiring) -> None:
         if self.form in WIRED_FORMS and not self.backbone_layers:
@@ -86,6 +94,7 @@ def weight_shapes(spec: CellSpec) -> dict[str, tuple[int, ...]]:
     """
     form = FORMS[spec.form]
     shapes: dict[str, tuple[int, ...]] = {}
+    encoder = {} if spec.encoder is None else spec.encoder.shapes  # last
 
     def linear(name: str, rows: int, columns: int) -> int:
         shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (rows, columns), (rows,)
@@ -98,7 +107,7 @@ def weight_shapes(spec: CellSpec) -> dict[str, tuple[int, ...]]:
                 linear(f"{layer}.{head}", size, width + size)
             width = size
         shapes |= {f"{layer}.{vector}": (size,) for vector in form.vectors for layer, size in layers}
-        return shapes | {"readout.weight": (spec.outputs,), "readout.bias": (spec.outputs,)}
+        return shapes | {"readout.weight": (spec.outputs,), "readout.bias": (spec.outputs,)} | encoder
     width = spec.inputs + (0 if form.recurrent else spec.units)
     for k in range(spec.backbone_layers):
         width = linear(f"backbone.{k}", spec.backbone_units, width)
@@ -109,7 +118,7 @@ def weight_shapes(spec: CellSpec) -> dict[str, tuple[int, ...]]:
     for vector in form.vectors:
         shapes[vector] = (spec.units,)
     linear("readout", spec.outputs, spec.units or width)
-    return shapes
+    return shapes | encoder
 
 
 def weight_masks(spec: CellSpec) -> dict[str, Mask]:

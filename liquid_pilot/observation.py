@@ -207,6 +207,18 @@ def located(
     )
 
 
+SIGHT_FIELDS: Final[tuple[tuple[str, str], ...]] = (
+    ("grid_fresh", "1 if a flow grid is new since the previous step"),
+    ("grid_age", f"of its features: age / (age + {AGE_SCALE_S} s)"),
+)
+SIGHT_DIM: Final[int] = len(SIGHT_FIELDS)
+
+
+def assemble_sight(fresh: S, age_s: S) -> tuple[S, ...]:
+    """SIGHT_DIM scaled scalars in the order of `SIGHT_FIELDS`; the features of the newest flow grid follow them."""
+    return fresh, _squashed(age_s)
+
+
 def layout_manifest(*, locates: bool = False) -> list[dict[str, Any]]:
     """The layout as plain data, for bundles and documents; a bundle must match it exactly.
 
