@@ -41,6 +41,9 @@ class Conditions:
     position_hz: Span = (0.0, 0.0)  # of a position sensor; 0 = there is none
     attitude_hz: Span = (10.0, 50.0)  # of the attitude that comes with positions, in PyBullet
     heading_error_rad: float = 0.05  # +-, of that attitude and of the heading that the batched engines tell
+    grid_hz: Span = (0.0, 0.0)  # of a forward flow grid; 0 = there is none
+    grid_dropout: Span = (0.0, 0.0)
+    grid_latency_s: Span = (0.005, 0.030)
     sensor_jitter: float = 0.1
     flow_dropout: Span = (0.0, 0.0)
     range_dropout: Span = (0.0, 0.0)
@@ -83,6 +86,9 @@ class Conditions:
         low, high = self.position_hz
         if high > 0.0 and not 0.2 <= low <= high <= 1000.0:
             raise ConfigError(f"position_hz is {low:g} to {high:g}; give 0.2 to 1000 Hz, or 0 for no position sensor")
+        low, high = self.grid_hz
+        if high > 0.0 and not 1.0 <= low <= high <= 200.0:
+            raise ConfigError(f"grid_hz is {low:g} to {high:g}; give 1 to 200 Hz, or 0 for no flow grid")
         if 1.0 / self.imu_hz[0] > SLOWEST_S:
             raise ConfigError(
                 f"imu_hz is {self.imu_hz[0]:g}; the slowest IMU that is simulated has {1 / SLOWEST_S:g} Hz"
@@ -93,7 +99,7 @@ class Conditions:
                 f"tilt_deg is {low:g} to {high:g}; a drone in the hand may lean 0 to {TILT_BOUND_DEG:g} degrees, "
                 "for upside down its downward sensors see nothing"
             )
-        for name in ("flow_dropout", "range_dropout", "position_dropout"):
+        for name in ("flow_dropout", "range_dropout", "position_dropout", "grid_dropout"):
             low, high = getattr(self, name)
             if not 0.0 <= low <= high <= 1.0:
                 raise ConfigError(f"{name} is {low:g} to {high:g}; a share must lie in 0 to 1")
@@ -110,6 +116,11 @@ class Conditions:
     def locates(self) -> bool:
         """Whether there is a position sensor."""
         return self.position_hz[1] > 0.0
+
+    @property
+    def sees(self) -> bool:
+        """Whether there is a flow grid."""
+        return self.grid_hz[1] > 0.0
 
     @property
     def mean_imu_hz(self) -> float:

@@ -15,7 +15,8 @@ STANDS_WITHIN_M: Final = 0.01  # of where a drone rests
 
 # Of a flight from its release to its end: heights, the lowest where it should be aloft; whether it leant, whether it
 # left the finite numbers (also in the hand); errors and time, summed over the time in which errors count; speed of the
-# fastest touchdown, that of the event before it; newest height over a standing drone's, and newest speed.
+# fastest touchdown, that of the event before it; newest height over a standing drone's, and newest speed; of a forest
+# the least clearance until it was crossed, and when that was, 0 if not.
 LEDGER: Final = (
     "lowest_m",
     "highest_m",
@@ -29,13 +30,15 @@ LEDGER: Final = (
     "touchdown_m_s",
     "clearance_m",
     "speed_m_s",
+    "closest_m",
+    "crossed_s",
 )
 
 
 def new_ledger(batch: int) -> Ledger:
     """Notes of flights that have not begun, (len(LEDGER), B)."""
     ledger = np.zeros((len(LEDGER), batch))
-    ledger[0] = np.inf
+    ledger[0] = ledger[LEDGER.index("closest_m")] = np.inf
     return ledger
 
 
@@ -46,7 +49,9 @@ def flight_scores(ledger: Ledger, rule: Rule = HOVER_RULE) -> list[FlightScore]:
 
 def _score(flight: dict[str, Any], rule: Rule) -> FlightScore:
     reason = "not finite" if flight["not_finite"] else out_of_bounds(flight["lowest_m"], flight["highest_m"])
+    reason = "touched" if rule.crosses_m and flight["closest_m"] <= 0.0 else reason
     reason = reason or ("tilt" if flight["tilted"] else "")
+    reason = reason or ("not crossed" if rule.crosses_m and not flight["crossed_s"] else "")
     touchdown = flight["touchdown_m_s"] if rule.lands else 0.0
     if rule.lands and not reason:
         reason = "hard landing" if touchdown > TOUCHDOWN_LIMIT_M_S else ""
@@ -58,4 +63,5 @@ def _score(flight: dict[str, Any], rule: Rule) -> FlightScore:
     reason = reason or ("place error" if off > rule.place_limit_m else "")
     if reason:
         return FlightScore(False, reason, math.inf, math.inf, math.inf if rule.places else math.nan, touchdown)
-    return FlightScore(True, "", speed, flight["height_error"] / weight, off, touchdown)
+    crossing = rule.crosses_m / flight["crossed_s"] if rule.crosses_m else math.nan
+    return FlightScore(True, "", speed, flight["height_error"] / weight, off, touchdown, crossing)

@@ -32,7 +32,8 @@ class Rule:
     Tilt must stay below tilt_limit_deg from tilt_after_s after the release on. A flight's speed error is its mean over
     time or, with `rms`, the root of the mean square, and more than speed_limit_m_s of it fails. places: the goal is a
     place; the root mean square distance from it is scored too, and more than place_limit_m of it fails. lands: it
-    must end standing on the floor, and touch it no faster than TOUCHDOWN_LIMIT_M_S.
+    must end standing on the floor, and touch it no faster than TOUCHDOWN_LIMIT_M_S. crosses_m: so far it must come
+    along x in its time, touching nothing on the way; 0 = there is nothing to cross.
     """
 
     tilt_limit_deg: float = TILT_LIMIT_DEG
@@ -42,6 +43,7 @@ class Rule:
     places: bool = False
     place_limit_m: float = math.inf
     lands: bool = False
+    crosses_m: float = 0.0
 
 
 HOVER_RULE: Final = Rule()
@@ -56,6 +58,7 @@ class FlightScore:
 
     place_error_m: root mean square distance from the goal, where that is a place, else NaN.
     touchdown_m_s: speed of its fastest touchdown where touchdowns are looked at, however it ended; 0 without one.
+    crossing_m_s: mean speed of a crossing, where there is something to cross; NaN of one that failed.
     """
 
     success: bool
@@ -64,6 +67,7 @@ class FlightScore:
     height_error_m: float
     place_error_m: float = math.nan
     touchdown_m_s: float = 0.0
+    crossing_m_s: float = math.nan
 
     @property
     def places(self) -> bool:
@@ -155,7 +159,8 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
     height_error_median_m, reasons; of goals that are places also place_error_median_m and place_error_p90_m.
     An error that is infinite, because too many flights failed, is None. The 90th percentile is the smallest error that
     at least 90 % of the flights do not exceed. Where flights have touched the floor, touchdown_median_m_s and
-    touchdown_p90_m_s are over these, failed ones with their speed.
+    touchdown_p90_m_s are over these, failed ones with their speed. Where something was crossed,
+    crossing_mean_m_s is over the flights that did.
     Raises `SimulationError` without flights.
     """
     if not scores:
@@ -164,6 +169,7 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
     failures = sum(not score.success for score in scores)
     off = sorted(score.place_error_m for score in scores) if scores[0].places else []
     touched = sorted(score.touchdown_m_s for score in scores if score.touchdown_m_s > 0.0)
+    crossed = [score.crossing_m_s for score in scores if not math.isnan(score.crossing_m_s)]
     return {
         "success_rate": (len(scores) - failures) / len(scores),
         "flights": len(scores),
@@ -175,6 +181,7 @@ def summarise(scores: Sequence[FlightScore]) -> Summary:
         **({"place_error_p90_m": _finite(_p90(off))} if off else {}),
         **({"touchdown_median_m_s": statistics.median(touched)} if touched else {}),
         **({"touchdown_p90_m_s": _p90(touched)} if touched else {}),
+        **({"crossing_mean_m_s": statistics.fmean(crossed)} if crossed else {}),
         "reasons": dict(sorted(Counter(score.reason for score in scores if not score.success).items())),
     }
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from envs.airframe import Airframe
 from envs.conditions import Conditions
 from envs.flights import Flights
+from envs.flow_grid import Sight
 from envs.physics import Body
 from envs.references import Path, ReferencePoint, path_point
 from envs.scoring import CEILING_M, FLOOR_M
@@ -106,12 +107,14 @@ class Aim:
 
     locates: the goal is a place. Drones have a position sensor and are told where the goal is; errors are of place.
     feet: the floor holds a drone level, as flights that begin and end there need it; see `envs.physics.held_level`.
+    sees: the forest and the flow grid of a drone that crosses one; its trees are the last rows of a course.
     """
 
     rows: int
     goal: Callable[[Ops, Sequence[Any], Any, Body[Any]], Goal[Any]]
     locates: bool = False
     feet: bool = False
+    sees: Sight | None = None
 
 
 def from_hand(flights: Flights, airframe: Airframe) -> Flights:

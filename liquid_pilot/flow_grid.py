@@ -108,9 +108,7 @@ class GridReader:
         ray, across, up = axes[:, 0], axes[:, 1], axes[:, 2]
         self._turning = np.stack([np.cross(across, ray), np.cross(up, ray)], axis=-1)  # (R, 3, 2)
 
-    def read(
-        self, flow_rad_s: npt.NDArray[np.float64], gyro_rad_s: Floats3
-    ) -> npt.NDArray[np.float32]:
+    def read(self, flow_rad_s: npt.NDArray[np.float64], gyro_rad_s: Floats3) -> npt.NDArray[np.float32]:
         """flow_rad_s: (H, W, 2), NaN where a ray saw nothing. gyro_rad_s: mean over the window. -> (numbers,)."""
         flow = flow_rad_s.reshape(-1, 2) - np.einsum("rcd,c->rd", self._turning, np.asarray(gyro_rad_s))
         seen = 2.0 * flow / (FLOW_KNEE_RAD_S + np.abs(flow))

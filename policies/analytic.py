@@ -25,11 +25,12 @@ from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.observation import OBS_DIM, POSITION_DIM
 from policies.averaging import average_into
+from policies.avoid_cost import AvoidWeights
 from policies.backend import BACKENDS, Backend, Carry, Recipe
 from policies.cost import CostWeights
 from policies.curriculum import Curriculum, lesson
 from policies.drills import drill_of
-from policies.network import PolicyNetwork, hover_spec
+from policies.network import PolicyNetwork, avoid_spec, hover_spec
 from policies.schedule import learning_rate_shape
 from policies.torch_backend import TorchBackend
 from policies.validation import validate
@@ -61,7 +62,7 @@ class TrainConfig:
     wiring: str | None = None
     wiring_seed: int = 0
     curriculum: Curriculum = field(default_factory=Curriculum)
-    cost: CostWeights = field(default_factory=CostWeights)
+    cost: CostWeights | AvoidWeights = field(default_factory=CostWeights)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -124,8 +125,7 @@ class AnalyticTrainer:
     ) -> None:
         self.config, self.drill = config, drill_of(config.task)
         self.airframe: Airframe = load_airframe(config.airframe)
-        inputs = OBS_DIM + POSITION_DIM * self.drill.locates
-        spec = hover_spec(config.cell, config.time_unit_s, config.wiring, config.wiring_seed, inputs)
+        spec = self._spec()
         self.network = PolicyNetwork(spec, config.seed)
         self.averaged = PolicyNetwork(self.network.spec, config.seed)
         self.best = PolicyNetwork(self.network.spec, config.seed)
@@ -143,6 +143,15 @@ class AnalyticTrainer:
         early = (config.early_s, config.early_weight)
         self.recipe = Recipe(self.airframe, config.cost, config.substep_s, *early, config.oldest_s, self.drill)
         self.backend: Backend = make_backend(backend, self.recipe, self.network.spec, self.generator, self.rng, threads)
+
+    def _spec(self) -> CellSpec:
+        config, sees = self.config, self.drill.sees
+        if sees is None:
+            inputs = OBS_DIM + POSITION_DIM * self.drill.locates
+            return hover_spec(config.cell, config.time_unit_s, config.wiring, config.wiring_seed, inputs)
+        if config.wiring is not None:
+            raise ConfigError("wiring is given; avoid is flown by one layer with a backbone: leave it out")
+        return avoid_spec(config.cell, sees.model.layout, config.time_unit_s)
 
     @property
     def updates(self) -> int:

@@ -15,6 +15,7 @@ from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.scoring import FlightScore
 from envs.task import Course
+from policies.avoid_cost import AvoidWeights
 from policies.cost import CostWeights
 from policies.drills import HOVER_DRILL, Drill
 from policies.network import PolicyNetwork
@@ -52,7 +53,7 @@ class Recipe:
     """
 
     airframe: Airframe
-    cost: CostWeights
+    cost: CostWeights | AvoidWeights
     substep_s: float
     early_s: float
     early_weight: float

@@ -39,6 +39,8 @@ class _Ledger:
     touchdown_m_s: Tensor
     clearance_m: Tensor
     speed_m_s: Tensor
+    closest_m: Tensor
+    crossed_s: Tensor
 
     def scores(self, rule: Rule) -> list[FlightScore]:
         return flight_scores(np.stack([getattr(self, name).double().numpy() for name in LEDGER]), rule)
@@ -46,7 +48,8 @@ class _Ledger:
 
 def _new_ledger(batch: int) -> _Ledger:
     zero, never = torch.zeros(batch), torch.zeros(batch, dtype=torch.bool)
-    return _Ledger(zero + torch.inf, zero, never, zero, zero, zero, never, zero, zero, zero, zero, zero)
+    never_near = zero + torch.inf
+    return _Ledger(never_near, zero, never, zero, zero, zero, never, zero, zero, zero, zero, zero, never_near, zero)
 
 
 def _measure(

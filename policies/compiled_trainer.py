@@ -15,7 +15,8 @@ from envs.airframe import Airframe
 from envs.batched_state import BatchedState
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective
-from envs.compiled.state import CONSTANTS, choose, intervals, reset
+from envs.compiled.sight import Camera, blind, looks
+from envs.compiled.state import CONSTANTS, Clocks, choose, intervals, reset
 from envs.compiled.world import EventCost, WorldModel
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import Flights, draw_flights
@@ -28,8 +29,9 @@ from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError
-from liquid_pilot.observation import OBS_DIM, POSITION_DIM
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM, SIGHT_DIM
 from liquid_pilot.ops import Ops
+from policies.avoid_cost import AvoidWeights, avoid_cost
 from policies.backend import Carry, Mask, Recipe, worth_keeping
 from policies.cost import CostWeights, event_cost
 from policies.drills import HOVER_DRILL, Drill
@@ -53,6 +55,11 @@ def _traced_cost(
     return event_cost(ops, CostWeights(*weights), body, goal, action, previous, places)
 
 
+def _traced_avoid_cost(ops: Ops, weights: Sequence[Any], *given: Any) -> Any:
+    return avoid_cost(ops, AvoidWeights(*weights), *given)
+
+
+AVOID_COST: Final = EventCost(len(fields(AvoidWeights)), _traced_avoid_cost)
 FLIGHT_COST: Final = EventCost(len(fields(CostWeights)), _traced_cost)
 PLACE_COST: Final = EventCost(len(fields(CostWeights)), partial(_traced_cost, places=True))
 
@@ -69,13 +76,19 @@ def flight_rollout(
     trigger: int | None = None,
 ) -> CompiledRollout:
     """A task compiled for an airframe, its sensors and a network. trigger: of slow neurons, see `network_text`."""
-    wanted = OBS_DIM + POSITION_DIM * aim.locates
+    seen = 0 if spec.encoder is None else SIGHT_DIM + spec.encoder.features
+    wanted = OBS_DIM + POSITION_DIM * aim.locates + seen
+    if (spec.encoder is None) != (aim.sees is None) or (aim.sees and spec.encoder.grid != aim.sees.model.layout):
+        raise ConfigError(
+            "a policy that sees a flow grid flies avoid alone, with the rays that it was made for, and nothing else does"
+        )
     if spec.inputs != wanted:
         raise ConfigError(
             f"the network has {spec.inputs} inputs and this task gives {wanted}; a policy that flies to places flies "
             "track-position alone, and nothing else does"
         )
-    model = WorldModel(airframe, limits, PLACE_COST if aim.locates else FLIGHT_COST, sensors, aim=aim)
+    cost = PLACE_COST if aim.locates else AVOID_COST if aim.sees else FLIGHT_COST
+    model = WorldModel(airframe, limits, cost, sensors, aim=aim)
     return CompiledRollout(model, network_source(spec, trigger), dtype, substep_s=substep_s, threads=threads)
 
 
@@ -84,6 +97,7 @@ class FlatCarry:
     """A `policies.backend.Carry` that stays in flat arrays until somebody asks for tensors."""
 
     lanes: Lanes
+    camera: Camera = Camera()
 
     @property
     def world(self) -> BatchedState:
@@ -137,24 +151,30 @@ class CompiledBackend:
         fresh = new_lanes(self.rollout, flights, self.rng, course)
         if old is None:
             return FlatCarry(fresh)
-        lanes = lanes_of(old)
+        lanes, camera = lanes_of(old), old.camera if isinstance(old, FlatCarry) else Camera()
         body, age_s = lanes.world.value("body"), lanes.world.clock("t_s") - lanes.world.clock("release_s")
         good = worth_keeping(self.recipe, lanes.world.course, body[2], (body[7], body[8]), age_s)
         good = good & keep & np.isfinite(lanes.h).all(axis=0)
         world = choose(good, lanes.world, fresh.world)
         world.constants[CONSTANTS["imu_hz"]] = fresh.world.constants[CONSTANTS["imu_hz"]]
-        return FlatCarry(Lanes(world, np.where(good, lanes.h, fresh.h), np.where(good, lanes.action, fresh.action)))
+        sight = None if fresh.sight is None else np.where(good, lanes.sight, fresh.sight)
+        if self.recipe.drill.sees is not None:
+            self.recipe.drill.sees.plot.centre(world.value("body"))
+        h, action = np.where(good, lanes.h, fresh.h), np.where(good, lanes.action, fresh.action)
+        return FlatCarry(Lanes(world, h, action, sight), camera)
 
     def gradient(self, network: PolicyNetwork, carry: Carry, conditions: Conditions, steps: int) -> tuple[float, Carry]:
         """See `policies.backend.Backend.gradient`."""
         lanes = lanes_of(carry)
         dt_s = intervals(conditions, lanes.world.constants[CONSTANTS["imu_hz"]][0], steps, self.rng)
         weights = flatten_weights(network.spec, network.weights())
-        result = self.rollout.run(lanes, weights, Draw(dt_s, seed=_seed(self.rng)), conditions, self.objective)
+        camera = carry.camera if isinstance(carry, FlatCarry) else Camera()
+        draw, camera = draw_steps(self.rollout, dt_s, camera, conditions, self.rng)
+        result = self.rollout.run(lanes, weights, draw, conditions, self.objective)
         assert result.gradient is not None
         slopes = split_weights(network.spec, result.gradient.astype(np.float32))
         network.set_gradient({name: torch.from_numpy(slope) for name, slope in slopes.items()})
-        return result.loss, FlatCarry(result.lanes)
+        return result.loss, FlatCarry(result.lanes, camera)
 
     def evaluate(
         self, network: PolicyNetwork, conditions: Conditions, flights: int, seed: int, duration_s: float
@@ -169,6 +189,16 @@ def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**63))
 
 
+def draw_steps(
+    rollout: CompiledRollout, dt_s: Clocks, camera: Camera, conditions: Conditions, rng: np.random.Generator
+) -> tuple[Draw, Camera]:
+    """The randomness of so many steps, and the camera after them."""
+    if rollout.model.aim.sees is None:
+        return Draw(dt_s, seed=_seed(rng)), camera
+    events, camera = looks(camera, dt_s, conditions, rng)
+    return Draw(dt_s, seed=_seed(rng), looks=events), camera
+
+
 def new_lanes(
     rollout: CompiledRollout, flights: Flights, rng: np.random.Generator, course: Course | None = None
 ) -> Lanes:
@@ -176,7 +206,8 @@ def new_lanes(
     batch, real = len(flights), rollout.dtype.type
     world = reset(rollout.model.airframe, flights, rng, real, course)
     h, action = (np.zeros((rows, batch), real) for rows in (rollout.network.state_width, rollout.network.outputs))
-    return Lanes(world, h, action)
+    sees = rollout.model.aim.sees
+    return Lanes(world, h, action, None if sees is None else blind(sees, rollout.network.features, batch, real))
 
 
 def fly_and_score(
@@ -216,10 +247,12 @@ def _fly_part(
     duration_s: float,
     rule: Rule,
 ) -> list[FlightScore]:
+    camera = Camera()
     ledger, imu_hz = new_ledger(len(lanes.world)), lanes.world.constants[CONSTANTS["imu_hz"]][0]
     while bool((lanes.world.clock("t_s") < lanes.world.clock("release_s") + duration_s).any()):
         dt_s = intervals(conditions, imu_hz, CHUNK_STEPS, rng)
-        lanes = rollout.score(lanes, weights, Draw(dt_s, seed=_seed(rng)), conditions, ledger, duration_s, rule)
+        draw, camera = draw_steps(rollout, dt_s, camera, conditions, rng)
+        lanes = rollout.score(lanes, weights, draw, conditions, ledger, duration_s, rule)
     return flight_scores(ledger, rule)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from envs.avoid import sighted
 from envs.conditions import MIXED_IMU_HZ, Conditions, Span
 from envs.faults import MOTORS, Fault
 from envs.track import placed
@@ -18,6 +19,8 @@ TRAINED_FLOW_HZ: Span = (8.0, 60.0)
 TRAINED_RANGE_HZ: Span = (12.0, 50.0)
 TRAINED_POSITION_HZ: Span = (15.0, 60.0)
 TRAINED_ATTITUDE_HZ: Span = (10.0, 50.0)
+TRAINED_GRID_HZ: Span = (9.0, 45.0)
+SLOWEST_COURSE_M_S: Final = 0.8
 TRAINED_HEIGHT_M: Span = (0.6, 1.6)
 FAULT_START_S: Final[Span] = (0.0, 8.0)  # after the release, of a fault in a lesson; it lasts to the end
 TRAINED_FAULTS: Final[tuple[tuple[tuple[str, ...], str, Span | None], ...]] = (  # parts, mode, values
@@ -50,6 +53,9 @@ class Curriculum:
     outage_s: Span = (0.2, 1.3)  # of a sensor that falls silent once in a flight
     asked_height_m: Span = TRAINED_HEIGHT_M  # of all set-points; lessons begin with those of TRAINED_HEIGHT_M
     locates: bool = False  # with a position sensor, without flow and range
+    sees: bool = False  # with a flow grid; the speed that is asked for grows
+    first_speed_m_s: float = 1.5  # of those that see, at first: the fastest
+    speed_share: float = 0.4  # of the run, in which it grows to setpoint_speed_m_s
     fault_chance: float = 0.0  # of a lesson in which something fails, at full disturbances
 
     def __post_init__(self) -> None:
@@ -86,6 +92,8 @@ def training_conditions(curriculum: Curriculum, strength: float) -> Conditions:
         outage_chance=0.5 * strength,
         outage_s=curriculum.outage_s,
     )
+    if curriculum.sees:
+        return sighted(replace(found, outage_chance=0.2 * strength, flow_dropout=(0.0, 0.2), range_dropout=(0.0, 0.2)))
     return placed(found, TRAINED_POSITION_HZ, (0.0, 0.4)) if curriculum.locates else found
 
 
@@ -107,10 +115,27 @@ def lesson(curriculum: Curriculum, share: float, rng: np.random.Generator) -> Le
         low, high = math.log(curriculum.imu_hz[0]), math.log(curriculum.imu_hz[1])
         hz = math.exp(low + (high - low) * rng.random())
         conditions = replace(base, imu_hz=(hz, hz))
+    if curriculum.sees:
+        conditions = _seeing(conditions, curriculum, share, rng)
     if curriculum.fault_chance and rng.random() < curriculum.fault_chance * strength:
         conditions = replace(conditions, faults=(_fault(rng),))
     steps = min(curriculum.most_steps, math.ceil(horizon * hz))
     return Lesson(conditions, steps, steps / hz)
+
+
+def _seeing(conditions: Conditions, curriculum: Curriculum, share: float, rng: np.random.Generator) -> Conditions:
+    """One rate of the camera, some of its grids lost, and the speeds of now."""
+    grown = _grown(share, curriculum.speed_share)
+    fastest = curriculum.first_speed_m_s + grown * (curriculum.setpoint_speed_m_s - curriculum.first_speed_m_s)
+    low, high = (math.log(hz) for hz in TRAINED_GRID_HZ)
+    hz = math.exp(low + (high - low) * rng.random())
+    lost = max(0.0, rng.uniform(-0.4, 0.4))
+    return replace(
+        conditions,
+        grid_hz=(hz, hz),
+        grid_dropout=(lost, lost),
+        setpoint_speed_m_s=(min(SLOWEST_COURSE_M_S, fastest), fastest),
+    )
 
 
 def _fault(rng: np.random.Generator) -> Fault:

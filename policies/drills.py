@@ -10,7 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.airframe import Airframe
+from envs.avoid import (
+    AVOID_RULE,
+    COURSE_ROWS,
+    avoid_course,
+    avoid_goal,
+    crossing,
+    crossing_s,
+    facing_course,
+)
 from envs.flights import Flights
+from envs.flow_grid import Sight
 from envs.mission import (
     FOLLOW_S,
     GROUND_DEPTH_M,
@@ -28,13 +38,19 @@ from envs.scoring import FLOOR_M, HOVER_RULE, TRANSIENT_S, Rule
 from envs.sensors import DEFAULT_SENSORS, SensorModels
 from envs.task import SETPOINT_AIM, Aim, Course, Goal, from_hand, setpoint_course
 from envs.track import PLACE_RULE, TRACK_RULE, track_course, track_position_task, track_rows, track_task
+from liquid_pilot.course import YAW_LIMIT_RAD_S
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.ops import Ops
+from policies.avoid_cost import AvoidWeights
 from policies.cost import CostWeights
 from policies.curriculum import TRAINED_HEIGHT_M, Curriculum
 
 Lessons: TypeAlias = Callable[[Flights, Airframe, Curriculum, float, np.random.Generator], tuple[Flights, Course]]
 TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
+AVOID_M_S: Final = 3.0  # of the crossings that choose the weights
+AVOID_DENSITY_PER_M2: Final = 0.1
+LESSON_DENSITY_PER_M2: Final = (1.0 / 12.0, 1.0 / 8.0)
+SIGHT: Final = Sight()
 PLACE_M_S: Final = 2.6  # of a policy that flies to places: a figure-eight of 1.0 x 0.5 m within 3.5 s
 
 
@@ -45,7 +61,7 @@ class Drill:
     course: of flights that are scored, of so many seconds, launch: how these begin; lessons: flights to learn from as
     they begin, and their courses. updates, batch: that training needs; validation_s: length of the flights that choose
     the weights; sensors: of all flights; early_weight: of the first second of a lesson; goes_on: (B,), of courses,
-    seconds since the release and heights, where there is more to learn from a flight; locates: see `Aim`.
+    seconds since the release and heights, where there is more to learn from a flight; locates, sees: see `Aim`.
     """
 
     name: str
@@ -55,7 +71,7 @@ class Drill:
     lessons: Lessons
     rule: Rule
     curriculum: Curriculum
-    cost: CostWeights
+    cost: CostWeights | AvoidWeights
     updates: int
     batch: int
     validation_s: float
@@ -64,10 +80,11 @@ class Drill:
     early_weight: float = 0.3
     goes_on: Callable[[Any, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
     locates: bool = False
+    sees: Sight | None = None
 
     def aim(self, duration_s: float) -> Aim:
         """What an engine must know to fly courses of so many seconds."""
-        return Aim(self.rows(duration_s), self.goal, self.locates, self.rule.lands)
+        return Aim(self.rows(duration_s), self.goal, self.locates, self.rule.lands, self.sees)
 
 
 def _hover_lessons(
@@ -198,11 +215,56 @@ MISSION_DRILL: Final = Drill(
     early_weight=1.0,
     goes_on=mission_goes_on,
 )
+
+
+def _avoid_lessons(
+    flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
+) -> tuple[Flights, Course]:
+    """Forests of every density; half of the drones are thrown along the course, as fast as they shall fly."""
+    n = len(flights)
+    begun = facing_course(flights, airframe)
+    speed = np.hypot(*flights.setpoint_velocity_m_s.T)
+    ahead = np.stack([speed, 0.0 * speed, 0.0 * speed], axis=1)
+    thrown = rng.random((n, 1)) < 0.5
+    begun = replace(begun, launch_velocity_m_s=begun.launch_velocity_m_s + thrown * ahead)
+    return begun, avoid_course(SIGHT.plot, speed, rng.uniform(*LESSON_DENSITY_PER_M2, n), flights, rng)
+
+
+def avoid_drill(speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENSITY_PER_M2) -> Drill:
+    """The task avoid at a speed, in forests of a density. Raises `ConfigError`."""
+    return Drill(
+        name="avoid",
+        rows=lambda seconds: COURSE_ROWS + SIGHT.plot.rows,
+        goal=avoid_goal,
+        course=crossing(speed_m_s, density_per_m2),
+        lessons=_avoid_lessons,
+        rule=AVOID_RULE,
+        curriculum=Curriculum(
+            first_horizon_s=0.8,
+            last_horizon_s=1.8,
+            horizon_share=0.3,
+            disturbance_share=0.1,
+            imu_hz=(45.0, 220.0),
+            setpoint_speed_m_s=4.3,
+            setpoint_yaw_rate_rad_s=YAW_LIMIT_RAD_S,
+            outage_s=(0.1, 0.3),
+            sees=True,
+        ),
+        cost=AvoidWeights(),
+        updates=6000,
+        batch=128,
+        validation_s=crossing_s(speed_m_s),
+        launch=facing_course,
+        sees=SIGHT,
+    )
+
+
 DRILLS: Final = {
     "hover": HOVER_DRILL,
     "track": track_drill(transient_s=TRANSIENT_S),
     "track-position": track_position_drill(),
     "mission": MISSION_DRILL,
+    "avoid": avoid_drill(),
 }
 
 

@@ -11,13 +11,27 @@ from torch import Tensor, nn
 
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.cells import FORMS, CellSpec, weight_masks
+from liquid_pilot.encoder import FEATURES, EncoderSpec
 from liquid_pilot.errors import ConfigError, unknown_name
-from liquid_pilot.observation import OBS_DIM
+from liquid_pilot.flow_grid import GridLayout
+from liquid_pilot.observation import OBS_DIM, SIGHT_DIM
 from policies.cells.forms import Backbone, make_cell
 from policies.cells.wired import MotorReadout, Wired
 from policies.wirings.flown import flown_wiring
 
 READOUT_GAIN = 0.3  # a small first readout: an untrained policy asks for hover thrust and no rotation
+
+
+class GridEncoder(nn.ModuleList):
+    """Of a flow grid, see `liquid_pilot.encoder`: (B, inputs) -> (B, features)."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__([nn.Linear(spec.inputs, spec.hidden), nn.Linear(spec.hidden, spec.features)])
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """grid: as read, and the speed (B, inputs)."""
+        first, second = self
+        return torch.tanh(second(nn.functional.elu(first(grid))))
 
 
 class PolicyNetwork(nn.Module):
@@ -43,6 +57,7 @@ class PolicyNetwork(nn.Module):
                 self.readout: nn.Linear | MotorReadout = nn.Linear(spec.units or width, spec.outputs)
             else:
                 self.cell, self.readout = Wired(spec), MotorReadout(spec.outputs)
+            self.encoder = None if spec.encoder is None else GridEncoder(spec.encoder)
         if isinstance(self.readout, nn.Linear):
             with torch.no_grad():
                 self.readout.weight.mul_(READOUT_GAIN)
@@ -152,3 +167,20 @@ def hover_spec(
     if form not in BACKBONE_UNITS:
         raise ConfigError(unknown_name("cell", form, [*BACKBONE_UNITS, *GATED_UNITS, "mlp"]))
     return CellSpec(form, inputs, 19, OUTPUTS, 1, BACKBONE_UNITS[form], time_unit_s)
+
+
+AVOID_BACKBONE_UNITS = {"decay": 64, "default": 42, "no_gate": 42, "pure": 64}
+AVOID_UNITS = {"gru": 26, "lstm": 21}
+
+
+def avoid_spec(form: str, grid: GridLayout, time_unit_s: float = 0.015) -> CellSpec:
+    """19 neurons behind the encoder of a flow grid, and rivals of as many parameters. Raises `ConfigError`."""
+    encoder = EncoderSpec(grid)
+    inputs = OBS_DIM + SIGHT_DIM + FEATURES
+    if form in AVOID_UNITS:
+        return CellSpec(form, inputs, AVOID_UNITS[form], OUTPUTS, 0, 1, time_unit_s, encoder=encoder)
+    if form == "mlp":
+        return CellSpec("mlp", inputs, 0, OUTPUTS, 2, 64, time_unit_s, encoder=encoder)
+    if form not in AVOID_BACKBONE_UNITS:
+        raise ConfigError(unknown_name("cell", form, [*AVOID_BACKBONE_UNITS, *AVOID_UNITS, "mlp"]))
+    return CellSpec(form, inputs, 19, OUTPUTS, 1, AVOID_BACKBONE_UNITS[form], time_unit_s, encoder=encoder)

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from envs.avoid import sighted
 from envs.conditions import Conditions
 from envs.faults import Fault
 from envs.scoring import FlightScore, summarise
@@ -44,6 +45,8 @@ def validation(curriculum: Curriculum) -> tuple[Conditions, ...]:
     for conditions in VALIDATION:
         hz = min(max(conditions.imu_hz[0], low), high)
         conditions = replace(conditions, imu_hz=(hz, hz))
+        if curriculum.sees:
+            conditions = sighted(replace(conditions, flow_dropout=(0.0, 0.0), faults=()))
         found.append(placed(conditions) if curriculum.locates else conditions)
     return tuple(found)
 

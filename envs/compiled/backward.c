@@ -4,7 +4,7 @@ typedef struct {
     V body[LP_BODY], gyro[3], accel[3], gyro_sum[3], integral[2];
     V flow_reading[3], flow_pending[3], flow_held[3], range_pending, range_held;
     V place_pending[LP_PLACE], place_held[LP_PLACE];
-    V h[NET_STATE + 1], previous[NET_OUTPUTS];
+    V h[NET_STATE + 1], previous[NET_OUTPUTS], features[ENC_OUT + 1];
 } Adjoint;
 
 /* A delivery read backwards: what was asked of the held value is asked of the sample that replaced it. */
@@ -105,11 +105,12 @@ static void observe_back(World *w, Adjoint *a, Step *r, const V *bar_x) {
 
 static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *delta) {
     Step *r = w->steps + k;
-    V bar_action[NET_OUTPUTS], bar_x[LP_OBS], bar_h[NET_STATE + 1], bar_body[LP_BODY];
+    V bar_action[NET_OUTPUTS], bar_x[LP_OBS + ENC_OUT], bar_h[NET_STATE + 1], bar_body[LP_BODY];
     V *body = (r->first + job->substeps[k])->body;
     memcpy(bar_action, a->previous, sizeof bar_action);
     event_cost_vjp(
-        body, w->course, &r->since, w->cost_weights, r->action, r->previous, &r->share, a->body, bar_action, a->previous
+        body, w->course, &r->since, w->cost_weights, r->action, r->previous, FOREST(r->near, body) &r->share, a->body,
+        bar_action, a->previous
     );
     if (any_lane(r->released)) {
         V now = one_where(r->released);
@@ -138,6 +139,10 @@ static void backward_step(const Job *job, World *w, Adjoint *a, int64_t k, V *de
     net_vjp(job->weights, r->net, r->dt, a->h, bar_action, delta, bar_x, bar_h);
     for (int i = 0; i < NET_STATE; ++i) a->h[i] = bar_h[i] + kept_h[i];
     observe_back(w, a, r, bar_x);
+#if LP_SEES
+    for (int i = 0; i < ENC_OUT; ++i) a->features[i] += bar_x[LP_OBS + i];
+    if (r->glance) hear_vjp(job, w, r->glance, a->features);
+#endif
 }
 
 /* Gradient of the group's summed cost in the weights, reduced over its lanes. */
@@ -146,7 +151,7 @@ static void backward(const Job *job, World *w, double *gradient) {
     const V *tapes[NET_BLOCK];
     int filled = 0;
     memset(w->bar_commands, 0, sizeof(V) * 4 * (job->steps + LP_HISTORY));
-    memset(w->gradient, 0, sizeof(V) * NET_WEIGHTS);
+    memset(w->gradient, 0, sizeof(V) * ALL_WEIGHTS);
     for (int64_t k = job->steps - 1; k >= 0; --k) {
         backward_step(job, w, &a, k, w->delta + filled * NET_DELTA);
         tapes[filled++] = w->steps[k].net;
@@ -154,5 +159,9 @@ static void backward(const Job *job, World *w, double *gradient) {
         net_gradient(filled, tapes, w->delta, w->gradient);
         filled = 0;
     }
-    for (int i = 0; i < NET_WEIGHTS; ++i) gradient[i] = v_sum(w->gradient[i]);
+#if LP_SEES
+    if (w->gathered) enc_gradient(w->gathered, w->gathered_tapes, w->sight_delta, w->gradient + NET_WEIGHTS);
+    w->gathered = 0;
+#endif
+    for (int i = 0; i < ALL_WEIGHTS; ++i) gradient[i] = v_sum(w->gradient[i]);
 }

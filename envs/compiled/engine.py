@@ -21,6 +21,7 @@ import numpy.typing as npt
 from envs.compiled.emit import prelude
 from envs.compiled.faults import fault_rows, imu_events
 from envs.compiled.job import Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
+from envs.compiled.sight import ARRIVES, sight_rows
 from envs.compiled.state import CLOCKS, Reals
 from envs.compiled.tracer import flatten
 from envs.compiled.world import WorldModel, noise_rows, world_source
@@ -31,7 +32,7 @@ from envs.sensors import SensorModels
 from liquid_pilot.errors import ConfigError, SimulationError
 from liquid_pilot.native import best_lane_bytes, build
 
-PARTS: Final = ("lanes.c", "noise.c", "records.c", "onboard.c", "forward.c", "backward.c", "rollout.c")
+PARTS: Final = ("lanes.c", "noise.c", "records.c", "onboard.c", "sight.c", "forward.c", "backward.c", "rollout.c")
 
 
 class CompiledRollout:
@@ -62,6 +63,11 @@ class CompiledRollout:
         self._scratch: list[npt.NDArray[np.uint8]] = []  # of each thread
 
     @property
+    def _sight_rows(self) -> int:
+        sees = self.model.aim.sees
+        return 0 if sees is None else sight_rows(sees, self.network.features)
+
+    @property
     def noise_rows(self) -> tuple[int, int]:
         """Standard normal and uniform numbers of a control step."""
         return noise_rows(self.model.aim.locates)
@@ -75,7 +81,7 @@ class CompiledRollout:
             parts += [(Path(__file__).parent / part).read_text("utf-8") for part in PARTS]
             library = build("\n".join(parts), "rollout")
             library.lp_rollout.restype = library.lp_workspace.restype = ctypes.c_int64
-            library.lp_workspace.argtypes = (ctypes.c_int64,) * 3
+            library.lp_workspace.argtypes = (ctypes.c_int64,) * 4
             self._libraries[sensors] = library
         return self._libraries[sensors]
 
@@ -157,6 +163,8 @@ class CompiledRollout:
             "cost_weights": np.array(objective.cost_weights, np.float64),
             "settings": _settings(conditions, objective, duration_s, rule),
             "fault_table": faults,
+            **({} if draw.looks is None else {"looks": np.ascontiguousarray(draw.looks, np.int32)}),
+            **({} if lanes.sight is None else {"sight": self._lanes(lanes.sight, padded, copy=True)}),
             **({} if events is None else {"imu_events": self._lanes(events, padded, np.float64)}),
             "totals": np.zeros((groups, 2)),
             "gradient": np.zeros((groups if gradients else 0, self.network.weights)),
@@ -172,6 +180,7 @@ class CompiledRollout:
             "faults": len(faults),
             "scoring": int(ledger is not None),
             "every_event": int(self.network.every_event),
+            "grids": 0 if draw.looks is None else int((draw.looks & ARRIVES != 0).sum()),
             "seed": draw.seed % 2**64,
         }
         self._call(self._compiled(conditions.sensors), numbers, arrays)
@@ -182,14 +191,16 @@ class CompiledRollout:
         arrays["clocks"][CLOCKS["imu"], :batch] = flatten(imu)
         kept = replace(world, values=arrays["values"][:, :batch], clocks=arrays["clocks"][:, :batch])
         gradient = arrays["gradient"].sum(axis=0) / max(weight, 1e-3) if gradients else None
-        flown = Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch])
+        sight = arrays["sight"][:, :batch] if "sight" in arrays else None
+        flown = Lanes(kept, arrays["h"][:, :batch], arrays["action"][:, :batch], sight)
         return RolloutResult(cost, weight, gradient, flown, arrays["branches"][:batch] if self.watch_branches else None)
 
     def _call(self, library: ctypes.CDLL, numbers: Mapping[str, int], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         groups = numbers["lanes"] // self.group
         threads = min(self.threads, groups)
         self._scratch += [np.empty(0, np.uint8)] * (threads - len(self._scratch))
-        size = self.workspace_bytes(numbers["steps"], numbers["all_substeps"], bool(numbers["gradients"]))
+        sizes = (numbers["steps"], numbers["all_substeps"], bool(numbers["gradients"]), numbers["grids"])
+        size = self.workspace_bytes(*sizes)
         pointers = {name: array.ctypes.data for name, array in arrays.items()}
 
         def part(index: int) -> None:
@@ -212,9 +223,14 @@ class CompiledRollout:
                     "the policy or its state has diverged"
                 )
 
-    def workspace_bytes(self, steps: int, substeps: int, gradients: bool = True) -> int:
-        """Scratch memory of one thread for control steps of so many substeps in all; drone groups use it in turn."""
-        return int(self._library.lp_workspace(steps, substeps, int(gradients))) * self.group * self.dtype.itemsize
+    def workspace_bytes(self, steps: int, substeps: int, gradients: bool = True, grids: int = 0) -> int:
+        """Scratch memory of one thread for control steps of so many substeps in all; drone groups use it in turn.
+
+        grids: that are heard on the way.
+        """
+        return (
+            int(self._library.lp_workspace(steps, substeps, int(gradients), grids)) * self.group * self.dtype.itemsize
+        )
 
     def noise(self, seed: int, steps: int, batch: int) -> tuple[Reals, Reals]:
         """What a rollout draws from a seed, as `Draw.noise` has it: for a second engine on the same numbers."""
@@ -248,6 +264,8 @@ class CompiledRollout:
             "course": (lanes.world.course.shape, (self.model.aim.rows, batch)),
             "dt_s": (draw.dt_s.shape, (steps, batch)),
             "counted": (counted.shape, (batch,)),
+            "sight": ((0 if lanes.sight is None else len(lanes.sight),), (self._sight_rows,)),
+            "looks": ((0 if draw.looks is None else len(draw.looks),), (steps * (self.model.aim.sees is not None),)),
             "cost_weights": ((len(objective.cost_weights),), (self.model.cost.weights,)),
         }
         for name, part, rows in zip(("normal", "uniform"), draw.noise or (), self.noise_rows, strict=False):
@@ -274,4 +292,5 @@ def _settings(conditions: Conditions, objective: Objective, duration_s: float, r
     measure_after_s = min(MEASURE_AFTER_S, duration_s / 2.0)
     times = (conditions.hold_s, conditions.sensor_jitter, conditions.gyro_walk_rad_s2)
     early = (objective.early_s, objective.early_weight)
-    return np.array([*times, *early, duration_s, rule.tilt_after_s, tilt, measure_after_s])
+    crossing = (rule.crosses_m, conditions.grid_dropout[1])
+    return np.array([*times, *early, duration_s, rule.tilt_after_s, tilt, measure_after_s, *crossing])

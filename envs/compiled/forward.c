@@ -13,6 +13,10 @@ static void observe_inputs(const Job *job, World *w, Step *r) {
     *at++ = onboard_age(job, w, w->range.held_stamp);
     for (int i = 0; i < 3; ++i) *at++ = w->flow.held[i];
     *at++ = w->range.held[0];
+#if LP_SEES
+    *at++ = w->sight[SIGHT_FRESH];
+    *at++ = sight_age(w);
+#endif
     if (!LP_LOCATES) return;
     for (int i = 0; i < LP_PLACE; ++i) *at++ = w->place.held[i];
     *at++ = one_where(w->place.fresh);
@@ -238,7 +242,9 @@ static void add_cost(const Job *job, World *w, Step *r, int64_t lane) {
     }
     r->share *= v_load(job->counted + lane);
     r->since = flown_s(w);
-    event_cost(w->body, w->course, &r->since, w->cost_weights, r->action, r->previous, &cost);
+    event_cost(
+        w->body, w->course, &r->since, w->cost_weights, r->action, r->previous, FOREST(w->near, w->body) &cost
+    );
     w->cost += cost * r->share;
     w->weight += r->share;
 }
@@ -252,12 +258,18 @@ static void fail(const Job *job, World *w, VI lost, int64_t lane) {
 
 /* Flight scores, rows as in `envs.ledger`; of flights not yet at their end. */
 static void keep_score(const Job *job, World *w, int64_t lane) {
-    V figures[9], flown = flown_s(w);
-    measure(w->body, w->course, &flown, figures);
+    V figures[11], flown = flown_s(w);
+    measure(w->body, w->course, &flown, FOREST_NEAR figures);
     fail(job, w, not_finite(figures[0] + figures[1] + figures[2] + figures[3]), lane);
     FOR_LANES {
         double *at = job->ledger + lane + l, since = w->t[l] - w->release[l];
         if (!(since >= 0 && since <= job->settings[DURATION_S])) continue;
+#if LP_SEES
+        double *closest = at + 12 * job->lanes, *crossed = closest + job->lanes;
+        if (*crossed > 0) continue;
+        *closest = fmin(*closest, lanes_of(&figures[9])[l]);
+        if (lanes_of(&figures[10])[l] >= job->settings[CROSSES_M]) *crossed = since;
+#endif
         double z = lanes_of(&figures[0])[l], cosine = lanes_of(&figures[1])[l];
         double clearance = lanes_of(&figures[6])[l], *touchdown = at + 9 * job->lanes;
         if (touchdown[job->lanes] > 0 && clearance <= 0) *touchdown = fmax(*touchdown, touchdown[2 * job->lanes]);
@@ -280,7 +292,7 @@ static void keep_score(const Job *job, World *w, int64_t lane) {
  * command before and has failed. */
 static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     Step *r = job->gradients ? w->steps + k : w->steps;
-    V seen[LP_OBS], command[4], walk = v_set(job->settings[GYRO_WALK]), drifted[LP_DRIFT];
+    V seen[LP_OBS + ENC_OUT], command[4], walk = v_set(job->settings[GYRO_WALK]), drifted[LP_DRIFT];
     const double *dt = job->dt_s + k * job->lanes + lane;
     const V *h = w->h[k & 1];
     V *h_next = w->h[(k + 1) & 1];
@@ -290,6 +302,10 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     FOR_LANES flags_of(&r->moving)[l] = isinf(w->release[l]) ? 0 : -1;
     r->previous = k == 0 || !job->gradients ? w->previous : r[-1].action;
     VI unread = listen(job, w, r, k, lane);
+#if LP_SEES
+    r->glance = job->looks[k] & ARRIVES ? hear(job, w) : NULL;
+    for (int i = 0; i < ENC_OUT; ++i) seen[LP_OBS + i] = w->sight[LP_GRID + i];
+#endif
     observe_inputs(job, w, r);
     V flown = flown_s(w);
     observe(r->seen, w->body, w->course, &flown, w->constants, seen);
@@ -317,6 +333,13 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     r->flow_due = deliver(&w->flow, w->t, 3, fits(job, w, &w->flow));
     r->range_due = deliver(&w->range, w->t, 1, fits(job, w, &w->range));
     if (LP_LOCATES) r->place_due = deliver(&w->place, w->t, LP_PLACE, fits(job, w, &w->place));
+#if LP_SEES
+    w->sight[SIGHT_FRESH] = only(unread, w->sight[SIGHT_FRESH]);
+    int looking = job->looks[k] & LOOKS;
+    if (looking || k % 8 == 0) find_near(w);
+    memcpy(r->near, w->near, sizeof w->near);
+    if (looking) look(w);
+#endif
     forget(w, r->moved);
     let_go(job, w, r);
     if (job->scoring) keep_score(job, w, lane);

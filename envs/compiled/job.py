@@ -17,7 +17,8 @@ class NetworkSource:
 
     text: enums NET_STATE, NET_OUTPUTS, NET_WEIGHTS, NET_TAPE, NET_DELTA, NET_BLOCK; functions net_step, net_vjp,
     net_gradient. state_width, outputs, weights: their sizes again. every_event: stepped and listened to even where the
-    IMU sample was refused.
+    IMU sample was refused. features: of its encoder, which has enums ENC_OUT, ENC_TAPE, ENC_DELTA, ENC_WEIGHTS and
+    functions enc_step, enc_vjp, enc_gradient, and whose weights, counted in, are the last.
     """
 
     text: str
@@ -25,6 +26,7 @@ class NetworkSource:
     outputs: int
     weights: int
     every_event: bool = False
+    features: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,13 @@ class Draw:
 
     noise: None = drawn in the rollout from `seed`, each drone a stream of its own; or (normal (T, n, B),
     uniform (T, u, B)), n and u by `envs.compiled.world.noise_rows`, with rows as `envs.batched_sensors.StepNoise` names
-    them.
+    them. looks: (T,) of drones that see, see `envs.compiled.sight.looks`.
     """
 
     dt_s: Clocks
     noise: tuple[Reals, Reals] | None = None
     seed: int = 0
+    looks: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,15 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """What goes on from call to call. h (state_width, B), action (outputs, B): those of the network."""
+    """What goes on from call to call. h (state_width, B), action (outputs, B): those of the network.
+
+    sight: of drones that see, (rows, B), see `envs.compiled.sight.blind`.
+    """
 
     world: RolloutState
     h: Reals
     action: Reals
+    sight: Reals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,12 @@ class Job(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in (
             "steps", "all_substeps", "lanes", "first_group", "last_group", "gradients", "faults", "scoring",
-            "every_event",
+            "every_event", "grids",
         )),
         ("seed", ctypes.c_uint64),
         *((name, ctypes.c_void_p) for name in (
             "substeps", "dt_s", "normal", "uniform", "constants", "course", "delays", "counted", "values", "clocks",
-            "h", "action", "weights", "cost_weights", "settings", "fault_table", "imu_events", "totals", "gradient",
+            "h", "action", "weights", "cost_weights", "settings", "fault_table", "looks", "sight", "imu_events", "totals", "gradient",
             "ledger", "trouble", "workspace", "branches",
         )),
     )  # fmt: skip

@@ -1,7 +1,13 @@
 /* What a rollout is given, what one lane group remembers, and what the way back needs of the way there. */
 
+#ifndef ENC_OUT /* a network without an encoder */
+#define ENC_OUT 0
+#define ENC_WEIGHTS 0
+#endif
+#define ALL_WEIGHTS (NET_WEIGHTS + ENC_WEIGHTS)
+
 typedef struct {
-    int64_t steps, all_substeps, lanes, first_group, last_group, gradients, faults, scoring, every_event;
+    int64_t steps, all_substeps, lanes, first_group, last_group, gradients, faults, scoring, every_event, grids;
     uint64_t seed;                 /* of the numbers that are drawn */
     const int32_t *substeps;       /* (steps,) */
     const double *dt_s;            /* (steps, lanes) */
@@ -13,20 +19,22 @@ typedef struct {
     real *values;                  /* (LP_STATE, lanes), in and out */
     double *clocks;                /* (LP_CLOCKS, lanes), in and out */
     real *h, *action;              /* (NET_STATE, lanes), (NET_OUTPUTS, lanes), in and out */
-    const real *weights;           /* (NET_WEIGHTS,) */
+    const real *weights;           /* (ALL_WEIGHTS,) */
     const double *cost_weights;    /* (LP_COST_WEIGHTS,) */
     const double *settings;        /* LP_SETTINGS numbers, see below */
     const Fault *fault_table;      /* (faults,), see lanes.c */
+    const int32_t *looks;          /* (steps,) of a drone that sees: bits LOOKS, ARRIVES */
+    real *sight;                   /* (LP_SIGHT, lanes), in and out, of a drone that sees */
     const double *imu_events;      /* (steps + 1, IMU_ROWS, lanes), or NULL where the onboard memory takes every sample */
     double *totals;                /* (groups, 2): cost and weight */
-    double *gradient;              /* (groups, NET_WEIGHTS) */
+    double *gradient;              /* (groups, ALL_WEIGHTS) */
     double *ledger;                /* (LP_LEDGER, lanes), in and out, where scoring */
     int64_t *trouble;              /* (groups, 2): step and lane of the first command that is not finite, or -1 */
     V *workspace;                  /* `lp_workspace` vectors, 64-byte aligned */
     uint32_t *branches;            /* (lanes,) out: signatures, see branches.h; NULL where they are not watched */
 } Job;
 
-enum { HOLD_S, SENSOR_JITTER, GYRO_WALK, EARLY_S, EARLY_WEIGHT, DURATION_S, TILT_AFTER_S, TILT_COSINE, MEASURE_AFTER_S };
+enum { HOLD_S, SENSOR_JITTER, GYRO_WALK, EARLY_S, EARLY_WEIGHT, DURATION_S, TILT_AFTER_S, TILT_COSINE, MEASURE_AFTER_S, CROSSES_M, GRID_LOST };
 enum { FLOW, RANGE, ACCEL, GYRO, THRUST /* of four rotors */, LOAD = THRUST + 4, WIND, CLOCK, PLACE }; /* parts of the fault table */
 enum { OFF, FREEZE, SPIKE, CHANGE }; /* its modes */
 enum { SILENT_S, AHEAD_S, SEEN_DT_S, RESTARTED, MOVED, IMU_ROWS }; /* of an IMU event, see envs.compiled.faults */
@@ -40,6 +48,13 @@ typedef struct {
     int closes;
 } Substep;
 
+#if LP_SEES
+typedef struct {
+    V tape[ENC_TAPE]; /* of the encoder */
+    VI heard;
+} Glance;
+#endif
+
 typedef struct {
     V noise[LP_NOISE], seen[LP_SEEN], drift[LP_DRIFT], wind[3], acc[3], action[NET_OUTPUTS], share, dt, h_both[2];
     V since; /* seconds since the release at its end, 0 in the hand */
@@ -50,6 +65,10 @@ typedef struct {
     const V *previous;
     Substep *first;
     V net[NET_TAPE];
+#if LP_SEES
+    Glance *glance; /* the grid heard at its start, or NULL */
+    V near[3 * LP_NEAR]; /* trees, at its end */
+#endif
 } Step;
 
 typedef struct {
@@ -73,13 +92,30 @@ typedef struct {
     Substep *substeps;
     V in_effect[4];
     V cost, weight;
+#if LP_SEES
+    V near[3 * LP_NEAR], sight[LP_GRID + ENC_OUT + 3]; /* trees; rows as envs.compiled.sight has them */
+    Stream sparks;       /* of the noise of grids */
+    Glance *glances;
+    V *sight_delta;
+    const V *gathered_tapes[NET_BLOCK];
+    int heard_grids, gathered;
+#endif
 } World;
+
+/* The forest among the arguments of an equation, where there is one. */
+#if LP_SEES
+#define FOREST(near, still) near, still,
+#define FOREST_NEAR w->near,
+#else
+#define FOREST(near, still)
+#define FOREST_NEAR
+#endif
 
 /* Vectors that hold so many bytes, in whole cache lines. */
 #define IN_V(bytes) (((int64_t)(bytes) + 63) / 64 * 64 / (int64_t)sizeof(V))
 
 /* Cut scratch memory into its parts; World comes first. Returns how many V it takes; w may be NULL to ask. */
-static int64_t lay_out(World *w, int64_t steps, int64_t substeps, int64_t gradients) {
+static int64_t lay_out(World *w, int64_t steps, int64_t substeps, int64_t gradients, int64_t grids) {
     int64_t size = IN_V(sizeof(World)), log = steps + LP_HISTORY;
     int64_t records = gradients ? steps : 1, inner = gradients ? substeps + 1 : 2;
     V *base = (V *)w;
@@ -91,18 +127,26 @@ static int64_t lay_out(World *w, int64_t steps, int64_t substeps, int64_t gradie
     size += IN_V(sizeof(V[4]) * log);
     if (w) w->issued = (Clock *)(base + size);
     size += IN_V(sizeof(Clock) * log);
+#if LP_SEES
+    if (w) w->glances = (Glance *)(base + size);
+    size += IN_V(sizeof(Glance) * (gradients ? grids : 1));
+    if (w) w->sight_delta = base + size;
+    size += IN_V(sizeof(V) * NET_BLOCK * ENC_DELTA);
+#else
+    (void)grids;
+#endif
     if (!gradients) return size;
     if (w) w->bar_commands = (V(*)[4])(base + size);
     size += IN_V(sizeof(V[4]) * log);
     if (w) w->delta = base + size;
     size += IN_V(sizeof(V) * NET_BLOCK * NET_DELTA);
     if (w) w->gradient = base + size;
-    return size + IN_V(sizeof(V) * NET_WEIGHTS);
+    return size + IN_V(sizeof(V) * ALL_WEIGHTS);
 }
 
 /* Vectors of scratch memory that one call needs. */
-int64_t lp_workspace(int64_t steps, int64_t substeps, int64_t gradients) {
-    return lay_out(NULL, steps, substeps, gradients);
+int64_t lp_workspace(int64_t steps, int64_t substeps, int64_t gradients, int64_t grids) {
+    return lay_out(NULL, steps, substeps, gradients, grids);
 }
 
 /* Visits every remembered real and clock in the order of `envs.compiled.state`; writes them back where asked. */
@@ -123,6 +167,12 @@ static void exchange(const Job *job, World *w, V *body, int64_t lane, int write)
         }
     w->accel_fresh = accel_fresh > 0.5, w->flow.fresh = flow_fresh > 0.5, w->range.fresh = range_fresh > 0.5;
     w->place.fresh = place_fresh > 0.5;
+#if LP_SEES
+    for (int i = 0; i < LP_GRID + ENC_OUT + 3; ++i) {
+        real *at = job->sight + i * job->lanes + lane;
+        if (write) v_store(at, w->sight[i]); else w->sight[i] = v_load(at);
+    }
+#endif
     int64_t base = write ? job->steps : 0;
     for (int j = 0; j < 4; ++j)
         for (int k = 0; k < LP_HISTORY; ++k, ++row) {

@@ -3,7 +3,7 @@
 static void begin(const Job *job, World *w, int64_t lane) {
     int64_t row = job->lanes;
     memset(w, 0, sizeof *w);
-    lay_out(w, job->steps, job->all_substeps, job->gradients);
+    lay_out(w, job->steps, job->all_substeps, job->gradients, job->grids);
     for (int i = 0; i < LP_CONSTANTS; ++i) w->constants[i] = v_load(job->constants + i * row + lane);
     for (int i = 0; i < LP_COURSE; ++i) w->course[i] = v_load(job->course + i * row + lane);
     for (int i = 0; i < LP_COST_WEIGHTS; ++i) w->cost_weights[i] = v_set((real)job->cost_weights[i]);
@@ -18,8 +18,14 @@ static void begin(const Job *job, World *w, int64_t lane) {
     };
     for (int i = 0; i < LP_DELAYS; ++i) memcpy(delays[i], job->delays + i * row + lane, sizeof(Clock));
     w->stream = streams(job->seed, lane);
+#if LP_SEES
+    w->sparks = streams(job->seed ^ 0x5851f42d4c957f2du, lane);
+#endif
     w->body = w->substeps->body;
     exchange(job, w, w->body, lane, 0);
+#if LP_SEES
+    find_near(w);
+#endif
     for (int i = 0; i < NET_STATE; ++i) w->h[0][i] = v_load(job->h + i * row + lane);
     for (int i = 0; i < NET_OUTPUTS; ++i) w->previous[i] = v_load(job->action + i * row + lane);
 }
@@ -50,7 +56,7 @@ int64_t lp_rollout(const Job *job) {
         if (bad >= 0) continue;
         job->totals[2 * g] = v_sum(w->cost);
         job->totals[2 * g + 1] = v_sum(w->weight);
-        if (job->gradients) backward(job, w, job->gradient + g * NET_WEIGHTS);
+        if (job->gradients) backward(job, w, job->gradient + g * ALL_WEIGHTS);
         end(job, w, lane);
         BRANCHES_END(job->branches + lane);
     }

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from envs.airframe import Airframe
 from envs.compiled.equation import Arrays, Equation, Scalars
+from envs.compiled.sight import sight_equations, sight_macros
 from envs.compiled.state import (
     ACTUATORS,
     BODY,
@@ -29,6 +30,7 @@ from envs.compiled.state import (
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY
 from envs.fault_effects import LOAD_ROW, ONBOARD, Disturbance, disturbed, flow_spike, range_spike
+from envs.forest import NEAR, TREE_ROWS, clearance_m
 from envs.physics import (
     Actuators,
     Body,
@@ -56,14 +58,16 @@ from envs.sensors import (
 from envs.task import SETPOINT_AIM, Aim, Goal, turn_of, turned
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.command import CommandLimits, from_action
-from liquid_pilot.geometry import heading, rotation_matrix, to_body
+from liquid_pilot.geometry import heading, multiply, rotation_matrix, to_body
 from liquid_pilot.observation import (
     INITIAL_AGE_S,
     OBS_DIM,
     POSITION_DIM,
+    SIGHT_DIM,
     Held,
     assemble,
     assemble_position,
+    assemble_sight,
     located,
 )
 from liquid_pilot.ops import Ops
@@ -82,10 +86,14 @@ def noise_rows(locates: bool) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class EventCost:
-    """Cost of one event: `function(ops, weights, body, goal, action, previous)`; so many weights, set at run time."""
+    """Cost of one event: `function(ops, weights, body, goal, action, previous)`; so many weights, set at run time.
+
+    Where a forest is crossed, it is given two arguments more: the trees nearby (see `envs.forest.Plot.nearest`), and
+    the body once more, in which it has no slope.
+    """
 
     weights: int
-    function: Callable[[Ops, Scalars, Body[Any], Goal[Any], Scalars, Scalars], Any]
+    function: Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ class WorldModel:
 
 def seen_rows(model: WorldModel) -> int:
     """How many numbers `observe` is given of the sensors."""
-    return SEEN_ROWS + SEEN_PLACE_ROWS * model.aim.locates
+    return SEEN_ROWS + SEEN_PLACE_ROWS * model.aim.locates + SIGHT_DIM * (model.aim.sees is not None)
 
 
 def named(constants: Scalars) -> dict[str, Any]:
@@ -129,9 +137,24 @@ def _goal(model: WorldModel, ops: Ops, a: Arrays) -> Goal[Any]:
     return model.aim.goal(ops, a["course"], a["since"][0], _machine(a["body"])[0])
 
 
+def _compass_error(ops: Ops, a: Arrays) -> Any:
+    return turn_of(ops, named(a["constants"])["heading_error_rad"])
+
+
+def _told(model: WorldModel, ops: Ops, a: Arrays) -> Goal[Any]:
+    """The goal as the network is told it: of a course, by a heading that is wrong."""
+    if model.aim.sees is None:
+        return _goal(model, ops, a)
+    body, half = _machine(a["body"])[0], 0.5 * named(a["constants"])["heading_error_rad"]
+    zero: Any = 0.0 * half
+    attitude = multiply((ops.cos(half), zero, zero, ops.sin(half)), body.attitude_wxyz)
+    wrong = Body(body.position_m, body.velocity_m_s, attitude, body.rates_rad_s)
+    return model.aim.goal(ops, a["course"], a["since"][0], wrong)
+
+
 def _observe(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     """Where the goal is, and the heading, are taken as told: they have no gradient, only what is seen has."""
-    s, goal = a["seen"], _goal(model, ops, a)
+    s, goal = a["seen"], _told(model, ops, a)
     held: Held[Any] = Held(
         dt_s=s[0],
         gyro_rad_s=(s[1], s[2], s[3]),
@@ -149,12 +172,12 @@ def _observe(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
         setpoint_height_m=goal.height_m,
         setpoint_yaw_rate_rad_s=goal.yaw_rate_rad_s,
     )
+    if model.aim.sees is not None:
+        return {"observation": (*assemble(held), *assemble_sight(s[SEEN_ROWS], s[SEEN_ROWS + 1]))}
     if not model.aim.locates:
         return {"observation": assemble(held)}
     place, point = s[SEEN_ROWS:], goal.point
-    compass = turned(
-        heading(ops, _machine(a["body"])[0].attitude_wxyz), turn_of(ops, named(a["constants"])["heading_error_rad"])
-    )
+    compass = turned(heading(ops, _machine(a["body"])[0].attitude_wxyz), _compass_error(ops, a))
     position, velocity, fresh, age_s = tuple(place[:3]), tuple(place[3:6]), place[6], place[7]
     told = located(ops, position, velocity, age_s, fresh, point.position_m, point.velocity_m_s, compass)
     return {"observation": (*assemble(held), *assemble_position(told))}
@@ -190,7 +213,7 @@ def _measure(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     """Height, cosine of the tilt, errors of horizontal speed and height, and more, as keep_score in forward.c reads it.
 
     The rest: whether errors count, whether it should be aloft, height over a standing drone's, speed, square of the
-    distance from the goal's point.
+    distance from the goal's point; where there is a forest, clearance and progress in it.
     """
     body, goal = _machine(a["body"])[0], _goal(model, ops, a)
     point = goal.point
@@ -199,7 +222,10 @@ def _measure(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     off = sum((p - q) * (p - q) for p, q in zip(body.position_m, point.position_m, strict=True))
     z, upright, speed = body.position_m[2], matrix[2][2], ops.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
     figures = [z, upright, ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz), goal.settled, goal.aloft]
-    return {"figures": [*figures, z - model.airframe.rest_height_m, speed, off]}
+    figures += [z - model.airframe.rest_height_m, speed, off]
+    if model.aim.sees is not None:
+        figures += [clearance_m(ops, a["near"], body.position_m[0], body.position_m[1]), body.position_m[0]]
+    return {"figures": figures}
 
 
 def _params(constants: Scalars, gyro_bias_rad_s: Scalars) -> FlightParams[Any]:
@@ -283,7 +309,8 @@ def _place(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
 
 def _cost(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     body, goal = _machine(a["body"])[0], _goal(model, ops, a)
-    return {"cost": [model.cost.function(ops, a["weights"], body, goal, a["action"], a["previous"])]}
+    forest = () if model.aim.sees is None else (a["near"], _machine(a["still"])[0])
+    return {"cost": [model.cost.function(ops, a["weights"], body, goal, a["action"], a["previous"], *forest)]}
 
 
 def equations(model: WorldModel) -> list[Equation]:
@@ -300,7 +327,9 @@ def equations(model: WorldModel) -> list[Equation]:
     substep_in = {**machine, "drift": DRIFT_ROWS, **constants, "command": 4, "wind": 3, "h_both": 2}
     imu_in = {**machine, "acc": 3, "drift": DRIFT_ROWS, **constants, "noise": 6}
     flow_in = {**machine, **constants, "integral": 2, "window": 1, "gyro_sum": 3, "count": 1, "gyro": 3, "noise": 2}
-    cost_in = {**aimed, "weights": model.cost.weights, "action": 4, "previous": 4}
+    near = {} if model.aim.sees is None else {"near": TREE_ROWS * NEAR}
+    still = near and {"still": MACHINE_ROWS}
+    cost_in = {**aimed, "weights": model.cost.weights, "action": 4, "previous": 4, **near, **still}
     observe_in = {"seen": seen_rows(model), **aimed, **constants}
     drift_in = {"drift": DRIFT_ROWS, **constants, "dt": 1, "noise": 9, "walk": 1}
     return [
@@ -319,7 +348,8 @@ def equations(model: WorldModel) -> list[Equation]:
         Equation("range_spike", {"unit": 1, "size": 1}, lambda ops, a: {"wrong": [range_spike(ops, *_spike_of(a))]}),
         Equation("release", {**machine, **constants, "now": 1}, _release, ("body",), ("body",), ("body",)),
         Equation("event_cost", cost_in, bound(_cost), ("body", "action", "previous"), ("cost",), ("previous",)),
-        Equation("measure", aimed, bound(_measure)),
+        Equation("measure", {**aimed, **near}, bound(_measure)),
+        *([] if model.aim.sees is None else sight_equations(model.aim.sees, CONSTANT_COUNT, MACHINE_ROWS)),
     ]
 
 
@@ -336,7 +366,8 @@ def macros(model: WorldModel) -> str:
         "PLACE": PLACE_ROWS,
         "LOCATES": int(model.aim.locates),
         "SEEN": seen_rows(model),
-        "OBS": OBS_DIM + POSITION_DIM * model.aim.locates,
+        "OBS": OBS_DIM + POSITION_DIM * model.aim.locates + SIGHT_DIM * (model.aim.sees is not None),
+        "SEES": int(model.aim.sees is not None),
         "NORMALS": normals,
         "NOISE": normals + uniforms,
         "HISTORY": HISTORY,
@@ -349,7 +380,8 @@ def macros(model: WorldModel) -> str:
         **{f"N_{name}": row for name, row in (NORMAL_ROWS | uniform_rows).items()},
         **{f"AT_{name}": rows.start for name, rows in CONSTANTS.items()},
     }
-    return "".join(f"#define LP_{name} {value}\n" for name, value in sizes.items())
+    defines = "".join(f"#define LP_{name} {value}\n" for name, value in sizes.items())
+    return defines + ("" if model.aim.sees is None else sight_macros(model.aim.sees))
 
 
 def world_source(model: WorldModel) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from envs.compiled.job import NetworkSource
 from liquid_pilot.cells import FORMS, CellSpec, weight_shapes
 from liquid_pilot.errors import ConfigError, unknown_name
+from liquid_pilot.flow_grid import SPEED_SCALE_M_S
 
 CELL_FILES: Final = {
     "decay": "decay.c",
@@ -29,7 +30,8 @@ def network_source(spec: CellSpec, trigger: int | None = None) -> NetworkSource:
     """The C text of a network. trigger: see `network_text`. Raises `ConfigError` for a form that has no fragment."""
     stored = sum(math.prod(shape) for shape in weight_shapes(spec).values())
     width = spec.state_width + (trigger is not None)
-    return NetworkSource(network_text(spec, spec.outputs, trigger), width, spec.outputs, stored)
+    features = 0 if spec.encoder is None else spec.encoder.features
+    return NetworkSource(network_text(spec, spec.outputs, trigger), width, spec.outputs, stored, features=features)
 
 
 def network_text(spec: CellSpec, outputs: int, trigger: int | None = None) -> str:
@@ -66,6 +68,16 @@ def network_text(spec: CellSpec, outputs: int, trigger: int | None = None) -> st
         sizes |= {"INTER": inter, "COMMAND": command, "SLOW": int(trigger is not None), "TRIGGER": trigger or 0}
         files[2] = "wired.c"
     defines = "".join(f"#define NET_{name} {value}\n" for name, value in sizes.items())
+    if spec.encoder is not None and outputs:
+        encoder = spec.encoder
+        sizes = {
+            "IN": encoder.inputs,
+            "HIDDEN": encoder.hidden,
+            "OUT": encoder.features,
+            "PER_M_S": 1.0 / SPEED_SCALE_M_S,
+        }
+        defines += "".join(f"#define ENC_{name} {value}\n" for name, value in sizes.items())
+        files.append("encoder.c")
     return "\n".join([defines, *map(fragment, files)])
 
 

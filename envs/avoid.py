@@ -1,0 +1,103 @@
+"""The task Avoid: fly a course through a forest, told a speed, a height and a heading, and cross 30 m of it.
+
+The course is the world's x. Success: 30 m crossed within `crossing_s`, at no time nearer to a trunk than
+`envs.forest.DRONE_RADIUS_M`, within the bounds of every flight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from envs.airframe import Airframe
+from envs.conditions import Conditions, Span
+from envs.flights import Array, Flights
+from envs.forest import CROSSING_PLOT, Plot, check_density
+from envs.physics import Body
+from envs.references import ReferencePoint
+from envs.scoring import Rule
+from envs.task import TUMBLE_COS, Course, Goal
+from liquid_pilot.course import told_course
+from liquid_pilot.errors import ConfigError
+from liquid_pilot.geometry import heading, multiply
+from liquid_pilot.ops import Ops
+
+CROSSING_M: Final = 30.0
+FASTEST_M_S: Final = 8.0
+SLOWEST_SHARE: Final = 0.6  # of the speed that is asked for, at which a crossing takes all of its time
+START_S: Final = 4.0  # to get going
+GRID_HZ: Final[Span] = (20.0, 30.0)
+COURSE_ROWS: Final = 2  # speed, height; the trees follow
+START_YAW_RAD: Final = 0.3  # +-, off the course, in the hand
+GENTLE: Final = 0.3  # of the usual throw
+AVOID_RULE: Final = Rule(
+    tilt_limit_deg=math.degrees(math.acos(TUMBLE_COS)), tilt_after_s=0.0, rms=True, crosses_m=CROSSING_M
+)
+
+
+def crossing_s(speed_m_s: float) -> float:
+    """Seconds that a crossing may take."""
+    return CROSSING_M / (SLOWEST_SHARE * speed_m_s) + START_S
+
+
+def avoid_goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
+    """Along x, at a speed and height, facing that way."""
+    speed, height = course[0], course[1]
+    zero: Any = 0.0 * speed
+    velocity, yaw_rate = told_course(ops, heading(ops, body.attitude_wxyz), (speed, zero), (1.0, 0.0))
+    x, y, _ = body.position_m
+    point = ReferencePoint((x, y, height), (speed, zero, zero), (zero, zero, zero))
+    return Goal(velocity, height, yaw_rate, point)
+
+
+def avoid_course(
+    plot: Plot, speed_m_s: float | Array, density_per_m2: float | Array, flights: Flights, rng: np.random.Generator
+) -> Course:
+    """Speed, height and forest of each flight, (COURSE_ROWS + plot.rows, n)."""
+    n = len(flights)
+    speed = np.broadcast_to(np.asarray(speed_m_s, np.float64), (n,))
+    return np.concatenate([speed[None], flights.setpoint_height_m[None], plot.draw(density_per_m2, n, rng)])
+
+
+def crossing_course(
+    speed_m_s: float, density_per_m2: float, flights: Flights, duration_s: float, rng: np.random.Generator
+) -> Course:
+    """As `envs.task.Task.course`: a crossing."""
+    return avoid_course(CROSSING_PLOT, speed_m_s, density_per_m2, flights, rng)
+
+
+def facing_course(flights: Flights, airframe: Airframe) -> Flights:
+    """Let go gently, looking along x but for `START_YAW_RAD`."""
+    w, x, y, z = flights.attitude_wxyz.T
+    yaw = np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+    back = START_YAW_RAD * yaw / math.pi - yaw
+    zero = 0.0 * yaw
+    turned: Any = multiply((np.cos(back / 2.0), zero, zero, np.sin(back / 2.0)), (w, x, y, z))
+    return replace(
+        flights,
+        attitude_wxyz=np.stack(turned, axis=1),
+        launch_velocity_m_s=GENTLE * flights.launch_velocity_m_s,
+        launch_rates_rad_s=GENTLE * flights.launch_rates_rad_s,
+    )
+
+
+def sighted(conditions: Conditions, grid_hz: Span = GRID_HZ) -> Conditions:
+    """The conditions with a flow grid."""
+    return replace(conditions, grid_hz=grid_hz, tilt_deg=(0.0, min(15.0, conditions.tilt_deg[1])))
+
+
+def check_speed(speed_m_s: float) -> float:
+    """The speed. Raises `ConfigError`."""
+    if not isinstance(speed_m_s, (int, float)) or not 0.0 < speed_m_s <= FASTEST_M_S:
+        raise ConfigError(f"speed is {speed_m_s!r}; give metres per second, above 0 to {FASTEST_M_S:g}")
+    return float(speed_m_s)
+
+
+def crossing(speed_m_s: float, density_per_m2: float) -> partial[Course]:
+    """`crossing_course` at a speed and a density. Raises `ConfigError`."""
+    return partial(crossing_course, check_speed(speed_m_s), check_density(density_per_m2))

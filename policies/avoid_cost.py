@@ -1,0 +1,125 @@
+"""What crossing a forest well costs, as a smooth function of one event: the objective of the trainer of Avoid.
+
+Two penalties say what is in the way. The barrier grows where a trunk is near, in proportion to how fast the drone comes
+nearer. The other looks ahead (velocity obstacles, Fiorini and Shiller, 1998): flying on as it does, how near would the
+drone pass, and how soon? It gives a slope across the course long before there is contact. What only weighs them (speeds,
+times) is taken as told. Their slope along the course is damped, so that the drone dodges rather than brakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from envs.forest import trees_of
+from envs.physics import Body
+from envs.task import Goal
+from liquid_pilot.geometry import rotation_matrix
+from liquid_pilot.ops import Ops
+
+COUNTED = 6  # trees, of those that are near
+
+
+@dataclass(frozen=True, slots=True)
+class AvoidWeights:
+    """Weights of the terms, per second of flight; knees and margins in the unit of their name."""
+
+    along: float = 1.0  # (m/s)^2 of the speed along the course; beyond the knee in proportion
+    across: float = 0.15  # (m/s)^2
+    velocity_knee_m_s: float = 0.5
+    vertical_velocity: float = 0.5
+    height: float = 2.0  # m^2
+    rates: float = 0.02  # (rad/s)^2
+    yaw_rate: float = 0.1  # (rad/s)^2 off the one that is asked for
+    facing: float = 0.6  # squared sine of the angle off the course
+    upright: float = 8.0  # of the cosine of the tilt below one half, squared
+    action: float = 0.002
+    action_change: float = 0.02
+    barrier: float = 3.0
+    barrier_m: float = 0.7  # clearance of the centre below which it begins
+    contact_m: float = 0.15  # clearance of the centre that is contact
+    contact_per_m: float = 20.0
+    passing: float = 4.0
+    passing_m: float = 0.45  # clearance of the centre that a tree should be passed with
+    soon_s: float = 0.6
+    slope_along: float = 0.4  # share of the slope along the course that is kept
+    ceiling: float = 30.0  # more than this no event costs, apart from what is in the way
+
+
+def _bent(ops: Ops, square: Any, knee: float) -> Any:
+    """Pseudo-Huber: half of `square` where it is small, knee |error| where it is large."""
+    return knee * (ops.sqrt(square + knee * knee) - knee)
+
+
+def avoid_cost(
+    ops: Ops,
+    weights: AvoidWeights,
+    body: Body[Any],
+    goal: Goal[Any],
+    action: Sequence[Any],
+    previous: Sequence[Any],
+    near: Sequence[Any],
+    still: Body[Any],
+) -> Any:
+    """Cost of one drone at one event. near: see `envs.forest.Plot.nearest`; still: the body again, without a slope."""
+    flight = _flight_cost(ops, weights, body, goal, action, previous)
+    return ops.minimum(flight, weights.ceiling) + ops.minimum(
+        _forest_cost(ops, weights, body, near, still), weights.ceiling
+    )
+
+
+def _flight_cost(
+    ops: Ops, weights: AvoidWeights, body: Body[Any], goal: Goal[Any], action: Sequence[Any], previous: Sequence[Any]
+) -> Any:
+    v, w, matrix, speed = (
+        body.velocity_m_s,
+        body.rates_rad_s,
+        rotation_matrix(body.attitude_wxyz),
+        goal.point.velocity_m_s[0],
+    )
+    ex, ez, turn = v[0] - speed, body.position_m[2] - goal.height_m, w[2] - goal.yaw_rate_rad_s
+    leaning = ops.maximum(0.5 - matrix[2][2], 0.0)
+    cost = weights.along * _bent(ops, ex * ex, weights.velocity_knee_m_s)
+    cost = cost + weights.across * _bent(ops, v[1] * v[1], weights.velocity_knee_m_s)
+    cost = cost + weights.vertical_velocity * v[2] * v[2] + weights.height * ez * ez
+    cost = cost + weights.rates * (w[0] * w[0] + w[1] * w[1]) + weights.yaw_rate * turn * turn
+    cost = cost + weights.facing * matrix[1][0] * matrix[1][0] + weights.upright * leaning * leaning
+    cost = cost + weights.action * sum(a * a for a in action)
+    return cost + weights.action_change * sum((a - b) * (a - b) for a, b in zip(action, previous, strict=True))
+
+
+def _forest_cost(ops: Ops, weights: AvoidWeights, body: Body[Any], near: Sequence[Any], still: Body[Any]) -> Any:
+    (x, y, _), (vx, vy, _), (sx, _, _) = body.position_m, body.velocity_m_s, still.position_m
+    x = weights.slope_along * x + (1.0 - weights.slope_along) * sx
+    speed = ops.sqrt(vx * vx + vy * vy + 1e-6) + 0.3
+    ux, uy = vx / speed, vy / speed
+    told = _speed(ops, still) + 0.3
+    total: Any = 0.0
+    for tx, ty, radius in trees_of(near)[:COUNTED]:
+        dx, dy = tx - x, ty - y
+        clear = ops.sqrt(dx * dx + dy * dy + 1e-9) - radius
+        closing, ahead = _closing(ops, still, tx, ty)
+        inside = ops.maximum(weights.barrier_m - clear, 0.0)
+        contact = weights.contact_per_m * (weights.contact_m - clear)
+        touching = 0.25 * (contact + ops.sqrt(contact * contact + 2.0))
+        miss = dx * uy - dy * ux
+        short = ops.maximum(radius + weights.passing_m - ops.sqrt(miss * miss + 1e-9), 0.0)
+        soon = ops.select(ahead, 0.0, ops.exp(ahead * (-1.0 / weights.soon_s) / told), 0.0)
+        total = total + weights.barrier * closing * (inside * inside + touching)
+        total = total + weights.passing * told * soon * short * short
+    return total
+
+
+def _speed(ops: Ops, still: Body[Any]) -> Any:
+    vx, vy, _ = still.velocity_m_s
+    return ops.sqrt(vx * vx + vy * vy + 1e-6)
+
+
+def _closing(ops: Ops, still: Body[Any], tx: Any, ty: Any) -> tuple[Any, Any]:
+    """Speed towards a tree, at least 0.3 m/s, and how far ahead it lies in the direction of flight."""
+    (x, y, _), (vx, vy, _) = still.position_m, still.velocity_m_s
+    dx, dy = tx - x, ty - y
+    along: Any = vx * dx + vy * dy
+    distance = ops.maximum(ops.sqrt(dx * dx + dy * dy + 1e-9), 0.1)
+    return ops.maximum(along / distance, 0.3), along / (_speed(ops, still) + 0.3)
