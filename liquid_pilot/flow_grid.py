@@ -9,6 +9,7 @@ distances; the gyro takes it away.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,7 +40,7 @@ class GridLayout:
     def __post_init__(self) -> None:
         for name in ("azimuth_rad", "elevation_rad"):
             angles: tuple[float, ...] = getattr(self, name)
-            falls = all(a > b for a, b in zip(angles, angles[1:], strict=False))
+            falls = all(a > b for a, b in itertools.pairwise(angles))
             if not angles or not falls or not all(abs(a) < math.pi / 2.0 for a in angles):
                 raise ConfigError(f"GridLayout.{name} is {angles}; give angles that fall, each within +-90 degrees")
         if self.rays > MOST_RAYS:

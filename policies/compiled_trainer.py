@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from functools import partial
 from typing import Any, Final
 
@@ -78,9 +78,9 @@ def flight_rollout(
     """A task compiled for an airframe, its sensors and a network. trigger: of slow neurons, see `network_text`."""
     seen = 0 if spec.encoder is None else SIGHT_DIM + spec.encoder.features
     wanted = OBS_DIM + POSITION_DIM * aim.locates + seen
-    if (spec.encoder is None) != (aim.sees is None) or (aim.sees and spec.encoder.grid != aim.sees.model.layout):
+    if (spec.encoder and spec.encoder.grid) != (aim.sees and aim.sees.model.layout):
         raise ConfigError(
-            "a policy that sees a flow grid flies avoid alone, with the rays that it was made for, and nothing else does"
+            "a policy that sees flies avoid alone, with the grid that it was made for, and nothing else does"
         )
     if spec.inputs != wanted:
         raise ConfigError(
@@ -97,7 +97,7 @@ class FlatCarry:
     """A `policies.backend.Carry` that stays in flat arrays until somebody asks for tensors."""
 
     lanes: Lanes
-    camera: Camera = Camera()
+    camera: Camera = field(default_factory=Camera)
 
     @property
     def world(self) -> BatchedState:
