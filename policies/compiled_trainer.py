@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
 from functools import partial
 from typing import Any, Final
 
@@ -113,6 +113,20 @@ class FlatCarry:
     def action(self) -> Tensor:
         """Newest action, (B, 4)."""
         return torch.from_numpy(np.ascontiguousarray(self.lanes.action.T))
+
+
+def saved_sight(carry: Carry) -> dict[str, Tensor]:
+    """What a checkpoint must hold of drones that see, beside what every `Carry` has; nothing of others."""
+    if not isinstance(carry, FlatCarry) or carry.lanes.sight is None:
+        return {}
+    camera = torch.tensor(astuple(carry.camera), dtype=torch.float64)
+    return {"carry.sight": torch.from_numpy(np.ascontiguousarray(carry.lanes.sight)), "carry.camera": camera}
+
+
+def seeing(carry: Carry, saved: Mapping[str, Tensor]) -> FlatCarry:
+    """The carry of drones that see, with what `saved_sight` gave."""
+    lanes = replace(lanes_of(carry), sight=saved["carry.sight"].numpy())
+    return FlatCarry(lanes, Camera(*saved["carry.camera"].tolist()))
 
 
 def lanes_of(carry: Carry) -> Lanes:

@@ -61,7 +61,8 @@ class Drill:
     course: of flights that are scored, of so many seconds, launch: how these begin; lessons: flights to learn from as
     they begin, and their courses. updates, batch: that training needs; validation_s: length of the flights that choose
     the weights; sensors: of all flights; early_weight: of the first second of a lesson; goes_on: (B,), of courses,
-    seconds since the release and heights, where there is more to learn from a flight; locates, sees: see `Aim`.
+    seconds since the release and heights, where there is more to learn from a flight; locates, sees: see `Aim`. learning_rate: at first; oldest_s: age at which
+    a flight is over for lessons.
     """
 
     name: str
@@ -81,6 +82,8 @@ class Drill:
     goes_on: Callable[[Any, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
     locates: bool = False
     sees: Sight | None = None
+    learning_rate: float = 5e-3
+    oldest_s: float = 20.0
 
     def aim(self, duration_s: float) -> Aim:
         """What an engine must know to fly courses of so many seconds."""
@@ -256,6 +259,8 @@ def avoid_drill(speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENS
         validation_s=crossing_s(speed_m_s),
         launch=facing_course,
         sees=SIGHT,
+        learning_rate=3e-3,
+        oldest_s=12.0,
     )
 
 

@@ -34,7 +34,6 @@ from liquid_pilot.flow_grid import SPEED_SCALE_M_S, GridReader, even_grid
 from liquid_pilot.observation import INITIAL_AGE_S, OBS_DIM, assemble_sight
 from liquid_pilot.ops import NUMPY_OPS
 from policies.avoid_cost import AvoidWeights, avoid_cost
-from policies.batched_evaluation import step_network
 from policies.compiled_trainer import flight_rollout
 from policies.drills import avoid_drill
 from policies.flat_state import pack
