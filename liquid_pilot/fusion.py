@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from liquid_pilot.attitude import CarriedAttitude
 from liquid_pilot.errors import LiquidPilotError, MessageError
@@ -22,7 +22,6 @@ from liquid_pilot.messages import (
     Imu,
     Position,
     Range,
-    SensorMessage,
     Setpoint,
 )
 from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, INITIAL_RANGE_M, Held
@@ -52,6 +51,9 @@ class FusionLimits:
     behind_s: float = 0.5
     late_s: float = 1.0
     resync_samples: int = 3
+
+
+Heard: TypeAlias = Imu | Flow | Range | Position | Attitude  # what a `SensorMemory` keeps
 
 
 class SensorMemory:
@@ -99,7 +101,7 @@ class SensorMemory:
         self._other_clock_s = math.nan
         self._other_clock_samples = 0
 
-    def accept(self, message: SensorMessage | Attitude) -> LiquidPilotError | None:
+    def accept(self, message: Heard) -> LiquidPilotError | None:
         """Take one message over; otherwise the record that says why it was dropped."""
         if isinstance(message, Imu):
             return self._accept_imu(message)
@@ -165,7 +167,8 @@ class SensorMemory:
         self.clock_jumps += 1
         return True
 
-    def _stamp_fault(self, t_s: float, seen_s: float) -> str | None:
+    def stamp_fault(self, t_s: float, seen_s: float) -> str | None:
+        """What is wrong with the stamp of a sensor other than the IMU. seen_s: its newest accepted one."""
         own = self.limits
         if not math.isfinite(t_s):
             return f"its time is {t_s}; give finite seconds"
@@ -179,7 +182,7 @@ class SensorMemory:
 
     def _accept_flow(self, flow: Flow) -> LiquidPilotError | None:
         own = self.limits
-        fault = self._stamp_fault(flow.t_s, self._flow_seen_s)
+        fault = self.stamp_fault(flow.t_s, self._flow_seen_s)
         if fault is not None:
             return _dropped(flow, fault)
         if not 0.0 < flow.dt_s <= own.flow_window_s:
@@ -196,7 +199,7 @@ class SensorMemory:
         return None
 
     def _accept_range(self, message: Range) -> LiquidPilotError | None:
-        fault = self._stamp_fault(message.t_s, self._range_seen_s)
+        fault = self.stamp_fault(message.t_s, self._range_seen_s)
         if fault is not None:
             return _dropped(message, fault)
         if message.distance_m < 0.0:
@@ -208,7 +211,7 @@ class SensorMemory:
         return None
 
     def _accept_position(self, message: Position) -> LiquidPilotError | None:
-        fault = self._stamp_fault(message.t_s, -math.inf if self.position_t_s is None else self.position_t_s)
+        fault = self.stamp_fault(message.t_s, -math.inf if self.position_t_s is None else self.position_t_s)
         if fault is not None:
             return _dropped(message, fault)
         place, speed = self.limits.position_m, self.limits.velocity_m_s
@@ -220,7 +223,7 @@ class SensorMemory:
         return None
 
     def _accept_attitude(self, message: Attitude) -> LiquidPilotError | None:
-        fault = self._stamp_fault(message.t_s, -math.inf if self.attitude_t_s is None else self.attitude_t_s)
+        fault = self.stamp_fault(message.t_s, -math.inf if self.attitude_t_s is None else self.attitude_t_s)
         if fault is not None:
             return _dropped(message, fault)
         w, x, y, z = message.quaternion_wxyz
@@ -308,5 +311,5 @@ def _age(now_s: float, stamp_s: float | None) -> float:
     return min(max(now_s - stamp_s, 0.0), INITIAL_AGE_S)
 
 
-def _dropped(message: SensorMessage | Attitude, why: str) -> MessageError:
+def _dropped(message: Heard, why: str) -> MessageError:
     return MessageError(f"{type(message).__name__} dropped: {why}")

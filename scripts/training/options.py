@@ -73,7 +73,7 @@ class CheetahOptions:
 class Options:
     """Train a policy; see the examples at the top of `scripts/train.py`."""
 
-    task: Annotated[Literal["hover", "track", "track-position", "mission", "half-cheetah"], tyro.conf.Positional]
+    task: Annotated[Literal["hover", "track", "track-position", "mission", "avoid", "half-cheetah"], tyro.conf.Positional]
     """What to learn: hover = recover from a throw, then hold velocity and height. track = follow a velocity that
     changes. track-position = follow a place that moves, by a position sensor, without flow and range. mission = take
     off, hover, follow, land softly. half-cheetah = run."""
