@@ -104,7 +104,9 @@ def make_backend(
     """
     if name == "torch":
         if recipe.drill.sees is not None:
-            raise ConfigError("avoid is flown by the compiled engine alone, which needs a C compiler; install gcc or clang")
+            raise ConfigError(
+                "avoid is flown by the compiled engine alone, which needs a C compiler; install gcc or clang"
+            )
         return TorchBackend(recipe, spec, generator)
     if name == "compiled":
         from policies.compiled_trainer import CompiledBackend  # builds nothing until it is asked for

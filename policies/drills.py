@@ -47,7 +47,7 @@ from policies.curriculum import TRAINED_HEIGHT_M, Curriculum
 
 Lessons: TypeAlias = Callable[[Flights, Airframe, Curriculum, float, np.random.Generator], tuple[Flights, Course]]
 TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
-AVOID_M_S: Final = 3.0  # of the crossings that choose the weights
+AVOID_M_S: Final = 4.0  # of the crossings that choose the weights
 AVOID_DENSITY_PER_M2: Final = 0.1
 LESSON_DENSITY_PER_M2: Final = (1.0 / 12.0, 1.0 / 8.0)
 SIGHT: Final = Sight()
@@ -61,8 +61,9 @@ class Drill:
     course: of flights that are scored, of so many seconds, launch: how these begin; lessons: flights to learn from as
     they begin, and their courses. updates, batch: that training needs; validation_s: length of the flights that choose
     the weights; sensors: of all flights; early_weight: of the first second of a lesson; goes_on: (B,), of courses,
-    seconds since the release and heights, where there is more to learn from a flight; locates, sees: see `Aim`. learning_rate: at first; oldest_s: age at which
-    a flight is over for lessons.
+    seconds since the release and heights, where there is more to learn from a flight; locates, sees: see `Aim`.
+
+    learning_rate: at first; oldest_s: age at which a flight is over for lessons.
     """
 
     name: str
