@@ -56,6 +56,7 @@ class Curriculum:
     sees: bool = False  # with a flow grid; the speed that is asked for grows
     first_speed_m_s: float = 1.5  # of those that see, at first: the fastest
     speed_share: float = 0.4  # of the run, in which it grows to setpoint_speed_m_s
+    grid_lost: Span = (0.0, 0.4)  # share of the flow grids; (1, 1) = the drone is blind
     fault_chance: float = 0.0  # of a lesson in which something fails, at full disturbances
 
     def __post_init__(self) -> None:
@@ -129,7 +130,7 @@ def _seeing(conditions: Conditions, curriculum: Curriculum, share: float, rng: n
     fastest = curriculum.first_speed_m_s + grown * (curriculum.setpoint_speed_m_s - curriculum.first_speed_m_s)
     low, high = (math.log(hz) for hz in TRAINED_GRID_HZ)
     hz = math.exp(low + (high - low) * rng.random())
-    lost = max(0.0, rng.uniform(-0.4, 0.4))
+    lost = rng.uniform(*curriculum.grid_lost)
     return replace(
         conditions,
         grid_hz=(hz, hz),
