@@ -16,10 +16,11 @@ QUICK: Final = (2, 30, 10, 40)  # seeds, updates, updates of a trial, flights
 
 @dataclass(frozen=True)
 class Forests:
-    """Train to cross forests on optical flow, and cross them: models of equal parameters, tuned alike, one of them blind.
+    """Train models to cross forests on optical flow, and cross them; one of the models is blind.
 
-    Decay, the published CfC, a GRU and an MLP, behind the same encoder; at several speeds, in denser forests, with trees that the grid does not show, at other rates of grid and IMU, with
-    lost grids. Then what can be read from the neurons of what comes. Prints a table; writes avoid.json, .md and .png.
+    Decay, the published CfC, a GRU and an MLP of equal parameters, tuned alike, behind the same encoder; at several
+    speeds, in denser forests, with trees that the grid does not show, at other rates of grid and IMU, with lost grids.
+    Then what can be read from the neurons of what comes. Prints a table; writes avoid.json, .md and .png.
 
     Trained policies and flown cells are kept in --out, so that a table that was interrupted goes on where it stopped.
     Needs a C compiler. Takes more than an hour of one core; --quick, which measures nothing, some minutes:

@@ -81,8 +81,8 @@ def facts(table: Row) -> str:
         f"{table['seeds']} seed{'s' if table['seeds'] > 1 else ''} a model, {table['updates']:,} updates of "
         f"{table['batch']} drones each; learning rate and time unit from trials of {table['trial_updates']:,} updates; "
         f"{table['flights']:,} crossings a cell and seed in the compiled engine, the same for everybody: a tree on "
-        "each 10 m² where nothing else is said, IMU 100 Hz, grids at 20 to 30 Hz, drones within 20 % of nominal, wind to "
-        "1 m/s."
+        "each 10 m² where nothing else is said, IMU 100 Hz, grids at 20 to 30 Hz, drones within 20 % of nominal, wind "
+        "to 1 m/s."
     )
 
 
@@ -96,8 +96,8 @@ def markdown(table: Row) -> str:
             "## What the neurons tell of what comes",
             "",
             "Root mean square errors of speed (m/s) and of clearance to the nearest trunk (m, cut to 3) some time "
-            "ahead: read by a linear map from the neurons alone, fitted on other flights; persistence is told the truth "
-            "of now.",
+            "ahead: read by a linear map from the neurons alone, fitted on other flights; persistence is told the "
+            "truth of now.",
             "",
             grid(ahead_lines(rows)),
             "",
