@@ -115,7 +115,8 @@ def clearance_m(ops: Ops, near: Sequence[S], x_m: S, y_m: S) -> S:
         dx, dy = x - x_m, y - y_m
         free: Any = ops.sqrt(dx * dx + dy * dy + 1e-9) - radius
         least = ops.minimum(free, least)
-    return least - DRONE_RADIUS_M
+    result: S = least - DRONE_RADIUS_M
+    return result
 
 
 def per_metre(ops: Ops, ray: Vec3[S], height_m: S, offsets: Sequence[tuple[S, S, S]], reach_m: float) -> S:
