@@ -32,7 +32,7 @@ from scripts.workers.options import ALL_CORES, Workers
 from scripts.workers.pool import WorkerPool
 
 UNSEEN: Final = replace(SIGHT, model=replace(SIGHT.model, sees_trees=False))
-_KEPT: Final = ("success_rate", "flights", "failures", "crossing_mean_m_s", "reasons")
+_KEPT: Final = ("success_rate", "flights", "failures", "crossing_mean_m_s", "reasons", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,10 @@ ARMS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What is crossed. plain: of all arms; unseen: trees stand there and the grid does not show them."""
+    """What is crossed. plain: of all arms; unseen: trees stand there and the grid does not show them.
+
+    walled: there is no way through; `stopped` counts the flights that stayed before it and touched nothing.
+    """
 
     label: str
     speed_m_s: float
@@ -64,6 +67,7 @@ class Cell:
     conditions: Conditions = field(default_factory=lambda: sighted(Conditions()))
     plain: bool = False
     unseen: bool = False
+    walled: bool = False
 
     @property
     def sight(self) -> Sight:
@@ -80,6 +84,7 @@ CELLS: Final = (
     Cell("6 m/s", 6.0),
     Cell("3 m/s, a tree each 8 m²", 3.0, 1.0 / 8.0, plain=True),
     Cell("3 m/s, trees not shown", 3.0, unseen=True),
+    *(Cell(f"{speed:g} m/s, no way through", speed, walled=True) for speed in (1.0, 2.0, 3.0)),
     *(Cell(f"3 m/s, grid {hz:g} Hz", 3.0, conditions=_usual(grid_hz=(hz, hz))) for hz in (10.0, 20.0, 40.0)),
     *(Cell(f"3 m/s, IMU {hz:g} Hz", 3.0, conditions=_usual(imu_hz=(hz, hz))) for hz in (50.0, 200.0, 400.0)),
     Cell("3 m/s, 30 % of the grids lost", 3.0, conditions=_usual(grid_dropout=(0.3, 0.3))),
@@ -139,14 +144,15 @@ class _Scores:
 
         def fly() -> dict[str, Any]:
             found = summarise(self._fly(bundle, cell, conditions))
-            return {key: found.get(key) for key in _KEPT}
+            stopped = found["reasons"].get("not crossed", 0) / found["flights"]
+            return {key: found.get(key) for key in _KEPT} | {"stopped": stopped}
 
         marks = {"sha256": bundle.metadata["sha256"], "cell": cell.label, "flights": self._plan.flights}
         known = self._kept.cell({**marks, "seed": self._plan.flight_seed}, fly)
         return {key: known[key] for key in _KEPT}
 
     def _fly(self, bundle: Bundle, cell: Cell, conditions: Conditions) -> list[FlightScore]:
-        drill = replace(avoid_drill(cell.speed_m_s, cell.density_per_m2), sees=cell.sight)
+        drill = replace(avoid_drill(cell.speed_m_s, cell.density_per_m2, cell.walled), sees=cell.sight)
         rollout, weights = self.rollout(bundle, cell.sight), flatten_weights(bundle.spec, bundle.weights)
         given = (self._plan.flights, self._plan.flight_seed, crossing_s(cell.speed_m_s))
         return fly_and_score(rollout, weights, conditions, *given, drill=drill)
@@ -199,6 +205,7 @@ def _row(plan: Plan, arm: Arm, runs: Competed, scores: _Scores, on_done: Callabl
             of_seeds.append(scores.crossed(arm, one, cell))
             on_done()
         told = {"cell": cell.label, "speed_m_s": cell.speed_m_s, "density_per_m2": cell.density_per_m2}
+        told |= {"walled": cell.walled}
         cells.append(told | {"seeds": of_seeds} | summary(of_seeds))
     for one in runs.reported if arm.whole else ():
         ahead.append(scores.read_out(one)["ahead"])
@@ -222,11 +229,17 @@ def _row(plan: Plan, arm: Arm, runs: Competed, scores: _Scores, on_done: Callabl
 
 
 def summary(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and deviation over seeds of success and crossing speed; a seed that never crossed has no speed."""
+    """Mean and deviation over seeds of success, and mean of crossing speed; a seed that never crossed has no speed.
+
+    stopped: neither crossed nor touched, within bounds.
+    """
     success = [float(cell["success_rate"]) for cell in cells]
+    stopped = [float(cell["stopped"]) for cell in cells]
     speeds = [float(cell["crossing_mean_m_s"]) for cell in cells if cell["crossing_mean_m_s"] is not None]
     return {
         "success_mean": statistics.fmean(success),
         "success_sd": statistics.stdev(success) if len(success) > 1 else None,
         "crossing_mean_m_s": statistics.fmean(speeds) if speeds else None,
+        "stopped_mean": statistics.fmean(stopped),
+        "stopped_sd": statistics.stdev(stopped) if len(stopped) > 1 else None,
     }

@@ -21,14 +21,18 @@ Written by `python -m scripts.benchmark avoid --page docs/forests.md`: models of
 encoder of a forward flow grid of 32 x 5 rays, each with six tuning trials on a seed that is not reported, then flown
 through forests that none has seen. A flight succeeds where 30 m are crossed in time without coming nearer than 0.12 m
 to a trunk. "Trees not shown": the trees stand there and the grid does not show them. The blind model was trained
-without any grid, the MLP has no memory; both should lose.
+without any grid, the MLP has no memory; both should lose. Where there is no way through, those count that touch
+nothing and stay before the wall.
 
 ![Success against speed]({picture})
 """
 
 
 def text_of(cell: Row) -> str:
-    """Success in percent with its deviation, and the mean speed of the crossings."""
+    """Success in percent with its deviation, and the mean speed of the crossings; before a wall, who stopped."""
+    if cell["walled"]:
+        sd = "" if cell["stopped_sd"] is None else f" ± {100.0 * cell['stopped_sd']:.1f}"
+        return f"{100.0 * cell['stopped_mean']:.1f}{sd} stopped"
     sd = "" if cell["success_sd"] is None else f" ± {100.0 * cell['success_sd']:.1f}"
     speed = "-" if cell["crossing_mean_m_s"] is None else f"{cell['crossing_mean_m_s']:.2f}"
     return f"{100.0 * cell['success_mean']:.1f}{sd} / {speed}"

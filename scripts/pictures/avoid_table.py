@@ -34,7 +34,9 @@ def draw_table(table: Mapping[str, Any], path_png: str | Path) -> Path:
             right.errorbar(success, y, xerr=deviation, ls="", clip_on=False, **given)
         left.set(xlabel="commanded speed (m/s)", ylabel="forests crossed (%)", ylim=(0, 100))
         left.legend(loc="lower left")
-        right.set(xlabel="forests crossed (%)", xlim=(0, 100), yticks=range(len(labels)), yticklabels=labels)
+        right.set(
+            xlabel="crossed, or stopped before a wall (%)", xlim=(0, 100), yticks=range(len(labels)), yticklabels=labels
+        )
         right.invert_yaxis()
         told = f"mean over {table['seeds']} seeds, {table['flights']:,} crossings a point and seed; bars: one sd"
         headline(figure, "Crossing forests on optical flow", told)
@@ -46,4 +48,6 @@ def _plain_speed(cell: Mapping[str, Any]) -> bool:
 
 
 def _percent(cells: list[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
-    return [100.0 * cell["success_mean"] for cell in cells], [100.0 * (cell["success_sd"] or 0.0) for cell in cells]
+    names = ["stopped" if cell["walled"] else "success" for cell in cells]
+    mean = [100.0 * cell[f"{name}_mean"] for name, cell in zip(names, cells, strict=True)]
+    return mean, [100.0 * (cell[f"{name}_sd"] or 0.0) for name, cell in zip(names, cells, strict=True)]

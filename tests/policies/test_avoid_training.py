@@ -93,10 +93,13 @@ def test_a_tree_ahead_and_to_the_left_pushes_to_the_right_rather_than_back() -> 
 
 def test_lessons_grow_faster_and_draw_rates_losses_and_forests() -> None:
     rng = np.random.default_rng(0)
-    shares = np.linspace(0.0, 1.0, 60)
+    shares = np.linspace(0.0, 1.0, 200)
     lessons = [lesson(DRILL.curriculum, share, rng).conditions for share in shares]
+    held = [one for one in lessons if one.grid_dropout == (1.0, 1.0)]
+    assert held and all(one.setpoint_speed_m_s == (0.0, 0.0) for one in held)
+    lessons = [one for one in lessons if one not in held]
     fastest = [one.setpoint_speed_m_s[1] for one in lessons]
-    assert fastest[0] == DRILL.curriculum.first_speed_m_s and fastest[-1] == DRILL.curriculum.setpoint_speed_m_s
+    assert fastest[0] == pytest.approx(DRILL.curriculum.first_speed_m_s, abs=0.3) and fastest[-1] == DRILL.curriculum.setpoint_speed_m_s
     assert (np.diff(fastest) >= 0.0).all()
     rates = np.array([one.grid_hz[0] for one in lessons])
     assert rates.min() >= TRAINED_GRID_HZ[0] and rates.max() <= TRAINED_GRID_HZ[1] and np.ptp(rates) > 15.0
@@ -107,10 +110,12 @@ def test_lessons_grow_faster_and_draw_rates_losses_and_forests() -> None:
     flights = draw_flights(airframe, lessons[-1], 400, rng)
     begun, course = DRILL.lessons(flights, airframe, DRILL.curriculum, 12.0, rng)
     assert course.shape == (DRILL.rows(12.0), 400)
-    assert_allclose(course[0], np.hypot(*flights.setpoint_velocity_m_s.T))
+    stays = course[0] == 0.0
+    assert 0.0 < stays.mean() < 0.12
+    assert_allclose(course[0][~stays], np.hypot(*flights.setpoint_velocity_m_s.T)[~stays])
     trees = (course[2 + 2 :: TREE_ROWS] > 0).sum(axis=0) / (SIGHT.plot.length_m * SIGHT.plot.width_m)
     assert trees.min() < 0.085 and trees.max() > 0.11
-    thrown = begun.launch_velocity_m_s[:, 0] > 0.5 * course[0]
+    thrown = (begun.launch_velocity_m_s[:, 0] > 0.5 * course[0])[~stays]
     assert 0.3 < thrown.mean() < 0.7
 
 

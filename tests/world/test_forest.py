@@ -186,3 +186,12 @@ def test_bad_forests_are_refused() -> None:
     with pytest.raises(ConfigError, match="grid_hz"):
         Conditions(grid_hz=(0.0, 20.0))
     assert crossing_s(3.0) == pytest.approx(30.0 / 1.8 + 4.0)
+
+
+def test_a_wall_leaves_no_way_through() -> None:
+    rng = np.random.default_rng(2)
+    rows = CROSSING_PLOT.walled(CROSSING_PLOT.draw(0.1, 4, rng), np.array([10.0, -5.0, 7.0, 19.0]))
+    for x, column in zip((10.0, -5.0, 7.0, 19.0), rows.T, strict=True):
+        for y in np.arange(-8.0, 8.0, 0.05):
+            near = CROSSING_PLOT.nearest(column[:, None], np.array([x]), np.array([y]))
+            assert clearance_m(NUMPY_OPS, list(near), np.array([x]), np.array([y]))[0] < 0.0
