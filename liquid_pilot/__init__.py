@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from liquid_pilot.errors import LiquidPilotError
-from liquid_pilot.messages import Attitude, Command, Flow, Imu, Position, PositionSetpoint, Range, Setpoint
+from liquid_pilot.messages import Attitude, Command, Flow, FlowGrid, Imu, Position, PositionSetpoint, Range, Setpoint
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import load_bundle
@@ -27,6 +27,7 @@ __all__ = [
     "Command",
     "Controller",
     "Flow",
+    "FlowGrid",
     "Imu",
     "LiquidPilotError",
     "Position",

@@ -2,8 +2,9 @@
 
 Tensors, all float32: `weights.NAME` (see `liquid_pilot.cells.weight_shapes`) and a recorded self-test,
 `selftest.x` (K, inputs), `selftest.dt_s` (K,), `selftest.action` (K, outputs), `selftest.hidden`
-(K, state_width): K recurrent steps from the initial state, recorded where the policy was trained. Metadata:
-see `liquid_pilot.schema`. Saving and loading run the same checks, so that what can be saved can be
+(K, state_width): K recurrent steps from the initial state, recorded where the policy was trained; of a policy that
+sees also `selftest.grid` (G, numbers), `selftest.speed_m_s` (G,), `selftest.features` (G, features): grids through its
+encoder. Metadata: see `liquid_pilot.schema`. Saving and loading run the same checks, so that what can be saved can be
 loaded; loading trusts nothing and runs no code from the file.
 """
 
@@ -21,11 +22,11 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from liquid_pilot.cells import F32, CellSpec, Network, check_weights, parameters
+from liquid_pilot.cells import F32, CellSpec, check_weights, parameters
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.errors import BundleError, ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK, CheetahLayout
-from liquid_pilot.observation import has_position, layout_manifest
+from liquid_pilot.observation import has_position, has_sight, layout_manifest
 from liquid_pilot.schema import (
     FIX,
     SCHEMA,
@@ -34,10 +35,21 @@ from liquid_pilot.schema import (
     cell_spec,
     check_metadata,
     command_limits,
+    encoder_field,
     parse_json,
     wiring_field,
 )
-from liquid_pilot.selftest import SelfTest, check_selftest, largest_difference, make_selftest, replay
+from liquid_pilot.selftest import (
+    GRID_PARTS,
+    RUN_TOLERANCE,
+    STEP_PARTS,
+    STEP_TOLERANCE,
+    SelfTest,
+    check_selftest,
+    make_selftest,
+    run_difference,
+    step_difference,
+)
 
 __all__ = [
     "Bundle",
@@ -56,7 +68,7 @@ ZOO_DIR: Final = Path(__file__).parent / "zoo"
 SUFFIX: Final = ".safetensors"
 METADATA_KEY: Final = "liquid_pilot"
 LARGEST_BYTES: Final = 16 * 2**20
-SELFTEST_TOLERANCE: Final = 1e-5  # see `run_selftest`
+SELFTEST_TOLERANCE: Final = STEP_TOLERANCE  # see `run_selftest`
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,11 @@ class Bundle:
         return has_position(self.metadata.get("observation"))
 
     @property
+    def sees(self) -> bool:
+        """Whether it has a forward flow grid, flies courses, and needs a heading besides flow and range."""
+        return has_sight(self.metadata.get("observation"))
+
+    @property
     def parameters(self) -> int:
         """Number of weights."""
         return parameters(self.spec)
@@ -111,11 +128,16 @@ def make_bundle(
 ) -> Bundle:
     """A complete, checked bundle. The keyword arguments are metadata fields of `liquid_pilot.schema`.
 
-    locates: whether the policy has a position sensor: its observation is then `layout_manifest(locates=True)`.
+    locates: whether the policy has a position sensor: its observation is then `layout_manifest(locates=True)`. With an
+    encoder in its spec it sees: its observation goes on to the grid's features, and its self-test needs grids.
     Raises `BundleError` for whatever `load_bundle` would refuse.
     """
+    if locates and spec.encoder is not None:
+        raise BundleError("the policy has an encoder and locates; a policy does one or the other; leave out locates")
+    features = 0 if spec.encoder is None else spec.encoder.features
     own = {
-        "observation": layout_manifest(locates=locates),
+        "observation": layout_manifest(locates=locates, sees=bool(features), features=features),
+        **encoder_field(spec),
         "command_limits": {"thrust_m_s2": limits.thrust_m_s2, "rates_rad_s": limits.rates_rad_s},
         "trained_rates_hz": dict(trained_rates_hz),
         "sensor_limits_s": dict(sensor_limits_s),
@@ -177,10 +199,8 @@ def _proved(
 
 
 def run_selftest(bundle: Bundle) -> float:
-    """Fly the recorded steps again: the `largest_difference` of any action or state."""
-    test = bundle.selftest
-    action, hidden = replay(Network(bundle.spec, bundle.weights), test.x, test.dt_s)
-    return max(largest_difference(action, test.action), largest_difference(hidden, test.hidden))
+    """Repeat the recorded steps, each from the state recorded before it, and grids: the `step_difference`."""
+    return step_difference(bundle.spec, bundle.weights, bundle.selftest)
 
 
 def digest(tensors: Mapping[str, F32], metadata: Mapping[str, Any]) -> str:
@@ -203,7 +223,7 @@ def verify(bundle: Bundle) -> None:
     check_metadata(bundle.metadata)
     meta = bundle.metadata
     told = (bundle.name, bundle.task, bundle.spec)
-    written = (meta["name"], meta["task"], cell_spec(meta["cell"], meta["wiring"]))
+    written = (meta["name"], meta["task"], cell_spec(meta["cell"], meta["wiring"], meta.get("encoder")))
     if told != written:
         raise BundleError(f"the bundle says {told}, its metadata {written}; build it with make_bundle")
     _check_tensors(bundle)
@@ -219,13 +239,18 @@ def verify(bundle: Bundle) -> None:
             f"the self-test differs by {difference:.3g} from what was recorded in training; allowed is "
             f"{SELFTEST_TOLERANCE:g}; these are not the tested weights, or this machine computes wrongly; {FIX}"
         )
+    difference = run_difference(bundle.spec, bundle.weights, bundle.selftest)
+    if not difference <= RUN_TOLERANCE:
+        raise BundleError(
+            f"the self-test, flown as one run, differs by {difference:.3g} from what was recorded in training; allowed "
+            f"is {RUN_TOLERANCE:g}, as rounding grows; these are not the tested weights, or its recurrence is not "
+            f"stable; {FIX}"
+        )
 
 
 def _tensors(bundle: Bundle) -> dict[str, F32]:
-    test = bundle.selftest
     tensors = {f"weights.{name}": value for name, value in bundle.weights.items()}
-    parts = {"x": test.x, "dt_s": test.dt_s, "action": test.action, "hidden": test.hidden}
-    return tensors | {f"selftest.{name}": value for name, value in parts.items()}
+    return tensors | {f"selftest.{name}": value for name, value in bundle.selftest.tensors.items()}
 
 
 def _check_tensors(bundle: Bundle) -> None:
@@ -332,9 +357,10 @@ def _decode(data: bytes) -> Bundle:
         value.flags.writeable = False
         groups[group][rest] = value
     test = groups["selftest"]
-    if set(test) != set(SelfTest.__slots__):
-        raise BundleError(f"the self-test has tensors {sorted(test)}; it must have {sorted(SelfTest.__slots__)}; {FIX}")
-    spec = cell_spec(metadata["cell"], metadata["wiring"])
+    spec = cell_spec(metadata["cell"], metadata["wiring"], metadata.get("encoder"))
+    wanted = STEP_PARTS | (GRID_PARTS if spec.encoder is not None else frozenset())
+    if set(test) != wanted:
+        raise BundleError(f"the self-test has tensors {sorted(test)}; it must have {sorted(wanted)}; {FIX}")
     return Bundle(metadata["name"], metadata["task"], spec, groups["weights"], metadata, SelfTest(**test))
 
 

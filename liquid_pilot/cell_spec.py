@@ -30,8 +30,8 @@ class CellSpec:
     """Form and sizes of a network. `units` neurons hold its state; 0 for the memoryless `mlp` alone.
 
     time_unit_s: elapsed time enters the formulas as dt_s / time_unit_s. wiring: of the neurons, if they are wired; the
-    motor neurons then are the outputs, each scaled and shifted, and there is no backbone. encoder: of a flow grid, whose
-    features are the last inputs; see `liquid_pilot.encoder`. Raises `ConfigError`.
+    motor neurons then are the outputs, each scaled and shifted, and there is no backbone. encoder: of a flow grid; its
+    features are the last inputs, see `liquid_pilot.encoder`. Raises `ConfigError`.
     """
 
     form: str

@@ -73,4 +73,5 @@ class Encoder:
         inputs = np.concatenate([grid, (np.float32(speed_m_s / SPEED_SCALE_M_S), np.float32(1.0))])
         hidden = np.dot(self._first, inputs)
         hidden = np.where(hidden > 0.0, hidden, np.expm1(np.minimum(hidden, 0.0)))
-        return np.tanh(np.dot(self._second, np.append(hidden, np.float32(1.0)))).astype(np.float32)
+        features: F32 = np.tanh(np.dot(self._second, np.append(hidden, np.float32(1.0)))).astype(np.float32)
+        return features

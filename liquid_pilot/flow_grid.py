@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -39,7 +40,7 @@ class GridLayout:
     def __post_init__(self) -> None:
         for name in ("azimuth_rad", "elevation_rad"):
             angles: tuple[float, ...] = getattr(self, name)
-            falls = all(a > b for a, b in zip(angles, angles[1:], strict=False))
+            falls = all(a > b for a, b in pairwise(angles))
             if not angles or not falls or not all(abs(a) < math.pi / 2.0 for a in angles):
                 raise ConfigError(f"GridLayout.{name} is {angles}; give angles that fall, each within +-90 degrees")
         if self.rays > MOST_RAYS:
@@ -81,14 +82,14 @@ def ray_axes(azimuth_rad: float, elevation_rad: float) -> tuple[Floats3, Floats3
 def turning_flow(axis: Vec3[S], ray: Vec3[S], rates_rad_s: Vec3[S]) -> S:
     """Flow of a ray along a unit vector that the body's rotation alone makes."""
     (ex, ey, ez), (rx, ry, rz), (p, q, r) = axis, ray, rates_rad_s
-    flow: Any = (ey * rz - ez * ry) * p + (ez * rx - ex * rz) * q + (ex * ry - ey * rx) * r
+    flow: S = (ey * rz - ez * ry) * p + (ez * rx - ex * rz) * q + (ex * ry - ey * rx) * r
     return flow
 
 
 def moving_flow(axis: Vec3[S], velocity_m_s: Vec3[S], per_m: S) -> S:
     """Flow along a unit vector that moving with a velocity (body) makes at a distance of 1 / per_m."""
     (ex, ey, ez), (vx, vy, vz) = axis, velocity_m_s
-    flow: Any = -(ex * vx + ey * vy + ez * vz) * per_m
+    flow: S = -(ex * vx + ey * vy + ez * vz) * per_m
     return flow
 
 
@@ -112,4 +113,5 @@ class GridReader:
         """flow_rad_s: (H, W, 2), NaN where a ray saw nothing. gyro_rad_s: mean over the window. -> (numbers,)."""
         flow = flow_rad_s.reshape(-1, 2) - np.einsum("rcd,c->rd", self._turning, np.asarray(gyro_rad_s))
         seen = 2.0 * flow / (FLOW_KNEE_RAD_S + np.abs(flow))
-        return np.nan_to_num(seen, nan=0.0).T.reshape(-1).astype(np.float32)
+        shown_rows: npt.NDArray[np.float32] = np.nan_to_num(seen, nan=0.0).T.reshape(-1).astype(np.float32)
+        return shown_rows

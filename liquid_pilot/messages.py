@@ -7,11 +7,16 @@ in flight by the controller, which must never stop for them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import SupportsFloat, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, cast
 
 from liquid_pilot.errors import MessageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Floats2: TypeAlias = tuple[float, float]
 Floats3: TypeAlias = tuple[float, float, float]
@@ -47,6 +52,23 @@ def _numbers(message: str, field: str, value: object, width: int) -> tuple[float
     if len(items) != width:
         raise MessageError(f"{message}.{field} has {len(items)} numbers; give exactly {width}")
     return tuple(_number(message, field, item) for item in items)
+
+
+def _array(message: str, field: str, value: object, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """A copy that cannot be written to, or `MessageError`."""
+    import numpy as np  # other messages need none
+
+    try:
+        given = np.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MessageError(f"{message}.{field} is no array of numbers ({error}); give shape {shape}") from error
+    if given.dtype.kind not in "fiu":
+        raise MessageError(f"{message}.{field} holds {given.dtype} of shape {given.shape}; give numbers, {shape}")
+    if given.shape != shape:
+        raise MessageError(f"{message}.{field} has shape {given.shape}; give {shape}: rows, rays in a row, components")
+    kept = np.array(given, dtype=np.float64)
+    kept.flags.writeable = False
+    return kept
 
 
 def _convert(message: object, widths: dict[str, int]) -> None:
@@ -125,6 +147,43 @@ class Attitude:
         _convert(self, {"t_s": 0, "quaternion_wxyz": 4})
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FlowGrid:
+    """Forward low-resolution optical flow: mean angular velocities, in rad/s, over the `dt_s` that end at `t_s`.
+
+    Row k looks along elevation_rad[k] (up), in it ray j along azimuth_rad[j] (to the left), both falling, body FLU:
+    [0, 0] is upper left. flow_rad_s: (rows, rays, 2), the components to +azimuth and to +elevation; body rotation is
+    not removed; NaN = the ray saw nothing. It is kept as an array that nobody can write to.
+    """
+
+    t_s: float
+    dt_s: float
+    azimuth_rad: tuple[float, ...]
+    elevation_rad: tuple[float, ...]
+    flow_rad_s: npt.NDArray[np.float64] = dataclasses.field(repr=False)
+
+    def __post_init__(self) -> None:
+        _convert(self, {"t_s": 0, "dt_s": 0})
+        for name in ("azimuth_rad", "elevation_rad"):
+            value: Any = getattr(self, name)
+            if type(value) is not tuple or not value or set(map(type, value)) != {float}:
+                width = len(value) if hasattr(value, "__len__") and not isinstance(value, (str, bytes)) else 0
+                object.__setattr__(self, name, _numbers("FlowGrid", name, value, max(width, 1)))
+        shape = (len(self.elevation_rad), len(self.azimuth_rad), 2)
+        object.__setattr__(self, "flow_rad_s", _array("FlowGrid", "flow_rad_s", self.flow_rad_s, shape))
+
+    def __eq__(self, other: object) -> bool:
+        """Equal numbers; NaN is NaN."""
+        if not isinstance(other, FlowGrid):
+            return NotImplemented
+        told, others = ((m.t_s, m.dt_s, m.azimuth_rad, m.elevation_rad) for m in (self, other))
+        a, b = self.flow_rad_s, other.flow_rad_s
+        return told == others and bool(((a == b) | ((a != a) & (b != b))).all())
+
+    def __hash__(self) -> int:
+        return hash((self.t_s, self.dt_s, self.azimuth_rad, self.elevation_rad))
+
+
 @dataclass(frozen=True, slots=True)
 class Setpoint:
     """What to fly: horizontal velocity in the heading frame, height, yaw rate. Holds until replaced."""
@@ -142,7 +201,8 @@ class Setpoint:
 class PositionSetpoint:
     """Where to be in the world (ENU), how fast that place moves, and the yaw there. Holds until replaced.
 
-    `yaw_rad` is the angle of body x from east, to the left; NaN = any heading.
+    `yaw_rad` is the angle of body x from east, to the left; NaN = any heading. x and y of `position_m` NaN = a course:
+    `velocity_m_s` says its direction and speed over ground, z the height, and a yaw of NaN = face the course.
     """
 
     t_s: float
@@ -163,5 +223,5 @@ class Command:
     rates_rad_s: Floats3
 
 
-SensorMessage: TypeAlias = Imu | Flow | Range | Position
+SensorMessage: TypeAlias = Imu | Flow | Range | Position | FlowGrid
 Message: TypeAlias = SensorMessage | Attitude | Setpoint | PositionSetpoint

@@ -96,18 +96,18 @@ class CompiledNetwork:
 
 
 def compiled(bundle: Bundle) -> CompiledNetwork:
-    """The C core of a policy, proved: over the bundle's recorded steps it stays within 1e-5 of numpy.
+    """The C core of a policy, proved: each of the bundle's recorded steps is within 1e-5 of numpy.
 
     Raises `BundleError` where it does not, `NativeUnavailable` and `NativeBuildError` where there is none.
     """
     from liquid_pilot.export.core import FLOAT
     from liquid_pilot.export.policy import core_source
-    from liquid_pilot.selftest import largest_difference, replay
+    from liquid_pilot.selftest import largest_difference, repeat
 
     numpy_network = Network(bundle.spec, bundle.weights)
     network = CompiledNetwork(numpy_network, core_source(bundle.spec, bundle.weights, _PREFIX, FLOAT))
     test = bundle.selftest
-    found, wanted = (replay(which, test.x, test.dt_s) for which in (network, numpy_network))
+    found, wanted = (repeat(which, test) for which in (network, numpy_network))
     difference = max(largest_difference(a, b) for a, b in zip(found, wanted, strict=True))
     if not difference <= PROOF_TOLERANCE:
         raise BundleError(

@@ -212,6 +212,8 @@ SIGHT_FIELDS: Final[tuple[tuple[str, str], ...]] = (
     ("grid_age", f"of its features: age / (age + {AGE_SCALE_S} s)"),
 )
 SIGHT_DIM: Final[int] = len(SIGHT_FIELDS)
+FEATURES_FIELD: Final = "grid_features"  # what follows them: the encoder's, of the newest grid
+FEATURES_MEANING: Final = "of the newest flow grid, by the policy's encoder; 0 before the first"
 
 
 def assemble_sight(fresh: S, age_s: S) -> tuple[S, ...]:
@@ -219,14 +221,18 @@ def assemble_sight(fresh: S, age_s: S) -> tuple[S, ...]:
     return fresh, _squashed(age_s)
 
 
-def layout_manifest(*, locates: bool = False) -> list[dict[str, Any]]:
+def layout_manifest(*, locates: bool = False, sees: bool = False, features: int = 0) -> list[dict[str, Any]]:
     """The layout as plain data, for bundles and documents; a bundle must match it exactly.
 
-    locates: of a policy that has a position sensor: `POSITION_FIELDS` follow.
+    locates: of a policy that has a position sensor: `POSITION_FIELDS` follow. sees: of one that has a flow grid, whose
+    encoder makes so many features: `SIGHT_FIELDS` and they follow.
     """
     parts = [(f.name, f.width, f.unit, f.offset, f.scale) for f in OBS_FIELDS]
     if locates:
         parts += [(f.name, f.width, f.unit, (0.0,) * f.width, f.scale) for f in POSITION_FIELDS]
+    if sees:
+        parts += [(name, 1, "1", (0.0,), 1.0) for name, _ in SIGHT_FIELDS]
+        parts += [(FEATURES_FIELD, features, "1", (0.0,) * features, 1.0)]
     return [
         {"name": name, "width": width, "unit": unit, "offset": list(offset), "scale": scale}
         for name, width, unit, offset, scale in parts
@@ -235,6 +241,15 @@ def layout_manifest(*, locates: bool = False) -> list[dict[str, Any]]:
 
 def has_position(manifest: Any) -> bool:
     """Whether a layout, as a bundle's metadata holds it, goes on to `POSITION_FIELDS`; the rest is not looked at."""
+    return _goes_on_to(manifest, POSITION_FIELDS[0].name)
+
+
+def has_sight(manifest: Any) -> bool:
+    """Whether it goes on to `SIGHT_FIELDS`."""
+    return _goes_on_to(manifest, SIGHT_FIELDS[0][0])
+
+
+def _goes_on_to(manifest: Any, name: str) -> bool:
     place = len(OBS_FIELDS)
     told = manifest[place] if isinstance(manifest, list) and len(manifest) > place else None
-    return isinstance(told, dict) and told.get("name") == POSITION_FIELDS[0].name
+    return isinstance(told, dict) and told.get("name") == name

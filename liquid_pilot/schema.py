@@ -8,10 +8,14 @@ cell: {form, inputs, units, outputs, backbone_layers, backbone_units, time_unit_
 wiring: "full", or of a wired cell {inter, command, motor, seed, live_synapses} (`CellWiring`): for each layer a row per
 neuron, in it a "1" for each source that a synapse leads from; every matrix of the layer is 0 elsewhere.
 observation: `layout_manifest()`, in order; of a policy that locates, which flies to places by a position sensor and the
-autopilot's attitude, `layout_manifest(locates=True)`.
+autopilot's attitude, `layout_manifest(locates=True)`; of one that sees, which flies courses by a forward flow grid
+besides, `layout_manifest(sees=True, features=...)`.
+encoder: of a policy that sees, and in no other file: {azimuth_rad: [falling], elevation_rad: [falling], hidden,
+features} (`liquid_pilot.encoder.EncoderSpec`).
 command_limits: {thrust_m_s2: [lowest, highest], rates_rad_s: [roll, pitch, yaw]} (`CommandLimits`).
-trained_rates_hz: {imu, flow, range}, of a policy that locates {imu, position, attitude}, each [lowest, highest] that
-training drew. sensor_limits_s: of the same sensors: age after which a sensor counts as silent.
+trained_rates_hz: {imu, flow, range}, of a policy that locates {imu, position, attitude}, of one that sees {imu, flow,
+range, grid, attitude}, each [lowest, highest] that training drew. sensor_limits_s: of the same sensors: age after which
+a sensor counts as silent.
 setpoint_limits: {speed_m_s, height_m: [lowest, highest], yaw_rate_rad_s} that training drew, so far as to be flown (of
 the target of a policy that locates).
 airframe: name of the nominal one. training: {config, seed, commit, minutes} and anything else that is JSON.
@@ -33,10 +37,20 @@ from typing import Any, Final
 
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import CommandLimits
+from liquid_pilot.encoder import EncoderSpec
 from liquid_pilot.errors import BundleError, ConfigError
+from liquid_pilot.flow_grid import MOST_RAYS, GridLayout
 from liquid_pilot.half_cheetah import ACTIONS as CHEETAH_ACTIONS
 from liquid_pilot.half_cheetah import BODY_FIELDS, MOST_FRAMES, OBSERVE, TASK, CheetahLayout
-from liquid_pilot.observation import GRAVITY_M_S2, OBS_DIM, POSITION_DIM, has_position, layout_manifest
+from liquid_pilot.observation import (
+    GRAVITY_M_S2,
+    OBS_DIM,
+    POSITION_DIM,
+    SIGHT_DIM,
+    has_position,
+    has_sight,
+    layout_manifest,
+)
 from liquid_pilot.wiring import LAYERS, CellWiring
 
 SCHEMA: Final = 1
@@ -45,6 +59,7 @@ FULL: Final = "full"  # a cell without a wiring: every neuron hears everything
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 SENSORS: Final = ("imu", "flow", "range")
 LOCATING_SENSORS: Final = ("imu", "position", "attitude")
+SEEING_SENSORS: Final = ("imu", "flow", "range", "grid", "attitude")
 FIX: Final = "export the policy again with this version"
 
 Check = Callable[[str, Any], None]  # (dotted path of the field, value) -> None, or BundleError
@@ -162,6 +177,11 @@ def record(fields: dict[str, Check], *, more: bool = False) -> Check:
     return check
 
 
+def _angles(field: str, value: Any) -> None:
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_RAYS or not all(map(_is_number, value)):
+        raise refuse(field, value, f"a list of 1 to {MOST_RAYS} angles")
+
+
 def one_of(names: Sequence[str]) -> Check:
     """One of these texts."""
 
@@ -237,10 +257,11 @@ _CHEETAH: Final = record(
 )
 
 
-def _drone(inputs: int, sensors: Sequence[str], layout: list[dict[str, Any]]) -> Check:
-    """All metadata of a policy that flies."""
+def _drone(inputs: int, sensors: Sequence[str], layout: list[dict[str, Any]], **more: Check) -> Check:
+    """All metadata of a policy that flies. more: fields beside those of every one."""
     return record(
         _EVERY
+        | more
         | {
             "cell": _cell(inputs),
             "observation": lambda field, value: _same_layout(field, value, layout),
@@ -259,6 +280,12 @@ _DRONE: Final = _drone(OBS_DIM, SENSORS, layout_manifest())
 _LOCATING: Final = _drone(OBS_DIM + POSITION_DIM, LOCATING_SENSORS, layout_manifest(locates=True))
 
 
+def _seeing(features: int) -> Check:
+    """All metadata of a policy that sees; its encoder was checked."""
+    layout = layout_manifest(sees=True, features=features)
+    return _drone(OBS_DIM + SIGHT_DIM + features, SEEING_SENSORS, layout, encoder=lambda field, value: None)
+
+
 def check_metadata(metadata: Any) -> None:
     """Raise `BundleError` unless the metadata is what this version reads, field by field."""
     if isinstance(metadata, dict) and metadata.get("schema") != SCHEMA:
@@ -274,22 +301,45 @@ def check_metadata(metadata: Any) -> None:
             raise refuse("cell.inputs", metadata["cell"]["inputs"], f"{layout.width}, the width of its observation")
     elif isinstance(metadata, dict) and has_position(metadata.get("observation")):
         _LOCATING("", metadata)
+    elif isinstance(metadata, dict) and has_sight(metadata.get("observation")):
+        features = encoder_spec(metadata.get("encoder")).features
+        _seeing(features)("", metadata)
     else:
         _DRONE("", metadata)
-    cell_spec(metadata["cell"], metadata["wiring"])
+    cell_spec(metadata["cell"], metadata["wiring"], metadata.get("encoder"))
 
 
-def cell_spec(cell: Any, wiring: Any) -> CellSpec:
-    """The `CellSpec` of the metadata fields `cell` and `wiring`. Raises `BundleError`."""
+def cell_spec(cell: Any, wiring: Any, encoder: Any = None) -> CellSpec:
+    """The `CellSpec` of the metadata fields `cell`, `wiring` and, if there is one, `encoder`. Raises `BundleError`."""
+    before = None if encoder is None else encoder_spec(encoder)
     try:
-        return CellSpec(**cell, wiring=cell_wiring(wiring))
+        return CellSpec(**cell, wiring=cell_wiring(wiring), encoder=before)
     except (TypeError, ConfigError) as error:
         raise refuse("cell", cell, f"what CellSpec takes ({error})") from error
 
 
 def cell_field(spec: CellSpec) -> dict[str, Any]:
     """The metadata field `cell` of a spec."""
-    return {key: value for key, value in asdict(spec).items() if key != "wiring"}
+    return {key: value for key, value in asdict(spec).items() if key not in ("wiring", "encoder")}
+
+
+def encoder_spec(value: Any) -> EncoderSpec:
+    """The `EncoderSpec` of the metadata field `encoder`. Raises `BundleError`."""
+    record({"azimuth_rad": _angles, "elevation_rad": _angles, "hidden": whole, "features": whole})("encoder", value)
+    try:
+        rows = (tuple(float(angle) for angle in value[name]) for name in ("azimuth_rad", "elevation_rad"))
+        return EncoderSpec(GridLayout(*rows), value["hidden"], value["features"])
+    except ConfigError as error:
+        raise refuse("encoder", value, f"what EncoderSpec takes ({error})") from error
+
+
+def encoder_field(spec: CellSpec) -> dict[str, Any]:
+    """{"encoder": the metadata field of a spec}, or {} where it has none."""
+    if spec.encoder is None:
+        return {}
+    grid = spec.encoder.grid
+    angles = {"azimuth_rad": list(grid.azimuth_rad), "elevation_rad": list(grid.elevation_rad)}
+    return {"encoder": {**angles, "hidden": spec.encoder.hidden, "features": spec.encoder.features}}
 
 
 def cell_wiring(value: Any) -> CellWiring | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -105,14 +106,17 @@ def describe(bundle: Bundle, path: Path) -> dict[str, Any]:
 
 def _of_drone(bundle: Bundle) -> dict[str, Any]:
     """What a policy that flies has of its own: metadata that is copied, what is made of it, its observation."""
-    from liquid_pilot.observation import OBS_FIELDS, POSITION_FIELDS, LocatedField, ObsField, layout_manifest
+    from liquid_pilot.observation import FEATURES_MEANING, OBS_FIELDS, POSITION_FIELDS, SIGHT_FIELDS
 
-    seen: list[ObsField | LocatedField] = [*OBS_FIELDS, *(POSITION_FIELDS if bundle.locates else ())]
-    rows = zip(layout_manifest(locates=bundle.locates), seen, strict=True)
+    meanings = [field.meaning for field in OBS_FIELDS]
+    meanings += [field.meaning for field in POSITION_FIELDS] if bundle.locates else []
+    meanings += [*(meaning for _, meaning in SIGHT_FIELDS), FEATURES_MEANING] if bundle.sees else []
+    rows = zip(bundle.metadata["observation"], meanings, strict=True)
+    encoder = ("encoder",) if bundle.sees else ()
     return {
-        "copied": ("trained_rates_hz", "sensor_limits_s", "setpoint_limits", "airframe"),
+        "copied": (*encoder, "trained_rates_hz", "sensor_limits_s", "setpoint_limits", "airframe"),
         "made": {"command_limits": asdict(bundle.limits)},
-        "observation": [entry | {"meaning": field.meaning} for entry, field in rows],
+        "observation": [entry | {"meaning": meaning} for entry, meaning in rows],
     }
 
 
@@ -140,6 +144,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         "file": f"{found['file']}, {found['file_bytes']:,} bytes, schema {plain(found['schema'])}",
         "cell": f"{cell['form']}, {found['neurons']} neurons, {layers}, time unit {cell['time_unit_s']:g} s",
         "wiring": _wiring(found["wiring"]),
+        **({"encoder": _encoder(found["encoder"])} if "encoder" in found else {}),
         "parameters": f"{found['parameters']:,} ({found['weight_bytes']:,} bytes)",
         **(_drone_lines(found) if "command_limits" in found else _cheetah_lines(found)),
         "sha256": plain(found["sha256"]),
@@ -183,6 +188,16 @@ def _cheetah_lines(found: Mapping[str, Any]) -> dict[str, str]:
         f"{plain(rhythm['delay_frames'])} frames late, noise {rhythm['noise']:g}",
         "commands": "6 torques, -1 to 1 of the largest: thigh, shin and foot, back then front",
     }
+
+
+def _encoder(found: Mapping[str, Any]) -> str:
+    spans, counts = [], []
+    for name in ("azimuth", "elevation"):
+        angles = found[f"{name}_rad"]
+        counts.append(str(len(angles)))
+        spans.append(f"{name} {math.degrees(angles[-1]):.0f} to {math.degrees(angles[0]):.0f}")
+    grid = f"flow grid of {' x '.join(counts)} rays, {' and '.join(spans)} degrees"
+    return f"{grid}; {found['hidden']} hidden units, {found['features']} features"
 
 
 def _wiring(found: Any) -> str:

@@ -39,6 +39,7 @@ def int8_weights(weights: Mapping[str, F32]) -> dict[str, F32]:
 
 def quantised_bundle(bundle: Bundle, name: str | None = None) -> Bundle:
     """The policy with `int8_weights`, its self-test recorded anew on the same inputs. Its name ends in -int8."""
+    check_storage(bundle.spec, Storage(int8=True))
     weights = int8_weights(bundle.weights)
     test = bundle.selftest
     action, hidden = replay(Network(bundle.spec, weights), test.x, test.dt_s)

@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from liquid_pilot.errors import LiquidPilotError, MessageError
-from liquid_pilot.messages import Attitude, Command, Flow, Imu, Position, PositionSetpoint, Range, Setpoint
+from liquid_pilot.logs.grid_cells import from_cells, to_cells
+from liquid_pilot.messages import Attitude, Command, Flow, FlowGrid, Imu, Position, PositionSetpoint, Range, Setpoint
 
-LOG_VERSION: Final = 3  # 2: "report" rows, without which ticks and what the runtime told cannot be replayed
-KINDS_OF_VERSION: Final = {1: 7, 2: 8}  # how many of the kinds an older version knows, the first ones of `SCHEMA`
+LOG_VERSION: Final = 4  # 2: "report" rows, without which ticks and what the runtime told cannot be replayed
+KINDS_OF_VERSION: Final = {
+    1: 7,
+    2: 8,
+    3: 10,
+}  # how many of the kinds an older version knows, the first ones of `SCHEMA`
 FLUSH_S: Final = 0.5  # of stamps between two flushes: at most that much is lost when the program dies
 
 
@@ -40,10 +45,13 @@ class Report:
     value: float = 0.0
 
 
-Record: TypeAlias = Imu | Flow | Range | Position | Setpoint | Command | Event | Report | Attitude | PositionSetpoint
+Record: TypeAlias = (
+    Imu | Flow | Range | Position | Setpoint | Command | Event | Report | Attitude | PositionSetpoint | FlowGrid
+)
 Cell: TypeAlias = float | str
 
 _PLACE: Final = ("position_x_m", "position_y_m", "position_z_m")
+_OF_GRID: Final = ("grid_azimuth_rad", "grid_elevation_rad", "grid_flow_rad_s")  # see `liquid_pilot.logs.grid_cells`
 _VELOCITY: Final = ("velocity_east_m_s", "velocity_north_m_s", "velocity_up_m_s")
 
 # kind of row -> (type, columns after t_s). Columns of one name share a CSV column; a new kind comes last.
@@ -61,8 +69,9 @@ SCHEMA: Final[dict[str, tuple[type[Any], tuple[str, ...]]]] = {
     "report": (Report, ("report", "value")),
     "attitude": (Attitude, ("attitude_w", "attitude_x", "attitude_y", "attitude_z")),
     "position_setpoint": (PositionSetpoint, (*_PLACE, *_VELOCITY, "yaw_rad")),
+    "flow_grid": (FlowGrid, ("dt_s", *_OF_GRID)),
 }
-TEXT_COLUMNS: Final = frozenset({"event", "text", "report"})
+TEXT_COLUMNS: Final = frozenset({"event", "text", "report", *_OF_GRID})
 KIND_OF: Final[dict[type[Any], str]] = {row[0]: kind for kind, row in SCHEMA.items()}
 
 
@@ -94,6 +103,8 @@ def to_row(record: Record) -> tuple[str, tuple[Cell, ...]]:
         return "range", (record.distance_m,)
     if isinstance(record, Position):
         return "position", (*record.position_m, *record.velocity_m_s)
+    if isinstance(record, FlowGrid):
+        return "flow_grid", to_cells(record)
     if isinstance(record, Attitude):
         return "attitude", record.quaternion_wxyz
     if isinstance(record, PositionSetpoint):
@@ -126,6 +137,8 @@ def from_row(kind: str, t_s: float, values: tuple[Any, ...]) -> Record:
         return Range(t_s, v[0])
     if kind == "position":
         return Position(t_s, v[:3], v[3:])
+    if kind == "flow_grid":
+        return from_cells(t_s, *v)
     if kind == "attitude":
         return Attitude(t_s, v)
     if kind == "position_setpoint":

@@ -20,7 +20,17 @@ from liquid_pilot.setpoints import SetpointHolder
 from liquid_pilot.supervisor_table import State
 
 Array = npt.NDArray[np.float64]
-STREAMS: Final = ("imu", "flow", "range", "position", "attitude", "setpoint", "position_setpoint", "command")
+STREAMS: Final = (
+    "imu",
+    "flow",
+    "range",
+    "flow_grid",
+    "position",
+    "attitude",
+    "setpoint",
+    "position_setpoint",
+    "command",
+)
 _CHANGE: Final = re.compile(r"([A-Z]+) -> ([A-Z]+)\b")
 _HELD_S: Final = 0.5  # an older value is shown as a gap
 _LONGEST_STEP_S: Final = 60.0  # a longer one between stamps is a leap of the clock, not flight

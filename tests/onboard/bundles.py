@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from liquid_pilot.bundle import Bundle, SelfTest, make_bundle, make_cheetah_bundle, make_selftest
+from liquid_pilot.bundle import Bundle, make_bundle, make_cheetah_bundle, make_selftest
 from liquid_pilot.cells import CellSpec, weight_masks, weight_shapes
 from liquid_pilot.command import DEFAULT_LIMITS
+from liquid_pilot.encoder import EncoderSpec
+from liquid_pilot.flow_grid import DEFAULT_GRID
 from liquid_pilot.half_cheetah import ACTIONS, CheetahLayout
-from liquid_pilot.observation import OBS_DIM, POSITION_DIM
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM, SIGHT_DIM
 from liquid_pilot.wiring import CellWiring
 
 Tensors = dict[str, Any]
@@ -72,6 +74,29 @@ def make_locating(form: str = "decay", seed: int = 0, spec: CellSpec | None = No
     return make(seed=seed, spec=spec, **(values | changed))
 
 
+def seeing_spec(form: str = "decay", encoder: EncoderSpec | None = None) -> CellSpec:
+    """A cell behind an encoder of a flow grid."""
+    encoder = encoder or EncoderSpec(DEFAULT_GRID)
+    units = 0 if form == "mlp" else 19
+    return CellSpec(form, OBS_DIM + SIGHT_DIM + encoder.features, units, 4, 1, 64, 0.015, encoder=encoder)
+
+
+def make_seeing(form: str = "decay", seed: int = 0, spec: CellSpec | None = None, **changed: Any) -> Bundle:
+    """A policy with random weights that flies courses by a flow grid. spec: in place of the one of form."""
+    values: dict[str, Any] = {
+        "trained_rates_hz": {
+            "imu": (50.0, 200.0),
+            "flow": (20.0, 50.0),
+            "range": (20.0, 40.0),
+            "grid": (10.0, 40.0),
+            "attitude": (10.0, 50.0),
+        },
+        "sensor_limits_s": {"imu": 0.1, "flow": 2.0, "range": 2.0, "grid": 0.5, "attitude": 1.0},
+        "setpoint_limits": {"speed_m_s": 4.0, "height_m": (0.5, 3.0), "yaw_rate_rad_s": 1.0},
+    }
+    return make(seed=seed, spec=spec or seeing_spec(form), **(values | changed))
+
+
 def make_cheetah(
     simulator: str = "pybullet",
     observe: str = "full",
@@ -95,8 +120,7 @@ def make_cheetah(
 def parts(bundle: Bundle) -> tuple[Tensors, Metadata]:
     """Tensors and metadata as they stand in the file."""
     tensors: Tensors = {f"weights.{name}": value.copy() for name, value in bundle.weights.items()}
-    for name in SelfTest.__slots__:
-        tensors[f"selftest.{name}"] = getattr(bundle.selftest, name).copy()
+    tensors |= {f"selftest.{name}": value.copy() for name, value in bundle.selftest.tensors.items()}
     return tensors, copy.deepcopy(bundle.metadata)
 
 

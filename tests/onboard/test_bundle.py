@@ -11,13 +11,23 @@ import numpy as np
 import pytest
 
 from liquid_pilot import bundle as bundle_module
-from liquid_pilot.bundle import Bundle, load_bundle, run_selftest, save_bundle, shipped
+from liquid_pilot.bundle import (
+    Bundle,
+    SelfTest,
+    load_bundle,
+    make_bundle,
+    make_selftest,
+    run_selftest,
+    save_bundle,
+    shipped,
+)
 from liquid_pilot.cell_spec import WIRED_FORMS
-from liquid_pilot.cells import FORMS
+from liquid_pilot.cells import FORMS, CellSpec, Network
 from liquid_pilot.command import DEFAULT_LIMITS
 from liquid_pilot.errors import BundleError, ConfigError
+from liquid_pilot.observation import OBS_DIM
 from liquid_pilot.schema import canonical_json
-from liquid_pilot.selftest import largest_difference
+from liquid_pilot.selftest import largest_difference, run_difference, step_difference
 from tests.onboard.bundles import assert_same, make, wired_spec
 
 
@@ -64,6 +74,47 @@ def test_self_test_covers_time_that_stands_still_and_every_step(good: Bundle) ->
     assert run_selftest(replace(good, selftest=replace(good.selftest, hidden=wrong))) == pytest.approx(0.5, abs=1e-6)
     wrong[3, 3] = np.nan
     assert run_selftest(replace(good, selftest=replace(good.selftest, hidden=wrong))) == float("inf")
+
+
+def test_rounding_that_a_recurrence_amplifies_is_no_other_policy() -> None:
+    """A recording by another machine: last bits apart at every step, and each step from its own state."""
+    made = make(form="no_gate", spec=CellSpec("no_gate", OBS_DIM, 19, 4, 1, 32, 0.015))
+    weights = {name: value * np.float32(3.0 if "backbone" in name else 1.5) for name, value in made.weights.items()}
+    network, rng = Network(made.spec, weights), np.random.default_rng([3])
+    x, dt_s = made.selftest.x, made.selftest.dt_s
+    h, rows = network.initial_state(), []
+    for k, dt in enumerate(dt_s.tolist()):
+        action, h = network.step(x[k], h, dt)
+        h = (h * (1.0 + 1e-6 * rng.uniform(-1.0, 1.0, h.shape))).astype(np.float32)
+        rows.append((action, h))
+    action, hidden = (np.array(column) for column in zip(*rows, strict=True))
+    test = SelfTest(x, dt_s, action, hidden)
+    assert step_difference(made.spec, weights, test) < 5e-6
+    assert run_difference(made.spec, weights, test) > 2e-5  # what was refused before
+    hidden = hidden + np.float32(1e-4)
+    assert step_difference(made.spec, weights, SelfTest(x, dt_s, action, hidden)) > 5e-5
+
+
+def test_a_lasting_error_too_small_for_any_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make()
+    slow = {name: value.copy() for name, value in made.weights.items()}
+    slow["rate.bias"] -= np.float32(6.0)  # seconds
+    test = make_selftest(made.spec, slow, np.random.default_rng([1]), 2000)
+    off = slow | {"rate.bias": slow["rate.bias"] + np.float32(0.02)}
+    monkeypatch.setattr(bundle_module, "SELFTEST_TOLERANCE", 1e-2)
+    with pytest.raises(BundleError, match="flown as one run"):
+        make_bundle(
+            "a",
+            "hover",
+            made.spec,
+            off,
+            DEFAULT_LIMITS,
+            test,
+            **{name: made.metadata[name] for name in OTHERS},
+        )
+
+
+OTHERS = ("trained_rates_hz", "sensor_limits_s", "setpoint_limits", "airframe", "training")
 
 
 def test_names_mean_shipped_policies(good: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

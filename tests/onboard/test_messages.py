@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from liquid_pilot.errors import LiquidPilotError, MessageError
-from liquid_pilot.messages import Flow, Imu, Range, Setpoint
+from liquid_pilot.messages import Flow, FlowGrid, Imu, Range, Setpoint
 
 GOOD: dict[type[Any], dict[str, Any]] = {
     Imu: {"t_s": 1.0, "gyro_rad_s": (0.1, 0.2, 0.3), "accel_m_s2": (0.0, 0.0, 9.81)},
@@ -60,3 +63,53 @@ def test_messages_are_immutable_plain_floats() -> None:
     assert [type(v) for v in (imu.t_s, *imu.gyro_rad_s, *imu.accel_m_s2)] == [float] * 7
     with pytest.raises(FrozenInstanceError):
         imu.t_s = 2.0  # type: ignore[misc]  # that is the test
+
+
+GRID: dict[str, Any] = {
+    "t_s": 1.0,
+    "dt_s": 0.05,
+    "azimuth_rad": (0.2, 0.0, -0.2),
+    "elevation_rad": (0.1, -0.1),
+    "flow_rad_s": np.arange(12.0).reshape(2, 3, 2),
+}
+ANGLES_WRONG: list[Any] = [None, 1.0, "abc", {}, (), (None,), ("1",), np.zeros((2, 2))]
+FLOWS_WRONG: list[Any] = [None, 1.0, "abc", {}, (), [[1.0, 2.0]], np.zeros((3, 2, 2)), np.zeros((2, 3)), object()]
+FLOWS_WRONG += [np.zeros((2, 3, 2), bool), np.zeros((2, 3, 2), complex), [[[1.0, 2.0]] * 3, [[1.0, 2.0]] * 2]]
+FLOWS_WRONG += [[[["a", "b"]] * 3] * 2, [[[10**400, 1.0]] * 3] * 2, [[[None, 1.0]] * 3] * 2]
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        *((field, value) for field in ("t_s", "dt_s") for value in NUMBERS_WRONG),
+        *((field, value) for field in ("azimuth_rad", "elevation_rad") for value in ANGLES_WRONG),
+        ("azimuth_rad", (0.1, -0.1)),
+        ("elevation_rad", (0.1, 0.0, -0.1)),
+        *(("flow_rad_s", value) for value in FLOWS_WRONG),
+    ],
+)
+def test_a_grid_refuses_wrong_shapes_and_types(field: str, wrong: Any) -> None:
+    with pytest.raises(MessageError, match=r"FlowGrid\."):
+        FlowGrid(**GRID | {field: wrong})
+
+
+@given(arrays.arrays(np.float64, (2, 3, 2)), arrays.arrays(np.float32, (2, 3, 2)))
+def test_a_grid_keeps_every_value(wide: Any, narrow: Any) -> None:
+    for given_values in (wide, narrow, wide.tolist()):
+        grid = FlowGrid(**GRID | {"flow_rad_s": given_values})
+        np.testing.assert_array_equal(grid.flow_rad_s, given_values)
+        assert grid.flow_rad_s.dtype == np.float64
+        same = FlowGrid(**GRID | {"flow_rad_s": np.array(given_values)})
+        assert grid == same and hash(grid) == hash(same) and grid != FlowGrid(**GRID | {"t_s": 2.0})
+
+
+def test_a_grid_is_a_copy_that_nobody_writes_to() -> None:
+    flow = GRID["flow_rad_s"].copy()
+    grid = FlowGrid(**GRID | {"flow_rad_s": flow, "azimuth_rad": [1, 0, -1], "elevation_rad": np.array([0.5, 0.0])})
+    flow[0, 0, 0] = 9.0
+    assert grid.flow_rad_s[0, 0, 0] == 0.0 and grid.azimuth_rad == (1.0, 0.0, -1.0) and grid.elevation_rad == (0.5, 0.0)
+    with pytest.raises(ValueError, match="read-only"):
+        grid.flow_rad_s[0, 0, 0] = 1.0
+    assert grid != GRID and grid != FlowGrid(**GRID | {"flow_rad_s": flow})
+    assert pickle.loads(pickle.dumps(grid)) == grid == copy.deepcopy(grid)
+    assert "flow_rad_s" not in repr(grid)
