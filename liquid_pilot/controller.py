@@ -19,16 +19,29 @@ import numpy.typing as npt
 
 from liquid_pilot.cells import Network
 from liquid_pilot.command import from_action
+from liquid_pilot.course_holder import CourseHolder
 from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError, MessageError
 from liquid_pilot.fallback import Fallback, clamped
 from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.journal import Journal
 from liquid_pilot.logs.rows import KIND_OF, Event, FlightLog, Report
 from liquid_pilot.logs.setup import FlightSetup
-from liquid_pilot.messages import Attitude, Command, Flow, Imu, Message, Position, PositionSetpoint, Range, Setpoint
-from liquid_pilot.observation import OBS_DIM, POSITION_DIM, Held, assemble, assemble_position, has_position
+from liquid_pilot.messages import (
+    Attitude,
+    Command,
+    Flow,
+    FlowGrid,
+    Imu,
+    Message,
+    Position,
+    PositionSetpoint,
+    Range,
+    Setpoint,
+)
+from liquid_pilot.observation import OBS_DIM, POSITION_DIM, SIGHT_DIM, Held, assemble, assemble_position, has_position
 from liquid_pilot.ops import Vec4
 from liquid_pilot.setpoints import SetpointHolder
+from liquid_pilot.sight import Sight, why_held
 from liquid_pilot.standing import stands
 from liquid_pilot.supervisor import (
     COMMANDING,
@@ -71,7 +84,9 @@ class Controller:
     ) -> None:
         command_limits = bundle.limits  # first: a policy of another task is told so
         self._locates = has_position(bundle.metadata.get("observation"))
+        encoder = bundle.spec.encoder
         width = OBS_DIM + (POSITION_DIM if self._locates else 0)
+        width += SIGHT_DIM + encoder.features if encoder is not None else 0
         if (bundle.spec.inputs, bundle.spec.outputs) != (width, _ACTIONS):
             raise BundleError(
                 f"policy {bundle.name!r} has {bundle.spec.inputs} inputs and {bundle.spec.outputs} outputs; "
@@ -84,10 +99,11 @@ class Controller:
         self._command_limits = command_limits
         self._memory = SensorMemory()
         self._fallback = Fallback()
-        holder = TargetHolder if self._locates else SetpointHolder
+        self._sight = None if encoder is None else Sight(encoder, bundle.weights)
+        holder = TargetHolder if self._locates else CourseHolder if encoder is not None else SetpointHolder
         self._setpoints = holder(bundle.metadata.get("setpoint_limits", {}), setpoint_timeout_s)
         limits = limits or limits_of_sensors(bundle.metadata.get("sensor_limits_s", {}))
-        self._supervisor = Supervisor(limits, locates=self._locates)
+        self._supervisor = Supervisor(limits, locates=self._locates, sees=encoder is not None)
         self._journal = Journal(log)
         self._start()
         sha256 = bundle.metadata.get("sha256", "")
@@ -126,6 +142,9 @@ class Controller:
         self._clock_jumped = False
         self._link_alive, self._battery = True, math.nan
         self._rejected_in_a_row = 0
+        self._course_held = ""  # why
+        if self._sight is not None:
+            self._sight.reset()
         self._ticks = TickWatch()
         self._journal.reset()
 
@@ -182,10 +201,10 @@ class Controller:
         if isinstance(message, Imu):
             self._journal.write(message)
             return self._feed_imu(message)
-        if not isinstance(message, (Flow, Range, Position, Attitude, Setpoint, PositionSetpoint)):
+        if not isinstance(message, (Flow, Range, Position, Attitude, FlowGrid, Setpoint, PositionSetpoint)):
             raise MessageError(
-                f"feed got a {type(message).__name__}; feed Imu, Flow, Range, Position, Attitude, Setpoint or "
-                "PositionSetpoint"
+                f"feed got a {type(message).__name__}; feed Imu, Flow, Range, Position, Attitude, FlowGrid, Setpoint "
+                "or PositionSetpoint"
             )
         self._journal.write(message)
         kind = KIND_OF[type(message)]
@@ -194,6 +213,11 @@ class Controller:
             error, note = self._setpoints.accept(message, self._memory.imu_t_s)
             if note is not None:
                 self._journal.count(f"clamped_{kind}", message.t_s, "setpoint", note)
+        elif isinstance(message, FlowGrid):
+            if self._sight is None:
+                self._journal.counters[f"unused_{kind}"] += 1
+            else:
+                error = self._sight.accept(message, self._memory)
         elif self._locates and isinstance(message, (Flow, Range)):
             self._journal.counters[f"unused_{kind}"] += 1  # to the network they are sensors that never spoke
         else:
@@ -301,11 +325,27 @@ class Controller:
 
     def _look(self, t_s: float) -> tuple[Held[float], tuple[float, ...]]:
         """The held messages, and the observation that the network gets of them."""
-        if isinstance(self._setpoints, SetpointHolder):
-            held = self._memory.take(self._setpoints.in_force(t_s))
+        setpoints = self._setpoints
+        if isinstance(setpoints, SetpointHolder):
+            held = self._memory.take(setpoints.in_force(t_s))
             return held, assemble(held)
-        held, located = self._setpoints.take(self._memory, t_s)
-        return held, assemble(held) + assemble_position(located)
+        if isinstance(setpoints, TargetHolder):
+            held, located = setpoints.take(self._memory, t_s)
+            return held, assemble(held) + assemble_position(located)
+        assert self._sight is not None  # a course is held for a policy that sees
+        why = why_held(self._sight, self._memory, t_s, self._supervisor.limits) if setpoints.given else ""
+        self._hold_course(t_s, why)
+        held = setpoints.take(self._memory, t_s, held=bool(why))
+        speed_m_s = 0.0 if why else setpoints.speed_m_s(t_s)
+        return held, assemble(held) + self._sight.look(self._memory, t_s, speed_m_s)
+
+    def _hold_course(self, t_s: float, why: str) -> None:
+        """Fly at speed zero from here on for this reason, or again at the speed that is asked for."""
+        before, self._course_held = self._course_held, why
+        if why and not before:
+            self._journal.count("course_held", t_s, "course", f"course held: {why}")
+        elif before and not why:
+            self._journal.count("course_resumed", t_s, "course", "course flown again")
 
     def _step_network(self, t_s: float, dt_s: float, seen: tuple[float, ...]) -> Vec4[float] | None:
         """The network's action, or None where it is not finite; then its state starts anew."""
@@ -330,8 +370,10 @@ class Controller:
         else:
             heard = memory.flow_t_s is not None and memory.range_t_s is not None
             height_m = self._fallback.height_m(memory.range_m)
+            heard = heard and (self._sight is None or memory.attitude_t_s is not None)
         self._clock_jumped = self._clock_jumped and not heard
         start_s, standing = memory.start_t_s, False
+        grid_t_s = None if self._sight is None else self._sight.t_s
         if held is not None:
             accel = held.accel_m_s2 if held.accel_fresh else None
             standing = stands(held.gyro_rad_s, accel, held.range_m, self._thrust_m_s2)
@@ -352,6 +394,8 @@ class Controller:
             position=memory.position,
             position_age_s=None if memory.position_t_s is None else now_s - memory.position_t_s,
             attitude_age_s=None if memory.attitude_t_s is None else now_s - memory.attitude_t_s,
+            grid_age_s=None if grid_t_s is None else now_s - grid_t_s,
+            course_held=bool(self._course_held),
         )
         before = self.state
         for state, cause in self._supervisor.update(readings):
@@ -384,6 +428,8 @@ class Controller:
 
     def _start_clock(self, now_s: float, *, jumped: bool) -> None:
         self._setpoints.restart_clock(now_s)
+        if self._sight is not None:
+            self._sight.start_clock(now_s, jumped=jumped)
         if not jumped:
             if self._core_note:
                 self._journal.note(now_s, "core", self._core_note)

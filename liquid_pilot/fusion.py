@@ -167,7 +167,8 @@ class SensorMemory:
         self.clock_jumps += 1
         return True
 
-    def _stamp_fault(self, t_s: float, seen_s: float) -> str | None:
+    def stamp_fault(self, t_s: float, seen_s: float) -> str | None:
+        """What is wrong with the stamp of a sensor other than the IMU. seen_s: its newest accepted one."""
         own = self.limits
         if not math.isfinite(t_s):
             return f"its time is {t_s}; give finite seconds"
@@ -181,7 +182,7 @@ class SensorMemory:
 
     def _accept_flow(self, flow: Flow) -> LiquidPilotError | None:
         own = self.limits
-        fault = self._stamp_fault(flow.t_s, self._flow_seen_s)
+        fault = self.stamp_fault(flow.t_s, self._flow_seen_s)
         if fault is not None:
             return _dropped(flow, fault)
         if not 0.0 < flow.dt_s <= own.flow_window_s:
@@ -198,7 +199,7 @@ class SensorMemory:
         return None
 
     def _accept_range(self, message: Range) -> LiquidPilotError | None:
-        fault = self._stamp_fault(message.t_s, self._range_seen_s)
+        fault = self.stamp_fault(message.t_s, self._range_seen_s)
         if fault is not None:
             return _dropped(message, fault)
         if message.distance_m < 0.0:
@@ -210,7 +211,7 @@ class SensorMemory:
         return None
 
     def _accept_position(self, message: Position) -> LiquidPilotError | None:
-        fault = self._stamp_fault(message.t_s, -math.inf if self.position_t_s is None else self.position_t_s)
+        fault = self.stamp_fault(message.t_s, -math.inf if self.position_t_s is None else self.position_t_s)
         if fault is not None:
             return _dropped(message, fault)
         place, speed = self.limits.position_m, self.limits.velocity_m_s
@@ -222,7 +223,7 @@ class SensorMemory:
         return None
 
     def _accept_attitude(self, message: Attitude) -> LiquidPilotError | None:
-        fault = self._stamp_fault(message.t_s, -math.inf if self.attitude_t_s is None else self.attitude_t_s)
+        fault = self.stamp_fault(message.t_s, -math.inf if self.attitude_t_s is None else self.attitude_t_s)
         if fault is not None:
             return _dropped(message, fault)
         w, x, y, z = message.quaternion_wxyz

@@ -69,6 +69,8 @@ class Readings:
     position: Position | None = None
     position_age_s: float | None = None
     attitude_age_s: float | None = None
+    grid_age_s: float | None = None
+    course_held: bool = False  # as of `liquid_pilot.sight`
 
 
 class _Lasting:
@@ -89,12 +91,13 @@ class _Lasting:
 class Supervisor:
     """Applies `RULES` to readings. `state` is who flies.
 
-    locates: whether the policy flies by position and attitude, not by flow and range.
+    locates: whether the policy flies by position and attitude, not by flow and range. sees: whether by a flow grid and
+    attitude besides.
     """
 
-    def __init__(self, limits: SupervisorLimits | None = None, *, locates: bool = False) -> None:
+    def __init__(self, limits: SupervisorLimits | None = None, *, locates: bool = False, sees: bool = False) -> None:
         self.limits = limits or SupervisorLimits()
-        self.locates = locates
+        self.locates, self.sees = locates, sees
         self.reset()
 
     def reset(self) -> None:
@@ -173,6 +176,8 @@ class Supervisor:
         found |= self._judge_sensors(r)
         if r.rejected_in_a_row >= own.rejected_in_a_row:
             found |= Condition.REJECTING
+        if r.course_held:
+            found |= Condition.COURSE_HELD
         if r.clock_jumped:
             found |= Condition.CLOCK_JUMPED
         if self.locates and found & _SENSORS_HEARD:
@@ -202,7 +207,7 @@ class Supervisor:
         return Condition(found)
 
     def _judge_sensors(self, r: Readings) -> int:
-        """Silence of the two sensors that the policy flies by besides the IMU."""
+        """Silence of the two sensors that the policy flies by besides the IMU; one that sees needs a heading too."""
         own = self.limits
         if self.locates:
             first, first_s, first_silent = r.position_age_s, own.position_s, _POSITION_SILENT
@@ -215,6 +220,10 @@ class Supervisor:
             found |= first_silent
         if (r.since_start_s if second is None else second) > second_s:
             found |= second_silent
+        if self.sees and r.attitude_age_s is None:
+            found |= _ATTITUDE_SILENT
+        if self.sees and r.grid_age_s is None:
+            return found
         if not found and first is not None and second is not None:
             found = _SENSORS_HEARD
         return found

@@ -15,7 +15,8 @@ class SupervisorLimits:
     """When to act; infinity = never. A sensor that has not spoken at all is silent this long after the first IMU.
 
     imu_s, imu_periods: an IMU is silent after the longer of the two. flow_s, range_s count for a policy that flies by
-    them, position_s, attitude_s for one that locates. tumble_s: tilt lasts this long = lost.
+    them, position_s, attitude_s for one that locates. One that sees flies by flow and range, and at speed zero while
+    its flow grid is older than grid_s, or its attitude than attitude_s. tumble_s: tilt lasts this long = lost.
     height_m, radius_m, speed_m_s: no flight above, beyond or faster, for fence_s; the last two are only known where
     there are `Position` messages. setpoint_lost_s: after the set-point timeout the drone first holds its place, and
     after this much more it comes down. recover_s: how long a bad output or missed deadlines count. battery: share, 0
@@ -29,6 +30,7 @@ class SupervisorLimits:
     range_s: float = 2.0
     position_s: float = 1.0
     attitude_s: float = 2.0
+    grid_s: float = 0.5
     rejected_in_a_row: int = 20
     tilt_rad: float = math.radians(75.0)
     tilt_s: float = 0.3
@@ -61,7 +63,7 @@ class SupervisorLimits:
 
 def limits_of_sensors(sensor_limits_s: Mapping[str, Any]) -> SupervisorLimits:
     """Limits with the silences that a policy's bundle names, in seconds, of the sensors that it flies by."""
-    known = {sensor: f"{sensor}_s" for sensor in ("imu", "flow", "range", "position", "attitude")}
+    known = {sensor: f"{sensor}_s" for sensor in ("imu", "flow", "range", "position", "attitude", "grid")}
     chosen: dict[str, Any] = {}
     for sensor, limit_s in sensor_limits_s.items():
         if sensor not in known:

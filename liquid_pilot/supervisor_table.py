@@ -50,6 +50,7 @@ class Condition(IntFlag):
     KILL = auto()
     SENSORS_HEARD = auto()
     SETPOINT_GIVEN = auto()
+    COURSE_HELD = auto()
 
 
 NONE: Final = Condition(0)
@@ -95,7 +96,7 @@ CONDITION_MEANING: Final = {
     Condition.RANGE_SILENT: "no range return for {range_s} s",
     Condition.POSITION_SILENT: "no `Position` for {position_s} s, where the policy locates; flow and range do not "
     "count there",
-    Condition.ATTITUDE_SILENT: "no `Attitude` for {attitude_s} s, where the policy locates",
+    Condition.ATTITUDE_SILENT: "no `Attitude` for {attitude_s} s, where the policy locates; none yet, where it sees",
     Condition.REJECTING: "{rejected_in_a_row} messages in a row were refused",
     Condition.CLOCK_JUMPED: "the IMU's clock leapt, and not all other sensors have been heard on the new clock",
     Condition.TILTED: "tilt above {tilt_rad} rad for {tilt_s} s",
@@ -114,9 +115,12 @@ CONDITION_MEANING: Final = {
     "feeling a weight that its rotors are not asked to carry",
     Condition.STOP: "the operator wants it down, or the set-point is below the floor, where it stands",
     Condition.KILL: "the operator wants the motors off",
-    Condition.SENSORS_HEARD: "flow and range are heard; position and attitude where the policy locates",
+    Condition.SENSORS_HEARD: "flow and range are heard; position and attitude where the policy locates; flow, range, "
+    "flow grid and attitude where it sees",
     Condition.SETPOINT_GIVEN: "there is a set-point; or the policy locates and its sensors are heard, for then it "
     "stays where it is",
+    Condition.COURSE_HELD: "no usable `FlowGrid` for {grid_s} s, or no `Attitude` for {attitude_s} s, where the policy "
+    "sees: no fault; the network flies on and is told the speed zero until they are back",
 }
 
 

@@ -47,6 +47,8 @@ class PositionMask:
 
     def _moved(self, record: Position | PositionSetpoint) -> Position | PositionSetpoint:
         place = record.position_m
+        if isinstance(record, PositionSetpoint) and math.isnan(place[0]) and math.isnan(place[1]):
+            return record  # a course and a height above ground
         if not all(-FARTHEST_M <= x <= FARTHEST_M for x in place):
             # refused in flight, and in a replay: only that is kept
             return replace(record, position_m=(math.nan, math.nan, math.nan))

@@ -15,7 +15,7 @@ from liquid_pilot.errors import LiquidPilotError, MessageError
 from liquid_pilot.logs import SCHEMA, CsvLog, Event, McapLog, Record, Report, read_log
 from liquid_pilot.logs.replay import difference, logged_commands, replay
 from liquid_pilot.logs.setup import FlightSetup, setup_of
-from liquid_pilot.messages import Attitude, Command, Imu, Position, PositionSetpoint, Setpoint
+from liquid_pilot.messages import Attitude, Command, FlowGrid, Imu, Position, PositionSetpoint, Setpoint
 from liquid_pilot.supervisor import State, SupervisorLimits
 from tests.onboard.flying import METADATA, after, fly, small_bundle, stream
 
@@ -51,6 +51,7 @@ def eventful(log: Any, bundle: Any) -> set[State]:
         controller.feed(message)
     controller.feed(Position(0.99, (500.0, -20.0, 1.0), (0.0, 0.0, 0.0)))
     controller.feed(Attitude(0.99, (0.8, 0.0, 0.0, 0.6)))
+    controller.feed(FlowGrid(0.99, 0.05, (0.0,), (0.0,), np.zeros((1, 1, 2))))  # unused
     controller.feed(PositionSetpoint(0.99, (1.0, 2.0, 1.0), (0.0, 0.0, 0.0), 0.0))  # refused: it flies velocities
     go(1.0, 2.0)
     go(2.0, 2.4, silent=True)
