@@ -64,7 +64,7 @@ class Plot:
         wanted = np.broadcast_to(np.asarray(density_per_m2, np.float64) * self.length_m * self.width_m, (n,))
         if not bool(((wanted >= 0.0) & (wanted < self.trees + 1)).all()):
             raise ConfigError(
-                f"density {density_per_m2} trees per m^2; give 0 to {self.densest_per_m2:.3g}, all that a plot has places for"
+                f"density {density_per_m2} trees per m^2; a plot has places for 0 to {self.densest_per_m2:.3g}"
             )
         x, y = (side * (rng.random((self.trees, n)) - 0.5) for side in (self.length_m, self.width_m))
         radius = rng.uniform(*TREE_RADIUS_M, (self.trees, n))
@@ -79,7 +79,7 @@ class Plot:
             body[row] -= side * _whole(body[row] / side)
 
     def nearest(self, rows: Reals, x_m: Reals, y_m: Reals) -> Reals:
-        """(TREE_ROWS * NEAR, n) of forests `rows` (rows, n) seen from (n,): the trees that matter, most important first.
+        """(TREE_ROWS * NEAR, n) of forests `rows` (rows, n) seen from (n,): the trees that matter most, in that order.
 
         Places are those of the repetition of the plot that is nearest.
         """

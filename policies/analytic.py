@@ -103,6 +103,10 @@ def make_backend(
     name or less than one thread, `NativeUnavailable` or `NativeBuildError` where C cannot be compiled.
     """
     if name == "torch":
+        if recipe.drill.sees is not None:
+            raise ConfigError(
+                "avoid is flown by the compiled engine alone, which needs a C compiler; install gcc or clang"
+            )
         return TorchBackend(recipe, spec, generator)
     if name == "compiled":
         from policies.compiled_trainer import CompiledBackend  # builds nothing until it is asked for

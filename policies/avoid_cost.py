@@ -1,9 +1,9 @@
 """What crossing a forest well costs, as a smooth function of one event: the objective of the trainer of Avoid.
 
-Two penalties say what is in the way. The barrier grows where a trunk is near, in proportion to how fast the drone comes
-nearer. The other looks ahead (velocity obstacles, Fiorini and Shiller, 1998): flying on as it does, how near would the
-drone pass, and how soon? It gives a slope across the course long before there is contact. What only weighs them (speeds,
-times) is taken as told. Their slope along the course is damped, so that the drone dodges rather than brakes.
+Two penalties say what is in the way. The barrier grows where a trunk is near, in proportion to how fast the drone
+comes nearer. The other looks ahead (velocity obstacles, Fiorini and Shiller, 1998): flying on as it does, how near
+would the drone pass, and how soon? It gives a slope across the course long before there is contact. What only weighs
+them (speeds, times) is taken as told. Their slope along the course is damped: the drone shall dodge rather than brake.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import TrainingError
 from policies.analytic import AnalyticTrainer, TrainConfig
 from policies.checkpoint_file import learner_tensors, read_checkpoint, restore_learner, restoring, write_checkpoint
+from policies.compiled_trainer import saved_sight, seeing
 from policies.curriculum import lesson
 from policies.torch_backend import TorchCarry
 
@@ -34,6 +35,7 @@ def save_checkpoint(path: Path, trainer: AnalyticTrainer) -> None:
     if trainer.carry is not None:
         tensors |= to_dict(trainer.carry.world, "world")
         tensors |= {"carry.h": trainer.carry.h, "carry.action": trainer.carry.action}
+        tensors |= saved_sight(trainer.carry)
     record = {
         "schema": SCHEMA,
         "config": asdict(trainer.config),
@@ -79,7 +81,8 @@ def _restore(trainer: AnalyticTrainer, record: dict[str, Any], tensors: dict[str
         world = BatchedQuad(trainer.airframe, spare.conditions, trainer.generator)
         flights = draw_flights(trainer.airframe, spare.conditions, trainer.config.batch, trainer.rng)
         state = from_dict(world.reset(flights), tensors, "world")
-        trainer.carry = TorchCarry(state, tensors["carry.h"], tensors["carry.action"])
+        carry = TorchCarry(state, tensors["carry.h"], tensors["carry.action"])
+        trainer.carry = seeing(carry, tensors) if trainer.drill.sees else carry
     trainer.generator.set_state(tensors["generator"])
     trainer.rng.bit_generator.state = record["rng"]
     trainer.done, trainer.elapsed_s = int(record["done"]), float(record["elapsed_s"])

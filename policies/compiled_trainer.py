@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
 from functools import partial
 from typing import Any, Final
 
@@ -78,9 +78,9 @@ def flight_rollout(
     """A task compiled for an airframe, its sensors and a network. trigger: of slow neurons, see `network_text`."""
     seen = 0 if spec.encoder is None else SIGHT_DIM + spec.encoder.features
     wanted = OBS_DIM + POSITION_DIM * aim.locates + seen
-    if (spec.encoder is None) != (aim.sees is None) or (aim.sees and spec.encoder.grid != aim.sees.model.layout):
+    if (spec.encoder and spec.encoder.grid) != (aim.sees and aim.sees.model.layout):
         raise ConfigError(
-            "a policy that sees a flow grid flies avoid alone, with the rays that it was made for, and nothing else does"
+            "a policy that sees flies avoid alone, with the grid that it was made for, and nothing else does"
         )
     if spec.inputs != wanted:
         raise ConfigError(
@@ -97,7 +97,7 @@ class FlatCarry:
     """A `policies.backend.Carry` that stays in flat arrays until somebody asks for tensors."""
 
     lanes: Lanes
-    camera: Camera = Camera()
+    camera: Camera = field(default_factory=Camera)
 
     @property
     def world(self) -> BatchedState:
@@ -113,6 +113,20 @@ class FlatCarry:
     def action(self) -> Tensor:
         """Newest action, (B, 4)."""
         return torch.from_numpy(np.ascontiguousarray(self.lanes.action.T))
+
+
+def saved_sight(carry: Carry) -> dict[str, Tensor]:
+    """What a checkpoint must hold of drones that see, beside what every `Carry` has; nothing of others."""
+    if not isinstance(carry, FlatCarry) or carry.lanes.sight is None:
+        return {}
+    camera = torch.tensor(astuple(carry.camera), dtype=torch.float64)
+    return {"carry.sight": torch.from_numpy(np.ascontiguousarray(carry.lanes.sight)), "carry.camera": camera}
+
+
+def seeing(carry: Carry, saved: Mapping[str, Tensor]) -> FlatCarry:
+    """The carry of drones that see, with what `saved_sight` gave."""
+    lanes = replace(lanes_of(carry), sight=saved["carry.sight"].numpy())
+    return FlatCarry(lanes, Camera(*saved["carry.camera"].tolist()))
 
 
 def lanes_of(carry: Carry) -> Lanes:

@@ -47,7 +47,7 @@ from policies.curriculum import TRAINED_HEIGHT_M, Curriculum
 
 Lessons: TypeAlias = Callable[[Flights, Airframe, Curriculum, float, np.random.Generator], tuple[Flights, Course]]
 TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
-AVOID_M_S: Final = 3.0  # of the crossings that choose the weights
+AVOID_M_S: Final = 4.0  # of the crossings that choose the weights
 AVOID_DENSITY_PER_M2: Final = 0.1
 LESSON_DENSITY_PER_M2: Final = (1.0 / 12.0, 1.0 / 8.0)
 SIGHT: Final = Sight()
@@ -62,6 +62,8 @@ class Drill:
     they begin, and their courses. updates, batch: that training needs; validation_s: length of the flights that choose
     the weights; sensors: of all flights; early_weight: of the first second of a lesson; goes_on: (B,), of courses,
     seconds since the release and heights, where there is more to learn from a flight; locates, sees: see `Aim`.
+
+    learning_rate: at first; oldest_s: age at which a flight is over for lessons.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Drill:
     goes_on: Callable[[Any, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
     locates: bool = False
     sees: Sight | None = None
+    learning_rate: float = 5e-3
+    oldest_s: float = 20.0
 
     def aim(self, duration_s: float) -> Aim:
         """What an engine must know to fly courses of so many seconds."""
@@ -256,6 +260,8 @@ def avoid_drill(speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENS
         validation_s=crossing_s(speed_m_s),
         launch=facing_course,
         sees=SIGHT,
+        learning_rate=3e-3,
+        oldest_s=12.0,
     )
 
 

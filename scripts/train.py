@@ -18,6 +18,7 @@ Examples:
   python -m scripts.train hover --method ppo --init hover          # on from a policy, without forgetting it
   python -m scripts.train track                          # follow velocities to 2 m/s; the shipped policy, some minutes
   python -m scripts.train mission                        # from the floor, through the air, to the floor
+  python -m scripts.train avoid                          # through forests on optical flow, 10 to 20 minutes
   python -m scripts.train half-cheetah --method teacher            # a teacher by PPO, about an hour; --resume goes on
   python -m scripts.train half-cheetah                             # 19 neurons imitate it at any rhythm, some minutes
   python -m scripts.train half-cheetah --observe positions --wiring 8-5-6
@@ -54,6 +55,7 @@ METHODS: Final[dict[str, dict[str, str]]] = {
     "track": {"analytic": "scripts.training.analytic"},
     "track-position": {"analytic": "scripts.training.analytic"},
     "mission": {"analytic": "scripts.training.analytic"},
+    "avoid": {"analytic": "scripts.training.analytic"},
     "half-cheetah": {
         "dagger": "scripts.training.cheetah",
         "ppo": "scripts.training.cheetah_ppo",

@@ -333,15 +333,11 @@ static int forward_step(const Job *job, World *w, int64_t k, int64_t lane) {
     r->flow_due = deliver(&w->flow, w->t, 3, fits(job, w, &w->flow));
     r->range_due = deliver(&w->range, w->t, 1, fits(job, w, &w->range));
     if (LP_LOCATES) r->place_due = deliver(&w->place, w->t, LP_PLACE, fits(job, w, &w->place));
-#if LP_SEES
-    w->sight[SIGHT_FRESH] = only(unread, w->sight[SIGHT_FRESH]);
-    int looking = job->looks[k] & LOOKS;
-    if (looking || k % 8 == 0) find_near(w);
-    memcpy(r->near, w->near, sizeof w->near);
-    if (looking) look(w);
-#endif
     forget(w, r->moved);
     let_go(job, w, r);
+#if LP_SEES
+    see(job, w, r, k, unread);
+#endif
     if (job->scoring) keep_score(job, w, lane);
     else add_cost(job, w, r, lane);
     if (!job->gradients) memcpy(w->previous, r->action, sizeof r->action);

@@ -97,7 +97,7 @@ class Job(ctypes.Structure):
         ("seed", ctypes.c_uint64),
         *((name, ctypes.c_void_p) for name in (
             "substeps", "dt_s", "normal", "uniform", "constants", "course", "delays", "counted", "values", "clocks",
-            "h", "action", "weights", "cost_weights", "settings", "fault_table", "looks", "sight", "imu_events", "totals", "gradient",
-            "ledger", "trouble", "workspace", "branches",
+            "h", "action", "weights", "cost_weights", "settings", "fault_table", "looks", "sight", "imu_events",
+            "totals", "gradient", "ledger", "trouble", "workspace", "branches",
         )),
     )  # fmt: skip

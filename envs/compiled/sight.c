@@ -2,7 +2,7 @@
 
 #if LP_SEES
 
-enum { LOOKS = 1, ARRIVES = 2 };
+enum { LOOKS = 1, ARRIVES = 2, NEAR_STEPS = 8 /* after which the trees nearby are chosen anew, if not before */ };
 enum { SIGHT_STAMP = LP_GRID + ENC_OUT, SIGHT_HELD, SIGHT_FRESH, LP_SIGHT }; /* rows, see envs.compiled.sight */
 
 /* The nearest whole number, for sizes far below 2^31. */
@@ -68,6 +68,15 @@ static Glance *hear(const Job *job, World *w) {
     w->sight[SIGHT_HELD] = v_where(g->heard, w->sight[SIGHT_STAMP], w->sight[SIGHT_HELD]);
     w->sight[SIGHT_FRESH] = v_where(g->heard, v_set(1), w->sight[SIGHT_FRESH]);
     return g;
+}
+
+/* The end of a control step: the trees of its cost, and a grid where the camera looks. */
+static void see(const Job *job, World *w, Step *r, int64_t k, VI unread) {
+    int looking = job->looks[k] & LOOKS;
+    w->sight[SIGHT_FRESH] = only(unread, w->sight[SIGHT_FRESH]);
+    if (looking || k % NEAR_STEPS == 0) find_near(w);
+    memcpy(r->near, w->near, sizeof w->near);
+    if (looking) look(w);
 }
 
 static V sight_age(const World *w) {

@@ -10,8 +10,10 @@ from rich.console import Console
 from envs.airframe import load_airframe
 from liquid_pilot.cells import parameters
 from policies.analytic import AnalyticTrainer, Progress, TrainConfig
+from policies.avoid_cost import AvoidWeights
 from policies.checkpoint import load_checkpoint, save_checkpoint
-from policies.drills import drill_of
+from policies.cost import CostWeights
+from policies.drills import Drill, drill_of
 from policies.export import export_policy
 from scripts.console import on_backend
 from scripts.training.options import Options, command_of
@@ -24,7 +26,7 @@ def run(options: Options, console: Console) -> Path:
     config = TrainConfig(
         task=options.task,
         curriculum=replace(drill.curriculum, fault_chance=options.faults or 0.0),
-        cost=replace(drill.cost, standing_m=load_airframe(options.airframe).rest_height_m),
+        cost=_cost(drill, options.airframe),
         validation_s=drill.validation_s,
         early_weight=drill.early_weight,
         updates=drill.updates if options.updates is None else options.updates,
@@ -34,7 +36,8 @@ def run(options: Options, console: Console) -> Path:
         airframe=options.airframe,
         wiring=options.wiring,
         wiring_seed=options.wiring_seed,
-        **options.given("learning_rate", "time_unit_s"),
+        oldest_s=drill.oldest_s,
+        **{"learning_rate": drill.learning_rate, **options.given("learning_rate", "time_unit_s")},
     )
     start = start_policy(options)
 
@@ -58,3 +61,10 @@ def run(options: Options, console: Console) -> Path:
 
     columns = [field.name for field in fields(Progress)]
     return follow(trainer, columns, folder, asdict(config), keep, options, console)
+
+
+def _cost(drill: Drill, airframe: str) -> CostWeights | AvoidWeights:
+    """Of the task, for where this airframe stands."""
+    if isinstance(drill.cost, AvoidWeights):
+        return drill.cost
+    return replace(drill.cost, standing_m=load_airframe(airframe).rest_height_m)

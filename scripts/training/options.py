@@ -73,15 +73,17 @@ class CheetahOptions:
 class Options:
     """Train a policy; see the examples at the top of `scripts/train.py`."""
 
-    task: Annotated[Literal["hover", "track", "track-position", "mission", "half-cheetah"], tyro.conf.Positional]
+    task: Annotated[
+        Literal["hover", "track", "track-position", "mission", "avoid", "half-cheetah"], tyro.conf.Positional
+    ]
     """What to learn: hover = recover from a throw, then hold velocity and height. track = follow a velocity that
     changes. track-position = follow a place that moves, by a position sensor, without flow and range. mission = take
-    off, hover, follow, land softly. half-cheetah = run."""
+    off, hover, follow, land softly. avoid = cross a forest by optical flow. half-cheetah = run."""
     method: Literal["analytic", "bc", "dagger", "ppo", "teacher"] | None = None
-    """analytic: gradients through the differentiable world, usual for hover, and all that track, track-position and
-    mission have. bc: behaviour cloning of an expert's flights. dagger: the expert corrects the policy where it acts
-    itself, usual for half-cheetah. ppo: reinforcement learning. teacher: of half-cheetah, PPO of stable-baselines3,
-    then a clone in the form of a policy file."""
+    """analytic: gradients through the differentiable world, usual for hover, and all that track, track-position,
+    mission and avoid have. bc: behaviour cloning of an expert's flights. dagger: the expert corrects the policy where
+    it acts itself, usual for half-cheetah. ppo: reinforcement learning. teacher: of half-cheetah, PPO of
+    stable-baselines3, then a clone in the form of a policy file."""
     cell: Literal["decay", "default", "no_gate", "pure", "gru", "lstm", "mlp"] = "decay"
     """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru, lstm and
     mlp (no memory): rivals of as many parameters."""
