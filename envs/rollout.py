@@ -13,7 +13,7 @@ from envs.airframe import Airframe
 from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.launch import FOREST_X_M, FOREST_Y_M, HandLaunch
-from envs.pilots import Driver, Expert, FedPilot, MotorExpert, Pilot, driver_of
+from envs.pilots import Driver, Expert, FedPilot, Flyer, MotorExpert, Pilot, driver_of
 from envs.pybullet_quad import PyBulletQuad
 from envs.scoring import out_of_bounds
 from envs.task import Task
@@ -180,7 +180,7 @@ def fly_privileged(
 
 
 def fly_task(
-    pilot: Pilot | Expert | MotorExpert,
+    pilot: Flyer,
     task: Task,
     airframe: Airframe,
     flights: Flights,
