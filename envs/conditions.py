@@ -171,8 +171,8 @@ def check_locates(locates: bool, conditions: Conditions) -> None:
 def parse_dropout(text: str) -> tuple[str, float]:
     """`flow:0.3` = 30 % of the flow samples are lost. Returns (sensor, share)."""
     sensor, _, share = text.partition(":")
-    if sensor not in ("flow", "range"):
-        raise ConfigError(unknown_name("sensor in a dropout", sensor, ["flow", "range"]))
+    if sensor not in ("flow", "range", "grid"):
+        raise ConfigError(unknown_name("sensor in a dropout", sensor, ["flow", "range", "grid"]))
     try:
         value = float(share)
     except ValueError:

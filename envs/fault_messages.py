@@ -9,11 +9,11 @@ from typing import Final, TypeAlias, TypeVar
 
 from envs.fault_effects import clock_ahead_s, flow_spike, range_spike, total_change
 from envs.faults import Fault
-from liquid_pilot.messages import Attitude, Floats3, Flow, Imu, Position, Range
+from liquid_pilot.messages import Attitude, Floats3, Flow, FlowGrid, Imu, Position, Range
 from liquid_pilot.ops import FLOAT_OPS
 
 ABSENT: Final = (math.nan, math.nan, math.nan)
-Sample: TypeAlias = Flow | Range | Position | Attitude
+Sample: TypeAlias = Flow | Range | Position | Attitude | FlowGrid
 Sensed: TypeAlias = Imu | Sample
 AnyMessage = TypeVar("AnyMessage", bound=Sensed)
 

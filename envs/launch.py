@@ -16,11 +16,13 @@ import numpy as np
 from envs.conditions import ACCEL_WALK_RATIO, SUBSTEP_S, Conditions
 from envs.fault_effects import disturbance, disturbed, disturbing
 from envs.fault_messages import Sensed
-from envs.flights import RELEASE_THRUST, Flights
+from envs.flights import RELEASE_THRUST, Array, Flights
+from envs.flow_grid import Sight
 from envs.physics import Body
 from envs.pybullet_quad import ZERO3, PyBulletQuad, flight_params
 from envs.sample_clock import EPS_S, around
 from envs.sensor_events import SensorSuite
+from envs.surroundings import Surroundings
 from envs.wind import GustState, gust_m_s, step_gusts
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.messages import PositionSetpoint, Setpoint
@@ -28,6 +30,8 @@ from liquid_pilot.observation import GRAVITY_M_S2
 from liquid_pilot.ops import FLOAT_OPS, Vec3, Vec4
 
 CommandValues: TypeAlias = tuple[float, Vec3[float]]  # (thrust_m_s2, rates_rad_s)
+FOREST_X_M: Final = (-6.0, 42.0)  # where trees are bodies: farther than a crossing goes
+FOREST_Y_M: Final = (-24.0, 24.0)
 _NO_COMMAND: Final[CommandValues] = (math.nan, (math.nan, math.nan, math.nan))  # to the rate loop
 
 
@@ -57,7 +61,8 @@ class HandLaunch:
         self.issued: CommandValues = (thrust, ZERO3)
         self._in_effect: CommandValues | Vec4[float] = self.issued
         self.sensors = SensorSuite(flights, conditions, rng)
-        self._locates = conditions.locates
+        self._located = conditions.locates or conditions.sees
+        self.forest: Surroundings | None = None
         self._gyro_bias = _three(flights.gyro_bias_rad_s[0])
         self._accel_bias = _three(flights.accel_bias_m_s2[0])
         self._wind_mean = _three(flights.wind_mean_m_s[0])
@@ -70,7 +75,7 @@ class HandLaunch:
         self.setpoint = Setpoint(
             0.0, (vx, vy), float(flights.setpoint_height_m[0]), float(flights.setpoint_yaw_rate_rad_s[0])
         )
-        self.target: PositionSetpoint | None = None  # where the goal is, if it is a place
+        self.target: PositionSetpoint | None = None  # the goal, if it is a place or a course
         self.t_s = self.dt_s = 0.0
         self.release_s = math.inf
         self.lowest_m, self.highest_m = math.inf, -math.inf
@@ -104,6 +109,23 @@ class HandLaunch:
         """False once the simulation has left the finite numbers."""
         b = self.body
         return math.isfinite(sum(b.position_m) + sum(b.velocity_m_s) + sum(b.rates_rad_s))
+
+    @property
+    def free_m(self) -> float:
+        """Free space around the drone, 0 where it touches a tree; infinite without a forest."""
+        if self.forest is None:
+            return math.inf
+        if self.quad.touches_trees:
+            return 0.0
+        x, y, _ = self.body.position_m
+        return self.forest.free_m(x, y)
+
+    def plant(self, sight: Sight, rows: Array) -> None:
+        """Put the drone into a forest, rows as of `Plot.draw`, (plot.rows,). Call it before `first_messages`."""
+        self.forest = Surroundings(sight.plot, rows)
+        self.quad.plant(self.forest.within(FOREST_X_M, FOREST_Y_M))
+        if self.conditions.sees:
+            self.sensors.see(sight.model, self.forest)
 
     def first_messages(self) -> list[Sensed]:
         """What the sensors say at t = 0, in the hand. Call it once, before `advance`."""
@@ -198,8 +220,8 @@ class HandLaunch:
         self.sensors.sense(
             end_s, end_s - self.release_s, body.position_m[2], quad.matrix, body.velocity_m_s, body.rates_rad_s, h_s
         )
-        if self._locates:
-            self.sensors.locate(end_s, end_s - self.release_s, body)
+        if self._located:
+            self.sensors.locate(end_s, end_s - self.release_s, body, h_s)
 
     def _messages(self) -> list[Sensed]:
         quad = self.quad

@@ -13,6 +13,8 @@ from envs.launch import HandLaunch
 from envs.physics import Body
 from envs.pybullet_quad import ZERO3
 from envs.sample_clock import EPS_S
+from envs.surroundings import Surroundings
+from liquid_pilot.errors import ConfigError
 from liquid_pilot.messages import Command, Message, PositionSetpoint, Setpoint
 from liquid_pilot.ops import Vec4
 
@@ -39,6 +41,14 @@ class Expert(Protocol):
     """What flies from the true state."""
 
     def command(self, t_s: float, body: Body[float], setpoint: Setpoint, /) -> Command:
+        """The command at an IMU event."""
+        ...
+
+
+class ForestExpert(Protocol):
+    """What flies courses from the true state, and from where the trees truly stand."""
+
+    def cross(self, t_s: float, body: Body[float], course: PositionSetpoint, forest: Surroundings, /) -> Command:
         """The command at an IMU event."""
         ...
 
@@ -129,6 +139,28 @@ class ToldExpert:
         """Nothing to do between IMU events."""
 
 
+class ToldForest:
+    """As `ToldExpert`, for one that is told the forest too."""
+
+    pilot: Any = None
+
+    def __init__(self, expert: ForestExpert, launch: HandLaunch) -> None:
+        self._expert, self._launch = expert, launch
+        self.changes: list[tuple[float, str]] = []
+
+    def event(self, messages: Sequence[Sensed]) -> None:
+        """The messages are for others. Raises `ConfigError` where there is no forest to cross."""
+        launch, forest, course = self._launch, self._launch.forest, self._launch.target
+        if forest is None or course is None:
+            raise ConfigError("this expert crosses forests; it flies the task avoid alone")
+        if launch.released:
+            command = self._expert.cross(launch.t_s, launch.body, course, forest)
+            launch.issue((command.thrust_m_s2, command.rates_rad_s), launch.t_s)
+
+    def substep(self, t_s: float) -> None:
+        """Nothing to do between IMU events."""
+
+
 class ToldMotors:
     """An expert in the place of pilot and rate loop: told the truth whenever it asks, whatever the IMU's rate."""
 
@@ -155,14 +187,17 @@ class ToldMotors:
         launch.issue_speeds(expert.motors(t_s, launch.body, launch.setpoint), t_s, at_once=expert.at_once)
 
 
-Driver: TypeAlias = FedPilot | ToldExpert | ToldMotors
+Driver: TypeAlias = FedPilot | ToldExpert | ToldForest | ToldMotors
+Flyer: TypeAlias = Pilot | Expert | ForestExpert | MotorExpert
 
 
-def driver_of(pilot: Pilot | Expert | MotorExpert, launch: HandLaunch) -> Driver:
+def driver_of(pilot: Flyer, launch: HandLaunch) -> Driver:
     """Who flies the launch, by what it can do: be fed, command motors, or command the rate loop."""
     if hasattr(pilot, "feed"):
         return FedPilot(cast("Pilot", pilot), launch)
     if hasattr(pilot, "motors"):
         return ToldMotors(cast("MotorExpert", pilot), launch)
+    if hasattr(pilot, "cross"):
+        return ToldForest(cast("ForestExpert", pilot), launch)
     told: Any = pilot
     return ToldExpert(told, launch)

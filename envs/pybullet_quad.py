@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pybullet
 
 from envs.airframe import Airframe
-from envs.flights import RELEASE_THRUST, Flights
+from envs.flights import RELEASE_THRUST, Array, Flights
+from envs.obstacles import plant
 from envs.physics import Actuators, Body, FlightParams, actuate, forces, lag_motors, net_load, nominal_params
 from envs.scene import HEIGHT, WIDTH, Scene
 from liquid_pilot.errors import SimulationError
@@ -62,14 +63,20 @@ class PyBulletQuad:
         self.params = nominal_params(airframe)
         self._h_s = 0.0
         self._scene: Scene | None = None
+        self._trees: frozenset[int] = frozenset()  # bodies
         self._client, self._body_id = self._load()
         self.reset(self.params, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 0.0))
 
     def _load(self) -> tuple[int, int]:
         """A client and the drone's body in it."""
-        airframe, client = self.airframe, pybullet.connect(pybullet.DIRECT)
+        client = pybullet.connect(pybullet.DIRECT)
         if client < 0:
             raise SimulationError("PyBullet gave no client; close quads that are not used any more (1024 at most)")
+        return client, self._build(client)
+
+    def _build(self, client: int) -> int:
+        """The drone's body in an empty world."""
+        airframe = self.airframe
         reach = max(max(abs(x), abs(y)) for x, y in airframe.rotor_xy_m) + airframe.propeller_radius_m
         pybullet.setGravity(0.0, 0.0, -GRAVITY_M_S2, physicsClientId=client)
         half = [reach, reach, BODY_HALF_HEIGHT_M]
@@ -89,7 +96,7 @@ class PyBulletQuad:
             activationState=pybullet.ACTIVATION_STATE_DISABLE_SLEEPING,
             physicsClientId=client,
         )
-        return client, body_id
+        return body_id
 
     @property
     def client(self) -> int:
@@ -112,6 +119,7 @@ class PyBulletQuad:
         norm = math.sqrt(w * w + x * x + y * y + z * z)
         if not (math.isfinite(norm) and abs(norm - 1.0) < 1e-3):
             raise SimulationError(f"attitude_wxyz has norm {norm:g}; give a unit quaternion (wxyz, body to world)")
+        self._clear()
         self.change(params)
         pybullet.resetBasePositionAndOrientation(self._body_id, position_m, (x, y, z, w), physicsClientId=client)
         self.actuators = Actuators((motor_speed, motor_speed, motor_speed, motor_speed), _LOOP_AT_REST)
@@ -119,6 +127,25 @@ class PyBulletQuad:
         self.matrix: Matrix3[float] = rotation_matrix(attitude_wxyz)
         self.body: Body[float] = Body(position_m, ZERO3, attitude_wxyz, ZERO3)
         self.throw(velocity_m_s, rates_rad_s)
+
+    def _clear(self) -> None:
+        """Take away the trees. PyBullet keeps memory of bodies that are removed one by one, so the world begins anew."""
+        if self._trees:
+            self._trees = frozenset()
+            pybullet.resetSimulation(physicsClientId=self.client)
+            self._body_id, self._h_s = self._build(self.client), 0.0
+
+    def plant(self, trees: Array) -> None:
+        """Trees (n, 3), x, y and radius, stand there until the next `reset`."""
+        self._trees |= frozenset(plant(self.client, trees))
+
+    @property
+    def touches_trees(self) -> bool:
+        """Whether PyBullet found contact with one in the newest substep."""
+        if not self._trees:
+            return False
+        found = pybullet.getContactPoints(self._body_id, physicsClientId=self.client)
+        return any(contact[2] in self._trees for contact in found)
 
     def change(self, params: FlightParams[float]) -> None:
         """Another mass, inertia, thrust ... from now on; position and velocity go on."""

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from envs.airframe import Airframe
 from envs.conditions import Conditions
 from envs.flights import Flights
-from envs.launch import HandLaunch
-from envs.pilots import Driver, Expert, FedPilot, MotorExpert, Pilot, driver_of
+from envs.launch import FOREST_X_M, FOREST_Y_M, HandLaunch
+from envs.pilots import Driver, Expert, FedPilot, Flyer, MotorExpert, Pilot, driver_of
 from envs.pybullet_quad import PyBulletQuad
 from envs.scoring import out_of_bounds
 from envs.task import Task
@@ -38,7 +38,7 @@ class _Recorder:
     def add(self, launch: HandLaunch, pilot: object, settled: float = 1.0) -> None:
         """One row, at the present IMU event. settled: 0 in a transient."""
         self._settled.append(settled)
-        if launch.target is not None:
+        if launch.target is not None and launch.forest is None:
             self._targets.append(launch.target.position_m)
         body, (thrust, rates), sp = launch.body, launch.issued, launch.setpoint
         self._truth.append(
@@ -60,7 +60,12 @@ class _Recorder:
             rows.append(np.zeros(0) if value is None else np.array(value, dtype=np.float64).ravel())
 
     def trace(
-        self, launch: HandLaunch, changes: Sequence[tuple[float, str]], outcome: str = "", touchdown_m_s: float = 0.0
+        self,
+        launch: HandLaunch,
+        changes: Sequence[tuple[float, str]],
+        outcome: str = "",
+        touchdown_m_s: float = 0.0,
+        crosses_m: float = 0.0,
     ) -> FlightTrace:
         """Everything recorded so far."""
         a = np.array(self._truth, dtype=np.float64)
@@ -88,6 +93,8 @@ class _Recorder:
             target_m=np.array(self._targets) if self._targets else None,
             outcome=outcome,
             touchdown_m_s=touchdown_m_s,
+            crosses_m=crosses_m,
+            trees=None if launch.forest is None else launch.forest.within(FOREST_X_M, FOREST_Y_M),
         )
 
 
@@ -116,7 +123,7 @@ def _run_task(flight: TaskFlight, driver: Driver) -> FlightTrace:
         if launch.released and launch.flight_time_s > 0.0:
             outcome = flight.outcome(moment, *flight.judge(moment))
             if outcome is not None:
-                return recorder.trace(launch, driver.changes, outcome, flight.touchdown_m_s)
+                return recorder.trace(launch, driver.changes, outcome, flight.touchdown_m_s, flight.task.crosses_m)
         messages = launch.advance(on_substep)
 
 
@@ -173,7 +180,7 @@ def fly_privileged(
 
 
 def fly_task(
-    pilot: Pilot | Expert | MotorExpert,
+    pilot: Flyer,
     task: Task,
     airframe: Airframe,
     flights: Flights,

@@ -110,7 +110,8 @@ def score_task(trace: FlightTrace, duration_s: float) -> FlightScore:
     speed_m_s = math.sqrt(_time_mean(trace, trace.speed_error_m_s**2, duration_s))
     off_m = math.sqrt(_time_mean(trace, trace.place_error_m**2, duration_s)) if places else math.nan
     height_m = _time_mean(trace, trace.height_error_m, duration_s)
-    return FlightScore(True, "", speed_m_s, height_m, off_m, trace.touchdown_m_s)
+    crossing_m_s = trace.crosses_m / float(trace.t_s[-1] - trace.release_s) if trace.crosses_m else math.nan
+    return FlightScore(True, "", speed_m_s, height_m, off_m, trace.touchdown_m_s, crossing_m_s)
 
 
 def landed_safely(trace: FlightTrace, rest_height_m: float, limit_m_s: float = ROUGH_LIMIT_M_S) -> bool:
@@ -133,7 +134,7 @@ def _time_mean(trace: FlightTrace, error: Array, duration_s: float) -> float:
     if trace.settled is not None:
         weight = weight * trace.settled
     weight = weight * (trace.t_s >= trace.release_s + min(MEASURE_AFTER_S, duration_s / 2.0))
-    return float(np.sum(error * weight) / np.sum(weight))
+    return float(np.sum(error * weight) / max(np.sum(weight), 1e-9))  # a crossing may be over before errors count
 
 
 def _failure(trace: FlightTrace, duration_s: float) -> str | None:

@@ -14,6 +14,8 @@ import numpy as np
 from envs.conditions import Conditions
 from envs.fault_messages import FailingSensors, Sample
 from envs.flights import Flights
+from envs.flow_grid import GridModel
+from envs.grid_events import CastRays, GridSensor
 from envs.physics import Body
 from envs.position_events import AttitudeSensor, PositionSensor
 from envs.sample_clock import EPS_S, SampleClock
@@ -27,20 +29,21 @@ from envs.sensors import (
     specific_force,
     true_flow,
 )
+from envs.surroundings import Surroundings
 from liquid_pilot.geometry import Matrix3, to_body
 from liquid_pilot.messages import Flow, Imu, Range
 from liquid_pilot.ops import FLOAT_OPS, Vec3
 
 
 class SensorSuite:
-    """IMU, downward flow and range of one drone in one flight.
+    """IMU, downward flow and range of one drone in one flight; where there is a forest, a grid that sees it.
 
     Uses the first row of `flights`. All random numbers come from `rng`. `arrivals_s` collects the
-    delivery times by sensor ("imu", "flow", "range" and, where there is one, "position").
+    delivery times by sensor ("imu", "flow", "range" and, where there is one, "position", "attitude", "flowgrid").
     """
 
     def __init__(self, flights: Flights, conditions: Conditions, rng: np.random.Generator) -> None:
-        self._rng = rng
+        self._rng, self._conditions = rng, conditions
         self._models = conditions.sensors
         self._failing = FailingSensors(conditions.faults)
         self._noise_scale = float(flights.noise_scale[0])
@@ -61,24 +64,40 @@ class SensorSuite:
         self.arrivals_s: dict[str, list[float]] = {"imu": [], "flow": [], "range": []}
         self._position: PositionSensor | None = None
         self._attitude: AttitudeSensor | None = None
+        self._grid: GridSensor | None = None
+        latency_s = float(flights.position_latency_s[0])
         if conditions.locates:
             self._position = PositionSensor(flights, conditions, rng)
+            self._has("position", latency_s, float(flights.position_dropout[0]))
+        if conditions.locates or conditions.sees:
             self._attitude = AttitudeSensor(flights, conditions, rng)
-            self._latency_s["position"] = self._latency_s["attitude"] = float(flights.position_latency_s[0])
-            self._dropout["position"], self._dropout["attitude"] = float(flights.position_dropout[0]), 0.0
-            for name in ("position", "attitude"):
-                self._outage_s[name], self.arrivals_s[name] = (math.inf, math.inf), []
+            self._has("attitude", latency_s)
 
-    def locate(self, t_s: float, since_release_s: float, body: Body[float]) -> None:
-        """Take in where the drone is at the end of a substep; for a position sensor, where there is one."""
-        if self._position is None or self._attitude is None:
-            return
-        message = self._position.sample(t_s, body.position_m, body.velocity_m_s)
-        if message is not None:
-            self._send("position", message, since_release_s)
-        told = self._attitude.sample(t_s, body.attitude_wxyz)
-        if told is not None:
-            self._send("attitude", told, since_release_s)
+    def _has(self, name: str, latency_s: float, dropout: float = 0.0) -> None:
+        """A sensor that not every drone has."""
+        self._latency_s[name], self._dropout[name] = latency_s, dropout
+        self._outage_s[name], self.arrivals_s[name] = (math.inf, math.inf), []
+
+    def see(self, model: GridModel, forest: Surroundings) -> None:
+        """From now on there is a forest, and a grid that sees it. Call it before the first substep."""
+        source = CastRays(model, forest, self._noise_scale, self._rng)
+        self._grid = GridSensor(source, self._conditions, self._rng)
+        self._has("flowgrid", self._grid.latency_s, self._grid.dropout)
+
+    def locate(self, t_s: float, since_release_s: float, body: Body[float], h_s: float) -> None:
+        """Take in where the drone is at the end of a substep of h_s; for sensors that not every drone has."""
+        if self._position is not None:
+            message = self._position.sample(t_s, body.position_m, body.velocity_m_s)
+            if message is not None:
+                self._send("position", message, since_release_s)
+        if self._attitude is not None:
+            told = self._attitude.sample(t_s, body.attitude_wxyz)
+            if told is not None:
+                self._send("attitude", told, since_release_s)
+        if self._grid is not None:
+            seen = self._grid.sample(t_s, body, h_s)
+            if seen is not None:
+                self._send("flowgrid", seen, since_release_s)
 
     def sense(
         self,

@@ -6,6 +6,7 @@ arrays. What a condition says is a number, 1 or 0, so that both do the same with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeAlias
@@ -52,7 +53,8 @@ class Moment(Generic[S]):
 
     since_release_s is negative infinity in the hand; lowest_m and highest_m are since the release (one drone: over
     all substeps, many: over IMU events). touchdown_m_s is the speed of the fastest touchdown so far, clearance_m the
-    height over a standing drone's, lift the thrust of all rotors over the weight, both nominal.
+    height over a standing drone's, lift the thrust of all rotors over the weight, both nominal. free_m: see
+    `envs.launch.HandLaunch`.
     """
 
     since_release_s: S
@@ -67,6 +69,7 @@ class Moment(Generic[S]):
     touchdown_m_s: S
     clearance_m: S
     lift: S
+    free_m: Any = math.inf
 
     @property
     def upright(self) -> S:
@@ -82,7 +85,8 @@ class Task:
     an IMU event. judge: what is remembered after an event (begin at first), and 1 where the flight is lost, 1 where it
     is done; succeeded: 1 or 0, asked when the time is up, unmet: what is wrong where it is 0. describe: further entries
     of `info`; phases: names of the goal's phases, shown in `info` as phase_name. places: the goal is
-    a place, which pilots are told, beside what moves with them.
+    a place, which pilots are told, beside what moves with them. sees: see `Aim`; pilots are told a course, and flights
+    are done when crosses_m of it lie behind them.
     """
 
     conditions: Conditions
@@ -99,6 +103,8 @@ class Task:
     phases: tuple[str, ...] = ()
     phase_name: str = "phase"
     places: bool = False
+    sees: Sight | None = None
+    crosses_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class TaskFlight:
         self._rest_m = launch.quad.airframe.rest_height_m
         self._aloft = False
         self.touchdown_m_s = 0.0
+        if task.sees is not None:
+            launch.plant(task.sees, course[-task.sees.plot.rows :, 0])
 
     def substep(self, t_s: float) -> None:
         """Looks for touchdowns."""
@@ -46,6 +48,9 @@ class TaskFlight:
         if self.task.places:
             point = goal.point
             launch.target = PositionSetpoint(launch.t_s, point.position_m, point.velocity_m_s, math.nan)
+        if self.task.sees is not None:
+            place = (math.nan, math.nan, goal.height_m)
+            launch.target = PositionSetpoint(launch.t_s, place, goal.point.velocity_m_s, math.nan)
         speed = quad.actuators.motor_speed
         return Moment(
             since_release_s=launch.flight_time_s,
@@ -60,6 +65,7 @@ class TaskFlight:
             touchdown_m_s=self.touchdown_m_s,
             clearance_m=launch.body.position_m[2] - self._rest_m,
             lift=0.25 * airframe.thrust_to_weight * sum(s * s for s in speed),
+            free_m=launch.free_m,
         )
 
     def judge(self, moment: Moment[float]) -> tuple[bool, bool]:
@@ -81,6 +87,8 @@ class TaskFlight:
     def _why(self, moment: Moment[float]) -> str:
         if not self.launch.finite:
             return "not finite"
+        if moment.free_m <= 0.0:
+            return "touched"
         if moment.highest_m > CEILING_M:
             return "ceiling"
         if moment.touchdown_m_s > TOUCHDOWN_LIMIT_M_S:

@@ -5,6 +5,9 @@ an airframe, biases, latencies and wind of its own. Success: never within 0.1 m 
 3.5 m, tilt under 20 degrees from 3 s on, up at the end. A flight's error is its mean from 5 s after the
 release to the end; a failed flight counts as infinite; median and 90th percentile are over flights.
 
+With --task avoid a drone crosses 30 m of a forest: success is to touch nothing on the way; who stops before a wall has
+not crossed, which is counted apart. Several speeds and densities are several rows.
+
 With --task half-cheetah a policy runs episodes of 4,000 physics frames (16.5 s; in MuJoCo 5,000, 50 s), each from a
 start of its own; its score is the return of the original environment, mean and deviation over episodes, at any rhythm.
 
@@ -15,6 +18,7 @@ Examples:
   python -m scripts.evaluate hover --dropout flow:0.3 --fault flow:off@6s+1s --picture flight.png
   python -m scripts.evaluate hover --flights 1 --fault flow:off@6s+1s --video flight.mp4          # or flight.gif
   python -m scripts.evaluate hover --engine batched --flights 2000   # the network alone, fast
+  python -m scripts.evaluate planner --task avoid --speed 1,2,3,4 --density 0.1 --flights 100     # of forests
   python -m scripts.evaluate hover --sim gym-pybullet-drones --flights 100                        # in its CtrlAviary
   python -m scripts.evaluate hover --sim gym-pybullet-drones --score hover-aviary --flights 100   # by its reward
   python -m scripts.evaluate half-cheetah --task half-cheetah --flights 20 --json run.json --video run.mp4
@@ -77,24 +81,29 @@ def run(options: Options) -> None:
             f"--frames, --dropped, --delay-frames and --noise are of --task {CHEETAH}; conditions of a flight are "
             "--imu-hz, --dropout and --fault"
         )
-    case.check()
-    job = case.job()
+    cells = case.cells()
+    for cell in cells:
+        cell.check()
+    if len(cells) > 1 and (options.picture is not None or options.video is not None):
+        raise ConfigError("--picture and --video draw one flight; give one speed and one density")
     check_outputs(options, case.count)
-    for caution in cautions(case):
+    for caution in dict.fromkeys(text for cell in cells for text in cautions(cell)):
         ERR.print(f"note: {caution}", highlight=False)
     with FlightPool(options.workers) as pool, progress_bar() as progress:
-        row = evaluate(case, pool, progress)
+        rows = [evaluate(cell, pool, progress) for cell in cells]
+    row = rows[0]
     world = case.engine if case.sim == OWN_SIM else case.sim
     what = case.task if case.score == ERRORS_SCORE else case.score
-    title = f"{what}: {row['duration_s']:g} s flights, wind to {row['wind_m_s']:g} m/s, {world}, seed {case.seed}"
-    OUT.print(score_table(title, [row]) if case.score == ERRORS_SCORE else return_table(title, [row]))
+    length = f"{row['duration_s']:g} s flights" if len(cells) == 1 else f"{len(cells)} cells"
+    title = f"{what}: {length}, wind to {row['wind_m_s']:g} m/s, {world}, seed {case.seed}"
+    OUT.print(score_table(title, rows) if case.score == ERRORS_SCORE else return_table(title, rows))
     if "touchdown_median_m_s" in row:
         median, p90 = number(row["touchdown_median_m_s"]), number(row["touchdown_p90_m_s"])
         OUT.print(f"touchdown: median {median} m/s, p90 {p90} m/s, over the flights that touched the floor")
     if options.json is not None:
-        write_json(options.json, row)
+        write_json(options.json, row if len(rows) == 1 else {"cells": rows})
         OUT.print(f"wrote {options.json}")
-    draw(options, job)
+    draw(options, cells[0].job())
 
 
 def run_cheetah(options: Options) -> None:

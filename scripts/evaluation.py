@@ -21,12 +21,15 @@ from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK as CHEETAH
 from liquid_pilot.observation import GRAVITY_M_S2
 from scripts.console import ERR, on_backend
+from scripts.crossings import AVOID, OF_AVOID, crossing_row, grid_span, pairs
 from scripts.flying import (
     AVIARY_SCORE,
     AVIARY_SIM,
     CONVENTIONAL,
     ERRORS_SCORE,
     OWN_SIM,
+    PILOTS,
+    PLANNER,
     RAPTORS,
     FlightPool,
     Job,
@@ -36,7 +39,7 @@ from scripts.flying import (
 from scripts.returns import return_figures, return_one
 from scripts.tables import short_name
 
-TASKS: Final = ("hover", "track", "track-position", "mission")  # of a drone
+TASKS: Final = ("hover", "track", "track-position", "mission", AVOID)  # of a drone
 TRACKS: Final = ("track", "track-position")
 OF_TRACK: Final = ("reference", "track_m_s", "transient_s")
 USUAL_FLIGHTS: Final = 500
@@ -56,7 +59,8 @@ class Case:
 
     policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """A shipped policy ("hover"), the path of a .safetensors file, or a conventional controller: "geometric" and "pid"
-    are told the true state, the upper rows of every table; "pid-ekf" has the policy's sensors and a Kalman filter.
+    are told the true state, the upper rows of every table; "pid-ekf" has the policy's sensors and a Kalman filter;
+    "planner" is told where the trees of a forest stand as well, which the others fly into.
     "raptor": a published policy (extra rivals) that is told the true state and commands motors, 100 times a second and
     at once; "raptor-late" does so with the latency of everybody else's commands."""
     task: str = "hover"
@@ -64,6 +68,7 @@ class Case:
     velocity that changes; its speed error is the root mean square, and 0.5 m/s the most. track-position: follow a
     place, by a position sensor (20 to 50 Hz, 20 % lost) and the autopilot's attitude, without flow and range;
     0.5 m of distance, root mean square, is the most. mission: take off, hover, follow, land softly, motors off.
+    avoid: cross 30 m of a forest by a forward flow grid and touch nothing; who stops on the way has not crossed.
     half-cheetah: run; its conditions are --frames, --dropped,
     --delay-frames and --noise."""
     reference: str = "any"
@@ -72,6 +77,12 @@ class Case:
     """Of track and track-position: the fastest speed that is drawn, in m/s."""
     transient_s: float = 0.0
     """Of track: seconds from the beginning of a step on, which takes 1 s, in which errors do not count, such as 1.5."""
+    speed: str = "3"
+    """Of avoid: the speed that is asked for in m/s, or several, as in 1,2,3,4: a row for each."""
+    density: str = "0.1"
+    """Of avoid: trees per square metre, or several."""
+    grid_hz: str = "20-30"
+    """Of avoid: rate of the forward flow grid in Hz, or a span."""
     flights: int | None = None
     """How many flights, 500 if not given; of half-cheetah episodes, 20. All count; a failed flight has an infinite
     error."""
@@ -84,7 +95,7 @@ class Case:
     range_hz: float = 30.0
     """Rate of the range finder in Hz."""
     dropout: tuple[str, ...] = ()
-    """Share of samples that are lost, as SENSOR:SHARE: flow:0.3 range:0.1."""
+    """Share of samples that are lost, as SENSOR:SHARE: flow:0.3 range:0.1, of avoid also grid:0.5."""
     fault: Annotated[tuple[str, ...], tyro.conf.arg(help=FAULT_HELP)] = ()
     wind: float = 1.0
     """Strongest mean wind in m/s; gusts come on top."""
@@ -109,7 +120,8 @@ class Case:
     gym-pybullet-drones, from its start to its target, in still air and with its own drone, which replace what is said
     here of wind, airframes' spread and seconds; an expert then holds the position, which no sensor knows."""
     seconds: float | None = None
-    """Length of a flight after the release, in seconds; 15, and 25 for a mission, if not given."""
+    """Length of a flight after the release, in seconds; if not given 15, for a mission 25, and for avoid 4 and what 30 m
+    take at 60 % of the speed."""
     seed: int = 0
     """Seed of all flights. The same seed is the same flights, whatever the policy or the number of workers."""
 
@@ -130,6 +142,7 @@ class Case:
             raise ConfigError(f"{self.policy} is no policy of ours; it flies with --engine pybullet only")
         self._check_sim()
         self._check_places()
+        self._check_avoid()
         if self.task == "mission" and self.policy in RAPTORS:
             raise ConfigError(f"{self.policy} never stops its motors; it flies hover and track, no mission")
         if self.seconds is not None and not 1.0 <= self.seconds <= 3600.0:
@@ -157,6 +170,31 @@ class Case:
             raise ConfigError(
                 f"track-position has neither flow nor range, nor steps alone; leave out {' '.join(foreign)}"
             )
+
+    def _check_avoid(self) -> None:
+        """Who sees flies avoid, and nobody else does but those who are told the truth."""
+        asked, usual = self.task == AVOID, Case(self.policy)
+        if not asked:
+            foreign = [f"--{name.replace('_', '-')}" for name in OF_AVOID if getattr(self, name) != getattr(usual, name)]
+            foreign += [text for text in self.dropout if text.startswith("grid:")]
+            if foreign:
+                raise ConfigError(f"{' '.join(foreign)}: of the task avoid alone; give --task avoid, or leave it out")
+        if asked and len(self.cells()) > 1:
+            raise ConfigError(f"speed {self.speed} and density {self.density} are several cells; fly them one by one")
+        if self.policy == PLANNER and not asked:
+            raise ConfigError(f"{PLANNER} crosses forests alone; give --task avoid")
+        if self.policy in PILOTS and asked:
+            raise ConfigError(f"{self.policy} flies no courses over ground; planner and geometric fly avoid")
+        if self.policy in CONVENTIONAL or load_bundle(self.policy).sees == asked:
+            return
+        fitting = "sees a flow grid: give --task avoid" if not asked else "has no flow grid, nor flies courses"
+        raise ConfigError(f"{self.policy} cannot fly the task {self.task}: it {fitting}")
+
+    def cells(self) -> list[Case]:
+        """One case for each speed and density of avoid; any other task is one cell. Raises `ConfigError`."""
+        if self.task != AVOID:
+            return [self]
+        return [replace(self, speed=f"{v:g}", density=f"{d:g}") for v, d in pairs(self.speed, self.density)]
 
     def _check_sim(self) -> None:
         if self.sim not in SIMS:
@@ -189,15 +227,15 @@ class Case:
             airframe_spread=self.spread,
             faults=tuple(parse_fault(text) for text in self.fault),
         )
+        if self.task == AVOID:
+            conditions = replace(conditions, grid_hz=grid_span(self.grid_hz))
         conditions = conditions_with(conditions, **parse_sensors(self.sensors))
         losses = [parse_dropout(text) for text in self.dropout]
         if len({sensor for sensor, _ in losses}) < len(losses):
             raise ConfigError(f"dropout is {' '.join(self.dropout)}; give each sensor one share")
         for sensor, share in losses:
-            if sensor == "flow":
-                conditions = replace(conditions, flow_dropout=(share, share))
-            else:
-                conditions = replace(conditions, range_dropout=(share, share))
+            changed: Any = {f"{sensor}_dropout": (share, share)}
+            conditions = replace(conditions, **changed)
         return conditions
 
     def job(self) -> Job:
@@ -212,6 +250,9 @@ class Case:
 
     def _job(self, conditions: Conditions, seconds: float) -> Job:
         flown = (self.policy, self.airframe, conditions, self.count, self.seed, seconds, self.sim, self.score)
+        if self.task == AVOID:
+            speed, density = pairs(self.speed, self.density)[0]
+            return Job(*flown, self.task, speed_m_s=speed, density_per_m2=density)
         return Job(*flown, self.task, self.reference, self.track_m_s, self.transient_s)
 
 
@@ -232,7 +273,8 @@ def cautions(case: Case) -> list[str]:
         return []
     found = airframe_cautions(bundle, airframe.name, airframe.thrust_to_weight * GRAVITY_M_S2)
     fastest = float(bundle.metadata["setpoint_limits"]["speed_m_s"])
-    if case.task in TRACKS and case.track_m_s > fastest:
+    asked = case.track_m_s if case.task in TRACKS else pairs(case.speed, case.density)[0][0] if case.task == AVOID else 0.0
+    if asked > fastest:
         found.append(f"{bundle.name} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
     lowest_m = float(bundle.metadata["setpoint_limits"]["height_m"][0])
     if case.task == "mission" and lowest_m > 0.0:
@@ -260,6 +302,8 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
 def describe(case: Case) -> str:
     """Short text of a case, for progress bars."""
     extra = "".join(f", {text}" for text in (*case.dropout, *case.fault))
+    if case.task == AVOID:
+        extra = f", {case.speed} m/s, {case.density} trees/m^2{extra}"
     return f"{short_name(case.policy)}: IMU {case.imu_hz} Hz, flow {case.flow_hz:g} Hz{extra}"
 
 
@@ -267,7 +311,7 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     import torch
 
     from policies.batched_evaluation import evaluate_batched  # torch only where it is asked for
-    from policies.drills import drill_of, track_drill, track_position_drill
+    from policies.drills import avoid_drill, drill_of, track_drill, track_position_drill
 
     torch.set_num_threads(1)
     airframe = load_airframe(case.airframe)
@@ -275,6 +319,7 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     drills = {
         "track": lambda: track_drill(case.reference, case.track_m_s, case.transient_s),
         "track-position": lambda: track_position_drill(case.reference, case.track_m_s),
+        AVOID: lambda: avoid_drill(job.speed_m_s, job.density_per_m2),
     }
     drill = drills[case.task]() if case.task in drills else drill_of(case.task)
 
@@ -284,6 +329,8 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
             from policies.compiled_trainer import evaluate_compiled
 
             return evaluate_compiled(*given, threads, on_progress, drill)
+        if case.task == AVOID:
+            raise ConfigError("the batched engine crosses forests with the compiled backend alone; it needs a C compiler")
         return evaluate_batched(*given, on_progress, drill)
 
     return on_backend(case.backend, ERR, fly)
@@ -298,6 +345,7 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
         "sim": case.sim,
         "score": case.score,
         **({name: getattr(case, name) for name in OF_TRACK} if case.task in TRACKS else {}),
+        **(crossing_row(conditions, job.speed_m_s, job.density_per_m2) if case.task == AVOID else {}),
         "airframe": case.airframe,
         "spread": case.spread,
         "sensors": case.sensors,

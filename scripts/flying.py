@@ -30,11 +30,12 @@ from policies.experts.geometric import GeometricController
 from policies.experts.landing import Lander
 from policies.experts.pid import PidController, pid_gains
 from policies.experts.pid_ekf import PidEkfPilot, noise_with
+from policies.experts.planner import Planner
 from policies.experts.raptor import Raptor
 from scripts.workers.pool import WorkerPool
 
 if TYPE_CHECKING:  # importing them loads the simulator
-    from envs.pilots import Expert, MotorExpert, Pilot
+    from envs.pilots import Expert, Flyer, MotorExpert, Pilot
     from envs.pybullet_quad import PyBulletQuad
 
 # Controllers that are no policy of ours, by the names they have on command lines.
@@ -50,7 +51,8 @@ RAPTORS: Final[Mapping[str, bool]] = {  # told the true state, command motors; w
 PILOTS: Final[Mapping[str, Callable[[Airframe, Conditions], Pilot]]] = {  # on the sensors alone
     "pid-ekf": lambda airframe, conditions: PidEkfPilot(airframe, Estimator(noise_with(conditions.sensors.position))),
 }
-CONVENTIONAL: Final = (*EXPERTS, *PILOTS, *RAPTORS)
+PLANNER: Final = "planner"  # told the true state and every tree
+CONVENTIONAL: Final = (*EXPERTS, *PILOTS, *RAPTORS, PLANNER)
 # Where flights are flown, and what they are judged by, by the names on command lines.
 OWN_SIM: Final = "liquid-pilot"
 AVIARY_SIM: Final = "gym-pybullet-drones"
@@ -62,7 +64,7 @@ AVIARY_SCORE: Final = "hover-aviary"
 class Job:
     """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`.
 
-    reference, speed_m_s, transient_s: of the task track.
+    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2: of avoid.
     """
 
     policy: str
@@ -77,6 +79,7 @@ class Job:
     reference: str = "any"
     speed_m_s: float = 1.0
     transient_s: float = 0.0
+    density_per_m2: float = 0.0
 
     def __post_init__(self) -> None:
         if self.flights < 1:
@@ -117,6 +120,7 @@ def _controller(policy: str) -> Controller:
 def task_of(job: Job) -> Task:
     """The task of a job. Raises `ConfigError`."""
     import_pybullet()
+    from envs.avoid_task import avoid_task
     from envs.hover import HOVER  # here, so that --help and errors need no simulator
     from envs.mission import MISSION
     from envs.track import track_position_task, track_task
@@ -126,6 +130,7 @@ def task_of(job: Job) -> Task:
         "track": lambda: track_task(job.reference, job.speed_m_s, job.transient_s),
         "track-position": lambda: track_position_task(job.reference, job.speed_m_s),
         "mission": lambda: MISSION,
+        "avoid": lambda: avoid_task(job.speed_m_s, job.density_per_m2),
     }
     return tasks[job.task]()
 
@@ -137,16 +142,22 @@ def _fly_task(job: Job, index: int) -> FlightTrace:
     airframe, flights = _drawn(job)
     row, rng = flights.rows(slice(index, index + 1)), np.random.default_rng([job.seed, index, 1])
     with _quad(job, airframe) as quad:
-        given = (task_of(job), airframe, row, job.conditions, rng, job.duration_s, quad)
-        if job.policy in EXPERTS:
-            return fly_task(Lander(_expert(job, airframe), airframe), *given)
-        if job.policy in RAPTORS:
-            return fly_task(_raptor(job, airframe), *given)
-        if job.policy in PILOTS:
-            return fly_task(PILOTS[job.policy](airframe, job.conditions), *given)
-        controller = _controller(job.policy)
-        controller.reset()
-        return fly_task(controller, *given)
+        return fly_task(_flyer(job, airframe), task_of(job), airframe, row, job.conditions, rng, job.duration_s, quad)
+
+
+def _flyer(job: Job, airframe: Airframe) -> Flyer:
+    """Who flies a task that has a course of its own, ready for its next flight."""
+    if job.policy == PLANNER:
+        return Planner()
+    if job.policy in EXPERTS:
+        return Lander(_expert(job, airframe), airframe)
+    if job.policy in RAPTORS:
+        return _raptor(job, airframe)
+    if job.policy in PILOTS:
+        return PILOTS[job.policy](airframe, job.conditions)
+    controller = _controller(job.policy)
+    controller.reset()
+    return controller
 
 
 def fly_one(job: Job, index: int, controller: Controller | None = None, bounded: bool | None = None) -> FlightTrace:

@@ -19,6 +19,9 @@ NARROW_HEADER: Final = ("flights", "still\nup", "speed error\nmedian", "(m/s)\np
 PLACE_HEADER: Final = (
     "flights", "still up", "median distance (m)", "p90 distance (m)", "median height error (m)", "failures",
 )  # fmt: skip
+# The same of crossings.
+CROSSING_HEADER: Final = ("flights", "crossed", "mean crossing (m/s)", "median height error (m)", "failures")
+NARROW_CROSSING_HEADER: Final = ("flights", "crossed", "crossing\n(m/s)", "height\n(m)", "failures")
 NARROW_PLACE_HEADER: Final = ("flights", "still\nup", "distance\nmedian", "(m)\np90", "height\n(m)", "failures")
 _TEXT: Final = ("policy", "conditions", "failures", "what")
 
@@ -54,8 +57,19 @@ def places(row: Mapping[str, Any]) -> bool:
     return "place_error_median_m" in row
 
 
+def crosses(row: Mapping[str, Any]) -> bool:
+    """Whether there was a forest to cross."""
+    return "density_per_m2" in row
+
+
 def cells(row: Mapping[str, Any]) -> list[str]:
-    """The figures of an evaluation, in the order of `HEADER`, or of `PLACE_HEADER` where the goal was a place."""
+    """The figures of an evaluation, in the order of `HEADER`.
+
+    Of `PLACE_HEADER` where the goal was a place, of `CROSSING_HEADER` where there was a forest to cross.
+    """
+    if crosses(row):
+        speed, height = row.get("crossing_mean_m_s"), row["height_error_median_m"]
+        return [str(row["flights"]), f"{row['success_rate']:.1%}", number(speed, 2), number(height), failures(row)]
     error, unit = ("place_error", "m") if places(row) else ("speed_error", "m_s")
     return [
         str(row["flights"]),
@@ -72,7 +86,17 @@ def _parts(row: Mapping[str, Any]) -> tuple[str, ...]:
     imu = row["imu_hz"] if isinstance(row["imu_hz"], str) else f"{row['imu_hz']:g} Hz"
     if places(row):
         return (f"IMU {imu}", f"places {PLACE_HZ[0]:g} to {PLACE_HZ[1]:g} Hz, {PLACE_LOST[0]:.0%} lost", row["faults"])
+    crossing: tuple[str, ...] = ()
+    if crosses(row):
+        grid, lost = row["grid_hz"], row["grid_dropout"]
+        crossing = (
+            f"{row['speed_m_s']:g} m/s",
+            f"{row['density_per_m2']:g} trees/m^2",
+            f"grid {grid if isinstance(grid, str) else f'{grid:g}'} Hz",
+            f"{lost:.0%} of grids lost" if lost else "",
+        )
     return (
+        *crossing,
         f"IMU {imu}",
         f"flow {row['flow_hz']:g} Hz",
         *(f"{row[f'{s}_dropout']:.0%} of {s} lost" if row[f"{s}_dropout"] else "" for s in ("flow", "range")),
@@ -105,7 +129,8 @@ def score_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     if len(flights) == 1:
         shared.append(f"{flights.pop()} flights a row")
     names = short_names(str(row["policy"]) for row in rows)
-    header = ["policy", "conditions", *(NARROW_PLACE_HEADER if places(rows[0]) else NARROW_HEADER)]
+    narrow = NARROW_CROSSING_HEADER if crosses(rows[0]) else NARROW_PLACE_HEADER if places(rows[0]) else NARROW_HEADER
+    header = ["policy", "conditions", *narrow]
     body = [
         [
             names[str(row["policy"])],
