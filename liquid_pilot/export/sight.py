@@ -123,6 +123,6 @@ def functions(name: str, sight: Sight) -> Iterator[str]:
 
 def recording(name: str, grid: F32, speed_m_s: F32, features: F32) -> Iterator[str]:
     """Constants of recorded grids: what `NAME_encode` takes, and what it then gave."""
-    seen = np.concatenate([grid, speed_m_s[:, None] / np.float32(SPEED_SCALE_M_S)], axis=1)
+    seen = np.concatenate([grid, speed_m_s[:, None] / SPEED_SCALE_M_S], axis=1).astype(np.float32)
     yield from floats(f"{name}_recorded_seen", seen)
     yield from floats(f"{name}_recorded_features", features)
