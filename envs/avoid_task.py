@@ -6,7 +6,6 @@ that finds no way through and waits has not crossed, which is counted apart from
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 from envs.avoid import CROSSING_M, avoid_goal, crossing, crossing_s, facing_course, sighted
