@@ -33,6 +33,7 @@ SLOWEST_SHARE: Final = 0.6  # of the speed that is asked for, at which a crossin
 START_S: Final = 4.0  # to get going
 GRID_HZ: Final[Span] = (20.0, 30.0)
 COURSE_ROWS: Final = 2  # speed, height; the trees follow
+WALL_M: Final = 10.0  # along the course, where there is no way through
 START_YAW_RAD: Final = 0.3  # +-, off the course, in the hand
 GENTLE: Final = 0.3  # of the usual throw
 AVOID_RULE: Final = Rule(
@@ -65,10 +66,18 @@ def avoid_course(
 
 
 def crossing_course(
-    speed_m_s: float, density_per_m2: float, flights: Flights, duration_s: float, rng: np.random.Generator
+    speed_m_s: float,
+    density_per_m2: float,
+    walled: bool,
+    flights: Flights,
+    duration_s: float,
+    rng: np.random.Generator,
 ) -> Course:
     """As `envs.task.Task.course`: a crossing."""
-    return avoid_course(CROSSING_PLOT, speed_m_s, density_per_m2, flights, rng)
+    course = avoid_course(CROSSING_PLOT, speed_m_s, density_per_m2, flights, rng)
+    if walled:
+        course[COURSE_ROWS:] = CROSSING_PLOT.walled(course[COURSE_ROWS:], np.full(len(flights), WALL_M))
+    return course
 
 
 def facing_course(flights: Flights, airframe: Airframe) -> Flights:
@@ -98,6 +107,6 @@ def check_speed(speed_m_s: float) -> float:
     return float(speed_m_s)
 
 
-def crossing(speed_m_s: float, density_per_m2: float) -> partial[Course]:
-    """`crossing_course` at a speed and a density. Raises `ConfigError`."""
-    return partial(crossing_course, check_speed(speed_m_s), check_density(density_per_m2))
+def crossing(speed_m_s: float, density_per_m2: float, walled: bool = False) -> partial[Course]:
+    """`crossing_course` at a speed and a density. walled: there is no way through. Raises `ConfigError`."""
+    return partial(crossing_course, check_speed(speed_m_s), check_density(density_per_m2), walled)

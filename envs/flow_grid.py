@@ -18,7 +18,7 @@ class GridModel:
     """Rays, and how wrong they are: noise of every flow, and in proportion to it; silent beyond reach, cut to a limit.
 
     Rays lose rays_lost of their readings. Little flow is lost in the noise, so that nothing is seen around where the
-    drone flies to: the blind spot of all flow.
+    drone flies to: the blind spot of all flow. Without sees_trees rays go through trunks: a control.
     """
 
     layout: GridLayout = DEFAULT_GRID
@@ -27,6 +27,7 @@ class GridModel:
     limit_rad_s: float = 8.0
     reach_m: float = 12.0
     rays_lost: float = 0.02
+    sees_trees: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ def ray_flow(
     axes: see `liquid_pilot.flow_grid.ray_axes`; noise: standard normal numbers.
     """
     ray, *tangents = axes
-    per_m = per_metre(ops, to_world(seen_from.matrix, ray), seen_from.height_m, seen_from.offsets, model.reach_m)
+    trunks = seen_from.offsets if model.sees_trees else ()
+    per_m = per_metre(ops, to_world(seen_from.matrix, ray), seen_from.height_m, trunks, model.reach_m)
     flows = []
     for axis, n in zip(tangents, noise, strict=True):
         true: Any = moving_flow(axis, seen_from.velocity_m_s, per_m) + turning_flow(axis, ray, rates_rad_s)

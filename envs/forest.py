@@ -26,6 +26,7 @@ BEHIND_M: Final = 3.0
 FAR_M: Final = 1e4
 NO_TREE: Final = -1e3  # radius
 TREE_RADIUS_M: Final = (0.15, 0.35)
+WALL_STEP_M: Final = 0.75  # between the middles of the trunks of a wall, which no drone passes
 START_CLEAR_M: Final = 2.5  # around the place where flights begin
 DRONE_RADIUS_M: Final = 0.12  # a centre nearer to a surface touches it: a drone of 0.1 kg and its guards
 TREE_ROWS: Final = 3  # x, y, radius
@@ -73,6 +74,14 @@ class Plot:
         stands &= np.hypot(x, y) > START_CLEAR_M + radius
         return np.stack([x, y, np.where(stands, radius, NO_TREE)], axis=1).reshape(self.rows, n)
 
+    def walled(self, rows: Array, x_m: Array) -> Array:
+        """The forests with a wall of trunks across, at x_m (n,): there is no way through."""
+        count = math.ceil(self.width_m / WALL_STEP_M)
+        trees = rows.reshape(self.trees, TREE_ROWS, -1).copy()
+        across = self.width_m * ((np.arange(count) + 0.5) / count - 0.5)
+        trees[:count, 0], trees[:count, 1], trees[:count, 2] = x_m, across[:, None], TREE_RADIUS_M[1]
+        return trees.reshape(self.rows, -1)
+
     def centre(self, body: Reals) -> None:
         """Move places (at least x and y as rows, n) by whole plots into the middle one, which changes nothing seen."""
         for row, side in ((0, self.length_m), (1, self.width_m)):
@@ -115,7 +124,8 @@ def clearance_m(ops: Ops, near: Sequence[S], x_m: S, y_m: S) -> S:
         dx, dy = x - x_m, y - y_m
         free: Any = ops.sqrt(dx * dx + dy * dy + 1e-9) - radius
         least = ops.minimum(free, least)
-    return least - DRONE_RADIUS_M
+    result: S = least - DRONE_RADIUS_M
+    return result
 
 
 def per_metre(ops: Ops, ray: Vec3[S], height_m: S, offsets: Sequence[tuple[S, S, S]], reach_m: float) -> S:

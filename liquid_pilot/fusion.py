@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from liquid_pilot.attitude import CarriedAttitude
 from liquid_pilot.errors import LiquidPilotError, MessageError
@@ -22,6 +22,7 @@ from liquid_pilot.messages import (
     Imu,
     Position,
     Range,
+    SensorMessage,
     Setpoint,
 )
 from liquid_pilot.observation import GRAVITY_M_S2, INITIAL_AGE_S, INITIAL_RANGE_M, Held
@@ -51,9 +52,6 @@ class FusionLimits:
     behind_s: float = 0.5
     late_s: float = 1.0
     resync_samples: int = 3
-
-
-Heard: TypeAlias = Imu | Flow | Range | Position | Attitude  # what a `SensorMemory` keeps
 
 
 class SensorMemory:
@@ -101,7 +99,7 @@ class SensorMemory:
         self._other_clock_s = math.nan
         self._other_clock_samples = 0
 
-    def accept(self, message: Heard) -> LiquidPilotError | None:
+    def accept(self, message: SensorMessage | Attitude) -> LiquidPilotError | None:
         """Take one message over; otherwise the record that says why it was dropped."""
         if isinstance(message, Imu):
             return self._accept_imu(message)
@@ -311,5 +309,5 @@ def _age(now_s: float, stamp_s: float | None) -> float:
     return min(max(now_s - stamp_s, 0.0), INITIAL_AGE_S)
 
 
-def _dropped(message: Heard, why: str) -> MessageError:
+def _dropped(message: SensorMessage | Attitude, why: str) -> MessageError:
     return MessageError(f"{type(message).__name__} dropped: {why}")

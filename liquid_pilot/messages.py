@@ -223,5 +223,5 @@ class Command:
     rates_rad_s: Floats3
 
 
-SensorMessage: TypeAlias = Imu | Flow | Range | Position | FlowGrid
-Message: TypeAlias = SensorMessage | Attitude | Setpoint | PositionSetpoint
+SensorMessage: TypeAlias = Imu | Flow | Range | Position
+Message: TypeAlias = SensorMessage | Attitude | FlowGrid | Setpoint | PositionSetpoint

@@ -74,10 +74,10 @@ class Sight:
         if found != (rows, columns):
             return f"it has {found[0]} x {found[1]} rays; this policy sees {rows} x {columns}"
         told, wanted = (g.azimuth_rad + g.elevation_rad for g in (grid, own))
-        apart = max(abs(a - b) for a, b in zip(told, wanted, strict=True))
-        if not apart <= ANGLE_TOLERANCE_RAD:
+        astray = [abs(a - b) for a, b in zip(told, wanted, strict=True) if not abs(a - b) <= ANGLE_TOLERANCE_RAD]
+        if astray:
             return (
-                f"a ray points {apart:.4f} rad away from the policy's; at most {ANGLE_TOLERANCE_RAD:g} is allowed: "
+                f"a ray points {astray[0]:.4f} rad away from the policy's; at most {ANGLE_TOLERANCE_RAD:g} is allowed: "
                 "resample the flow along the policy's rays"
             )
         fault = memory.stamp_fault(grid.t_s, -math.inf if self._t_s is None else self._t_s)

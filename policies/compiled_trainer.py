@@ -171,7 +171,9 @@ class CompiledBackend:
         good = good & keep & np.isfinite(lanes.h).all(axis=0)
         world = choose(good, lanes.world, fresh.world)
         world.constants[CONSTANTS["imu_hz"]] = fresh.world.constants[CONSTANTS["imu_hz"]]
-        sight = None if fresh.sight is None else np.where(good, lanes.sight, fresh.sight)
+        sight = fresh.sight
+        if sight is not None and lanes.sight is not None:
+            sight = np.where(good, lanes.sight, sight)
         if self.recipe.drill.sees is not None:
             self.recipe.drill.sees.plot.centre(world.value("body"))
         h, action = np.where(good, lanes.h, fresh.h), np.where(good, lanes.action, fresh.action)

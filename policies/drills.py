@@ -50,6 +50,9 @@ TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
 AVOID_M_S: Final = 4.0  # of the crossings that choose the weights
 AVOID_DENSITY_PER_M2: Final = 0.1
 LESSON_DENSITY_PER_M2: Final = (1.0 / 12.0, 1.0 / 8.0)
+WALLED: Final = 0.04  # share of the forests without a way through
+WALL_AWAY_M: Final = (4.0, 20.0)  # from where lessons begin
+STAYING: Final = 0.05  # share of the drones in a lesson
 SIGHT: Final = Sight()
 PLACE_M_S: Final = 2.6  # of a policy that flies to places: a figure-eight of 1.0 x 0.5 m within 3.5 s
 
@@ -224,23 +227,32 @@ MISSION_DRILL: Final = Drill(
 def _avoid_lessons(
     flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
 ) -> tuple[Flights, Course]:
-    """Forests of every density; half of the drones are thrown along the course, as fast as they shall fly."""
+    """Forests of every density; half of the drones are thrown along the course, as fast as they shall fly.
+
+    Some shall stay where they are, as on a course that is held; some meet a wall.
+    """
     n = len(flights)
     begun = facing_course(flights, airframe)
-    speed = np.hypot(*flights.setpoint_velocity_m_s.T)
+    speed = np.hypot(*flights.setpoint_velocity_m_s.T) * (rng.random(n) >= STAYING)
     ahead = np.stack([speed, 0.0 * speed, 0.0 * speed], axis=1)
     thrown = rng.random((n, 1)) < 0.5
     begun = replace(begun, launch_velocity_m_s=begun.launch_velocity_m_s + thrown * ahead)
-    return begun, avoid_course(SIGHT.plot, speed, rng.uniform(*LESSON_DENSITY_PER_M2, n), flights, rng)
+    course = avoid_course(SIGHT.plot, speed, rng.uniform(*LESSON_DENSITY_PER_M2, n), flights, rng)
+    side = np.where(rng.random(n) < 0.5, -1.0, 1.0)
+    wall = SIGHT.plot.walled(course[COURSE_ROWS:], side * rng.uniform(*WALL_AWAY_M, n))
+    course[COURSE_ROWS:] = np.where(rng.random(n) < WALLED, wall, course[COURSE_ROWS:])
+    return begun, course
 
 
-def avoid_drill(speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENSITY_PER_M2) -> Drill:
-    """The task avoid at a speed, in forests of a density. Raises `ConfigError`."""
+def avoid_drill(
+    speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENSITY_PER_M2, walled: bool = False
+) -> Drill:
+    """The task avoid at a speed, in forests of a density. walled: without a way through. Raises `ConfigError`."""
     return Drill(
         name="avoid",
         rows=lambda seconds: COURSE_ROWS + SIGHT.plot.rows,
         goal=avoid_goal,
-        course=crossing(speed_m_s, density_per_m2),
+        course=crossing(speed_m_s, density_per_m2, walled),
         lessons=_avoid_lessons,
         rule=AVOID_RULE,
         curriculum=Curriculum(

@@ -169,8 +169,8 @@ def hover_spec(
     return CellSpec(form, inputs, 19, OUTPUTS, 1, BACKBONE_UNITS[form], time_unit_s)
 
 
-AVOID_BACKBONE_UNITS = {"decay": 64, "default": 42, "no_gate": 42, "pure": 64}
-AVOID_UNITS = {"gru": 26, "lstm": 21}
+AVOID_BACKBONE_UNITS = {"decay": 64, "default": 47, "no_gate": 47, "pure": 78}  # about as many parameters each
+AVOID_UNITS = {"gru": 29, "lstm": 23}
 
 
 def avoid_spec(form: str, grid: GridLayout, time_unit_s: float = 0.015) -> CellSpec:
@@ -180,7 +180,7 @@ def avoid_spec(form: str, grid: GridLayout, time_unit_s: float = 0.015) -> CellS
     if form in AVOID_UNITS:
         return CellSpec(form, inputs, AVOID_UNITS[form], OUTPUTS, 0, 1, time_unit_s, encoder=encoder)
     if form == "mlp":
-        return CellSpec("mlp", inputs, 0, OUTPUTS, 2, 64, time_unit_s, encoder=encoder)
+        return CellSpec("mlp", inputs, 0, OUTPUTS, 2, 60, time_unit_s, encoder=encoder)
     if form not in AVOID_BACKBONE_UNITS:
         raise ConfigError(unknown_name("cell", form, [*AVOID_BACKBONE_UNITS, *AVOID_UNITS, "mlp"]))
     return CellSpec(form, inputs, 19, OUTPUTS, 1, AVOID_BACKBONE_UNITS[form], time_unit_s, encoder=encoder)

@@ -17,7 +17,7 @@ from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from policies.backend import Carry, Mask, Recipe, worth_keeping
 from policies.batched_evaluation import evaluate_network, step_network
-from policies.cost import flight_cost
+from policies.cost import CostWeights, flight_cost
 from policies.network import PolicyNetwork
 
 
@@ -72,6 +72,7 @@ class TorchBackend:
             since = state.t_s - state.release_s
             share = torch.where(since < recipe.early_s, recipe.early_weight, 1.0) * (since > 0)
             share = (share * state.dt_s).to(action.dtype)
+            assert isinstance(recipe.cost, CostWeights)  # `make_backend` refuses the others
             cost = flight_cost(recipe.cost, state.body, world.goal(state), action, previous, world.aim.locates)
             total = total + (cost * share).sum()
             weight = weight + share.sum()

@@ -46,7 +46,9 @@ def validation(curriculum: Curriculum) -> tuple[Conditions, ...]:
         hz = min(max(conditions.imu_hz[0], low), high)
         conditions = replace(conditions, imu_hz=(hz, hz))
         if curriculum.sees:
+            blind = curriculum.grid_lost[0] == 1.0
             conditions = sighted(replace(conditions, flow_dropout=(0.0, 0.0), faults=()))
+            conditions = replace(conditions, grid_dropout=(1.0, 1.0)) if blind else conditions
         found.append(placed(conditions) if curriculum.locates else conditions)
     return tuple(found)
 

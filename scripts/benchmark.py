@@ -19,6 +19,7 @@ Examples:
   python -m scripts.benchmark sequence --data traces.npz --quick # prediction of recorded motion, model by model
   python -m scripts.benchmark table --seeds 2 --updates 400      # models and trainings against IMU rates
   python -m scripts.benchmark shift                              # models in worlds they were not trained in
+  python -m scripts.benchmark avoid                              # models that cross forests on optical flow
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from envs.airframe import load_airframe
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks import speed
 from scripts.benchmarks.airframes_command import Airframes
+from scripts.benchmarks.avoid_command import Forests
 from scripts.benchmarks.cells_command import Cells
 from scripts.benchmarks.cheetah_command import CheetahTable
 from scripts.benchmarks.faults_command import Faults
@@ -310,6 +312,7 @@ def main(argv: Arguments[str] | None = None) -> int:
         Annotated[Cells, tyro.conf.subcommand("cells")],
         Annotated[RateTable, tyro.conf.subcommand("table")],
         Annotated[Shift, tyro.conf.subcommand("shift")],
+        Annotated[Forests, tyro.conf.subcommand("avoid")],
         Annotated[Tracking, tyro.conf.subcommand("tracking")],
         Annotated[DemonstrationTable, tyro.conf.subcommand("demonstrations")],
         Annotated[Roads, tyro.conf.subcommand("roads")],

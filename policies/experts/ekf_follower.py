@@ -8,7 +8,7 @@ from dataclasses import replace
 from envs.airframe import Airframe
 from envs.physics import Body
 from envs.references import Reference, ReferencePoint
-from liquid_pilot.messages import Attitude, Command, Floats3, Message, Position, PositionSetpoint, Setpoint
+from liquid_pilot.messages import Attitude, Command, Floats3, FlowGrid, Message, Position, PositionSetpoint, Setpoint
 from liquid_pilot.observation import GRAVITY_M_S2
 from policies.experts.ekf import EkfNoise
 from policies.experts.estimator import Estimator
@@ -50,7 +50,7 @@ class EkfFollower:
 
     def feed(self, message: Message) -> Command | None:
         """Take a message; an accepted IMU sample gives a command."""
-        if isinstance(message, (Setpoint, PositionSetpoint, Attitude)):  # its heading is told once
+        if isinstance(message, (Setpoint, PositionSetpoint, Attitude, FlowGrid)):  # its heading is told once
             return None
         new = self._estimator.feed(message)
         if isinstance(message, Position) and self._estimator.position is message:  # it was accepted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from envs.airframe import Airframe
 from envs.sensors import PositionModel
-from liquid_pilot.messages import Attitude, Command, Message, PositionSetpoint, Setpoint
+from liquid_pilot.messages import Attitude, Command, FlowGrid, Message, PositionSetpoint, Setpoint
 from liquid_pilot.observation import GRAVITY_M_S2
 from policies.experts.ekf import EkfNoise
 from policies.experts.estimator import Estimator
@@ -40,7 +40,7 @@ class PidEkfPilot:
         if isinstance(message, Setpoint):
             self._setpoint = message
             return None
-        if isinstance(message, (Attitude, PositionSetpoint)) or not self.estimator.feed(message):
+        if isinstance(message, (Attitude, FlowGrid, PositionSetpoint)) or not self.estimator.feed(message):
             return None
         body = self.estimator.body
         if body is None or self.estimator.release_s is None:

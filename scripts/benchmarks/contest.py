@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -21,6 +21,7 @@ from liquid_pilot.errors import BundleError, ConfigError, SimulationError
 from policies.analytic import AnalyticTrainer, TrainConfig
 from policies.compiled_trainer import CompiledBackend
 from policies.curriculum import Curriculum
+from policies.drills import drill_of
 from policies.export import export_policy
 from policies.schedule import train
 from scripts.files import write_json
@@ -83,6 +84,8 @@ LSTM: Final = Model("LSTM", "lstm", False)  # one more where it is asked for
 TRAININGS: Final[Mapping[str, Curriculum]] = {
     "narrow": Curriculum(imu_hz=(50.0, 100.0), mixed_chance=0.0),
     "wide": Curriculum(),
+    "forest": drill_of("avoid").curriculum,
+    "blind": replace(drill_of("avoid").curriculum, grid_lost=(1.0, 1.0)),  # no flow grid is ever heard
     "sudden": Curriculum(horizon_share=0.0, disturbance_share=0.0),  # wide, all of it from the first update on
 }
 
@@ -130,6 +133,7 @@ class Recipe:
     batch: int
     backend: str
     trial_updates: int | None = None
+    task: str = "hover"
 
     def __post_init__(self) -> None:
         if min(self.updates, self.batch, self.trial_updates or 1) < 1:
@@ -141,7 +145,7 @@ class Recipe:
     def run(self, model: Model, training: str, trial: tuple[float, float], seed: int) -> Run:
         """One run of a model; `TUNING_SEED` is that of a trial."""
         short = self.trial_updates if seed == TUNING_SEED else None
-        updates = short or self.updates
+        updates, drill = short or self.updates, drill_of(self.task)
         config = TrainConfig(
             cell=model.cell,
             seed=seed,
@@ -152,6 +156,11 @@ class Recipe:
             validate_every=short or max(1, updates // 5),
             wiring=model.wiring,
             curriculum=TRAININGS[training],
+            task=self.task,
+            cost=drill.cost,
+            validation_s=drill.validation_s,
+            early_weight=drill.early_weight,
+            oldest_s=drill.oldest_s,
         )
         return Run(training, config, model.variant)
 

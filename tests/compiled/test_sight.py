@@ -131,7 +131,7 @@ def fly_torch(case: Case) -> tuple[torch.Tensor, list[BatchedState], torch.Tenso
             features = network.encoder(torch.cat([torch.as_tensor(pending.T, dtype=torch.float64), speed], dim=1))
             held, fresh = stamp, 1.0
         age = torch.as_tensor(np.minimum(state.t_s.numpy() - held, INITIAL_AGE_S))
-        more = torch.stack([torch.full((LANES,), fresh, dtype=torch.float64), assemble_sight(fresh, age)[1]], dim=1)
+        more = torch.stack(assemble_sight(torch.full((LANES,), fresh, dtype=torch.float64), age), dim=1)
         seen = torch.cat([case.world.observe(state), more, features], dim=1)
         action, h = network.step(seen, h, state.dt_s)
         fresh = 0.0
@@ -145,7 +145,7 @@ def fly_torch(case: Case) -> tuple[torch.Tensor, list[BatchedState], torch.Tenso
         since = state.t_s - state.release_s
         early = (since < OBJECTIVE.early_s).double()
         share = (1.0 - (1.0 - OBJECTIVE.early_weight) * early) * (since > 0) * state.dt_s
-        still = Body(*(tuple(part.detach() for part in parts) for parts in astuple_of(state.body)))
+        still: Body[Any] = Body(*(tuple(part.detach() for part in parts) for parts in astuple_of(state.body)))
         told = [torch.as_tensor(row) for row in near]
         parts = (state.body, case.world.goal(state), tuple(action.T), tuple(previous.T), told, still)
         total = total + (avoid_cost(TORCH_OPS, WEIGHTS, *parts) * share).sum()
@@ -153,6 +153,11 @@ def fly_torch(case: Case) -> tuple[torch.Tensor, list[BatchedState], torch.Tenso
         states.append(state)
         trees.append(near)
     return total / weight, states, features, trees
+
+
+def slope_of(value: torch.Tensor) -> Any:
+    assert value.grad is not None
+    return value.grad.numpy()
 
 
 def astuple_of(body: Body[Any]) -> tuple[Any, ...]:
@@ -167,7 +172,7 @@ def test_loss_gradient_and_features_are_those_of_the_equations(engine: CompiledR
     case = Case()
     loss, states, features, _ = fly_torch(case)
     loss.backward()
-    slopes = {name: value.grad.numpy() for name, value in case.network.named_weights().items()}
+    slopes = {name: slope_of(value) for name, value in case.network.named_weights().items()}
     wanted = flatten_weights(case.network.spec, slopes, np.float64)
     found = fly(case, engine)
     assert found.gradient is not None and found.lanes.sight is not None

@@ -73,6 +73,13 @@ GRID: dict[str, Any] = {
     "flow_rad_s": np.arange(12.0).reshape(2, 3, 2),
 }
 ANGLES_WRONG: list[Any] = [None, 1.0, "abc", {}, (), (None,), ("1",), np.zeros((2, 2))]
+
+
+def made(**changed: Any) -> FlowGrid:
+    fields: dict[str, Any] = GRID | changed
+    return FlowGrid(**fields)
+
+
 FLOWS_WRONG: list[Any] = [None, 1.0, "abc", {}, (), [[1.0, 2.0]], np.zeros((3, 2, 2)), np.zeros((2, 3)), object()]
 FLOWS_WRONG += [np.zeros((2, 3, 2), bool), np.zeros((2, 3, 2), complex), [[[1.0, 2.0]] * 3, [[1.0, 2.0]] * 2]]
 FLOWS_WRONG += [[[["a", "b"]] * 3] * 2, [[[10**400, 1.0]] * 3] * 2, [[[None, 1.0]] * 3] * 2]
@@ -90,26 +97,26 @@ FLOWS_WRONG += [[[["a", "b"]] * 3] * 2, [[[10**400, 1.0]] * 3] * 2, [[[None, 1.0
 )
 def test_a_grid_refuses_wrong_shapes_and_types(field: str, wrong: Any) -> None:
     with pytest.raises(MessageError, match=r"FlowGrid\."):
-        FlowGrid(**GRID | {field: wrong})
+        made(**{field: wrong})
 
 
 @given(arrays.arrays(np.float64, (2, 3, 2)), arrays.arrays(np.float32, (2, 3, 2)))
 def test_a_grid_keeps_every_value(wide: Any, narrow: Any) -> None:
     for given_values in (wide, narrow, wide.tolist()):
-        grid = FlowGrid(**GRID | {"flow_rad_s": given_values})
+        grid = made(flow_rad_s=given_values)
         np.testing.assert_array_equal(grid.flow_rad_s, given_values)
         assert grid.flow_rad_s.dtype == np.float64
-        same = FlowGrid(**GRID | {"flow_rad_s": np.array(given_values)})
-        assert grid == same and hash(grid) == hash(same) and grid != FlowGrid(**GRID | {"t_s": 2.0})
+        same = made(flow_rad_s=np.array(given_values))
+        assert grid == same and hash(grid) == hash(same) and grid != made(t_s=2.0)
 
 
 def test_a_grid_is_a_copy_that_nobody_writes_to() -> None:
     flow = GRID["flow_rad_s"].copy()
-    grid = FlowGrid(**GRID | {"flow_rad_s": flow, "azimuth_rad": [1, 0, -1], "elevation_rad": np.array([0.5, 0.0])})
+    grid = made(flow_rad_s=flow, azimuth_rad=[1, 0, -1], elevation_rad=np.array([0.5, 0.0]))
     flow[0, 0, 0] = 9.0
     assert grid.flow_rad_s[0, 0, 0] == 0.0 and grid.azimuth_rad == (1.0, 0.0, -1.0) and grid.elevation_rad == (0.5, 0.0)
     with pytest.raises(ValueError, match="read-only"):
         grid.flow_rad_s[0, 0, 0] = 1.0
-    assert grid != GRID and grid != FlowGrid(**GRID | {"flow_rad_s": flow})
+    assert grid != GRID and grid != made(flow_rad_s=flow)
     assert pickle.loads(pickle.dumps(grid)) == grid == copy.deepcopy(grid)
     assert "flow_rad_s" not in repr(grid)

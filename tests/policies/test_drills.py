@@ -166,8 +166,8 @@ def test_training_descends(task: str) -> None:
 
 
 def test_a_task_without_a_drill_is_refused() -> None:
-    with pytest.raises(ConfigError, match="hover, mission, track"):
-        drill_of("avoid")
+    with pytest.raises(ConfigError, match="avoid, hover, mission, track"):
+        drill_of("land")
 
 
 def test_a_course_of_another_aim_is_refused() -> None:
