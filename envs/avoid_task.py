@@ -6,13 +6,13 @@ that finds no way through and waits has not crossed, which is counted apart from
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 from envs.avoid import CROSSING_M, avoid_goal, crossing, crossing_s, facing_course, sighted
 from envs.conditions import Conditions
 from envs.flow_grid import Sight
 from envs.forest import FAR_M
+from envs.quad_env import QuadEnv
 from envs.task import Memory, Moment, Task, any_of, crashed, exceeds, following_reward_per_s
 from liquid_pilot.ops import Ops
 
@@ -34,9 +34,14 @@ def _judge(ops: Ops, memory: Memory, moment: Moment[Any]) -> tuple[Memory, Any, 
     return (closest, crossed * moment.since_release_s), lost, crossed
 
 
-def avoid_task(speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENSITY_PER_M2) -> Task:
-    """A crossing at a speed, in forests of so many trees per square metre. Raises `ConfigError`."""
-    course = crossing(speed_m_s, density_per_m2)
+def avoid_task(
+    speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENSITY_PER_M2, walled: bool = False
+) -> Task:
+    """A crossing at a speed, in forests of so many trees per square metre. walled: there is no way through.
+
+    Raises `ConfigError`.
+    """
+    course = crossing(speed_m_s, density_per_m2, walled)
     return Task(
         conditions=sighted(Conditions()),
         duration_s=crossing_s(speed_m_s),
@@ -52,3 +57,20 @@ def avoid_task(speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENSI
         sees=Sight(),
         crosses_m=CROSSING_M,
     )
+
+
+class AvoidEnv(QuadEnv):
+    """Terminated: touched or out of bounds, or crossed, which is success. Options: those of `avoid_task` and `QuadEnv`.
+
+    `info` adds closest_m, the least free space so far, and crossed_s, 0 until the forest is crossed.
+    """
+
+    def __init__(
+        self,
+        *,
+        speed_m_s: float = AVOID_M_S,
+        density_per_m2: float = AVOID_DENSITY_PER_M2,
+        walled: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(avoid_task(speed_m_s, density_per_m2, walled), **options)

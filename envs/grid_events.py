@@ -31,9 +31,7 @@ class FlowSource(Protocol):
 class CastRays:
     """Rays against the true forest. noise_scale: of the flight; all random numbers come from `rng`."""
 
-    def __init__(
-        self, model: GridModel, forest: Surroundings, noise_scale: float, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, model: GridModel, forest: Surroundings, noise_scale: float, rng: np.random.Generator) -> None:
         self.layout = model.layout
         self._model, self._forest, self._noise_scale, self._rng = model, forest, noise_scale, rng
         axes = np.array(model.layout.axes())  # (R, 3 vectors, 3)

@@ -129,7 +129,7 @@ class PyBulletQuad:
         self.throw(velocity_m_s, rates_rad_s)
 
     def _clear(self) -> None:
-        """Take away the trees. PyBullet keeps memory of bodies that are removed one by one, so the world begins anew."""
+        """Take away the trees. The world begins anew: of bodies that are removed one by one, PyBullet keeps memory."""
         if self._trees:
             self._trees = frozenset()
             pybullet.resetSimulation(physicsClientId=self.client)

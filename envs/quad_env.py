@@ -20,13 +20,14 @@ from envs.airframe import load_airframe
 from envs.conditions import Conditions
 from envs.fault_messages import Sensed
 from envs.flights import draw_flights
+from envs.grid_observation import GridMemory, told_setpoint
 from envs.state_observation import STATE_DIM, assemble_state
 from envs.task import Moment, Task
 from envs.task_flight import SUCCESS, TaskFlight
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
 from liquid_pilot.errors import ConfigError, SimulationError, unknown_name
 from liquid_pilot.fusion import SensorMemory
-from liquid_pilot.messages import Imu, Setpoint
+from liquid_pilot.messages import FlowGrid, Imu, Setpoint
 from liquid_pilot.observation import OBS_DIM, POSITION_DIM, Held, Located, assemble, assemble_position, located
 from liquid_pilot.ops import FLOAT_OPS
 from liquid_pilot.targets import NOWHERE
@@ -56,9 +57,10 @@ def make_conditions(conditions: Conditions | None, overrides: dict[str, Any]) ->
     return replace(base, **overrides)
 
 
-def observation_space(obs: str, locates: bool = False) -> gymnasium.spaces.Space[Any]:
-    """Of an observation mode: a box, or a dictionary of both boxes. locates: with a position sensor."""
-    more = {"sensors": POSITION_DIM if locates else 0, "state": 0}
+def observation_space(obs: str, locates: bool = False, sight: int = 0) -> gymnasium.spaces.Space[Any]:
+    """Of an observation mode: a box, or a dictionary of both boxes. locates: with a position sensor; sight: numbers
+    that are shown of a flow grid."""
+    more = {"sensors": sight + (POSITION_DIM if locates else 0), "state": 0}
     boxes: dict[str, gymnasium.spaces.Space[Any]] = {
         name: gymnasium.spaces.Box(-OBS_BOUND, OBS_BOUND, (dim + more[name],), np.float32)
         for name, dim in OBS_DIMS.items()
@@ -87,7 +89,7 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
     obs: "sensors" (OBS_DIM,) as laid out in `OBS_FIELDS`, "state" (STATE_DIM,), the truth, in `STATE_FIELDS`, or
     "both", a dictionary of the two, for critics that may know more than the actor. With a position sensor
     (position_hz=(20, 50), or `envs.parts.conditions_with(..., position="mocap")`) the `POSITION_FIELDS` follow the
-    sensors'.
+    sensors'; in a forest, at a grid_hz above 0, the `SIGHT_FIELDS` and the newest flow grid, as `GridReader` reads it.
     action (4,) in -1..1: "ctbr" thrust and body rates within `limits`; "rpm" motor speeds, 0 to full; "velocity" in
     the heading frame within `VELOCITY_LIMITS_M_S`, and yaw rate.
 
@@ -127,7 +129,10 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self.limits = limits
         self.duration_s = task.duration_s if duration_s is None else float(duration_s)
         self.airframe = load_airframe(airframe)
-        self.observation_space = observation_space(obs, self.conditions.locates)
+        sees = task.sees if self.conditions.sees else None
+        self._grid = None if sees is None else GridMemory(sees.model.layout)
+        sight = 0 if self._grid is None else self._grid.width
+        self.observation_space = observation_space(obs, self.conditions.locates, sight)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._memory = SensorMemory()
         self._silent_s = 0.0  # since the newest IMU sample that was accepted
@@ -155,6 +160,8 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
         self._drive = self.action_mode.drive(self.limits)
         self._drive.begin(launch)
         self._memory.reset()
+        if self._grid is not None:
+            self._grid.reset()
         self._silent_s = 0.0
         self._over = False
         moment = flight.moment()
@@ -233,13 +240,22 @@ class QuadEnv(gymnasium.Env[Observation, Action]):
     def _observe(self, flight: TaskFlight, messages: list[Sensed], moment: Moment[float]) -> Observation:
         heard = False
         for message in messages:
+            if isinstance(message, FlowGrid):
+                if self._grid is not None:
+                    self._grid.accept(message)
+                continue
             heard = self._memory.accept(message) is None and isinstance(message, Imu)  # the IMU's comes last
         self._silent_s = 0.0 if heard else self._silent_s + flight.launch.dt_s
         if self.obs == "state":
             return _bounded(assemble_state(moment))
-        sensed = assemble(self._held(flight.launch.setpoint))
+        setpoint = flight.launch.setpoint
+        if self._grid is not None:
+            setpoint = told_setpoint(setpoint.t_s, moment.goal, self._memory.heading())
+        sensed = assemble(self._held(setpoint))
         if self.conditions.locates:
             sensed += assemble_position(self._located(moment))
+        if self._grid is not None:
+            sensed += self._grid.show(self._memory, self._silent_s)
         seen = _bounded(sensed)
         return {"sensors": seen, "state": _bounded(assemble_state(moment))} if self.obs == "both" else seen
 

@@ -35,7 +35,9 @@ def grid_span(text: str) -> Span:
     try:
         span = float(low), float(high or low)
     except ValueError:
-        raise ConfigError(f"--grid-hz {text!r} is not understood; give a rate, as in 25, or a span, as in 20-30") from None
+        raise ConfigError(
+            f"--grid-hz {text!r} is not understood; give a rate, as in 25, or a span, as in 20-30"
+        ) from None
     if not 1.0 <= span[0] <= span[1]:
         raise ConfigError(f"--grid-hz is {text}; a drone that avoids needs a grid of at least 1 Hz")
     Conditions(grid_hz=span)  # refuses what no camera does

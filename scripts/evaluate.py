@@ -29,11 +29,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.progress import Progress
 
 from envs.airframe import load_airframe
 from envs.scoring import score_hover
@@ -41,9 +42,12 @@ from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import TASK as CHEETAH
 from scripts.cheetah import USUAL_EPISODES, CheetahJob, CheetahRhythm, cheetah_table, evaluate_cheetah, rhythm_text
 from scripts.console import ERR, OUT, exit_code, progress_bar
+from scripts.crossings import AVOID
 from scripts.evaluation import Case, cautions, evaluate
 from scripts.files import check_file, write_json
 from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one
+from scripts.forest_flights import PATHS, fly_path, trees_of
+from scripts.pictures.avoid import X_M, Y_M, Panel, draw_crossings
 from scripts.pictures.cheetah import draw_cheetah
 from scripts.pictures.flight import draw_flight
 from scripts.pictures.video import check_video, draw_video
@@ -65,6 +69,8 @@ class Options:
     """Draw one of the flights to this PNG (and its neurons to a second one beside it)."""
     video: Path | None = None
     """Draw one of the flights as a video to this .mp4, or to this .gif (smaller pictures, fewer of them)."""
+    forest: Path | None = None
+    """Of --task avoid: draw flights through one forest from above to this PNG, a panel for each speed and density."""
     draw_flight: Annotated[int, tyro.conf.arg(aliases=["--picture-flight"])] = 0
     """Which flight --picture and --video draw, from 0."""
     workers: WorkerOptions = ALL_CORES
@@ -91,6 +97,7 @@ def run(options: Options) -> None:
         ERR.print(f"note: {caution}", highlight=False)
     with FlightPool(options.workers) as pool, progress_bar() as progress:
         rows = [evaluate(cell, pool, progress) for cell in cells]
+        drawn = draw_forests(options, cells, pool, progress)
     row = rows[0]
     world = case.engine if case.sim == OWN_SIM else case.sim
     what = case.task if case.score == ERRORS_SCORE else case.score
@@ -103,6 +110,8 @@ def run(options: Options) -> None:
     if options.json is not None:
         write_json(options.json, row if len(rows) == 1 else {"cells": rows})
         OUT.print(f"wrote {options.json}")
+    if drawn is not None:
+        OUT.print(f"wrote {drawn}")
     draw(options, cells[0].job())
 
 
@@ -136,10 +145,27 @@ def check_outputs(options: Options, flights: int) -> None:
         raise ConfigError(f"draw_flight is {options.draw_flight}; flights count from 0 to {flights - 1}")
     if options.json is not None:
         check_file("--json", options.json, ".json")
+    if options.forest is not None:
+        check_file("--forest", options.forest, ".png")
+        if options.case.task != AVOID or options.case.engine != "pybullet":
+            raise ConfigError("--forest draws flights of --task avoid in PyBullet")
     if options.picture is not None:
         check_file("--picture", options.picture, ".png")
     if options.video is not None:
         check_video("--video", options.video)
+
+
+def draw_forests(options: Options, cells: Sequence[Case], pool: FlightPool, progress: Progress) -> Path | None:
+    """The picture of paths from above, if it was asked for: further flights, all of a cell in one forest."""
+    if options.forest is None:
+        return None
+    task, panels = progress.add_task("paths", total=PATHS * len(cells)), []
+    for cell in cells:
+        job = replace(cell.job(), flights=PATHS)
+        paths = pool.each(fly_path, job, PATHS, lambda: progress.advance(task))
+        title = f"{cell.speed} m/s, {cell.density} trees/m$^2$"
+        panels.append(Panel(title, trees_of(job, X_M, Y_M), paths))
+    return draw_crossings(panels, options.forest, f"{short_name(options.case.policy)} through a forest")
 
 
 def draw(options: Options, job: Job) -> None:

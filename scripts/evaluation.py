@@ -120,8 +120,8 @@ class Case:
     gym-pybullet-drones, from its start to its target, in still air and with its own drone, which replace what is said
     here of wind, airframes' spread and seconds; an expert then holds the position, which no sensor knows."""
     seconds: float | None = None
-    """Length of a flight after the release, in seconds; if not given 15, for a mission 25, and for avoid 4 and what 30 m
-    take at 60 % of the speed."""
+    """Length of a flight after the release, in seconds. If not given 15, of a mission 25, of avoid 4 more than 30 m take
+    at 60 % of the speed."""
     seed: int = 0
     """Seed of all flights. The same seed is the same flights, whatever the policy or the number of workers."""
 
@@ -175,7 +175,9 @@ class Case:
         """Who sees flies avoid, and nobody else does but those who are told the truth."""
         asked, usual = self.task == AVOID, Case(self.policy)
         if not asked:
-            foreign = [f"--{name.replace('_', '-')}" for name in OF_AVOID if getattr(self, name) != getattr(usual, name)]
+            foreign = [
+                f"--{name.replace('_', '-')}" for name in OF_AVOID if getattr(self, name) != getattr(usual, name)
+            ]
             foreign += [text for text in self.dropout if text.startswith("grid:")]
             if foreign:
                 raise ConfigError(f"{' '.join(foreign)}: of the task avoid alone; give --task avoid, or leave it out")
@@ -273,7 +275,9 @@ def cautions(case: Case) -> list[str]:
         return []
     found = airframe_cautions(bundle, airframe.name, airframe.thrust_to_weight * GRAVITY_M_S2)
     fastest = float(bundle.metadata["setpoint_limits"]["speed_m_s"])
-    asked = case.track_m_s if case.task in TRACKS else pairs(case.speed, case.density)[0][0] if case.task == AVOID else 0.0
+    asked = (
+        case.track_m_s if case.task in TRACKS else pairs(case.speed, case.density)[0][0] if case.task == AVOID else 0.0
+    )
     if asked > fastest:
         found.append(f"{bundle.name} was made for at most {fastest:g} m/s; onboard, what is asked beyond is cut to it")
     lowest_m = float(bundle.metadata["setpoint_limits"]["height_m"][0])
@@ -330,7 +334,9 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
 
             return evaluate_compiled(*given, threads, on_progress, drill)
         if case.task == AVOID:
-            raise ConfigError("the batched engine crosses forests with the compiled backend alone; it needs a C compiler")
+            raise ConfigError(
+                "the batched engine crosses forests with the compiled backend alone; it needs a C compiler"
+            )
         return evaluate_batched(*given, on_progress, drill)
 
     return on_backend(case.backend, ERR, fly)

@@ -135,14 +135,15 @@ def task_of(job: Job) -> Task:
     return tasks[job.task]()
 
 
-def _fly_task(job: Job, index: int) -> FlightTrace:
+def fly_task_of(job: Job, index: int, task: Task) -> FlightTrace:
     """Flight `index` of a job whose task has a course of its own."""
+    import_pybullet()
     from envs.rollout import fly_task
 
     airframe, flights = _drawn(job)
     row, rng = flights.rows(slice(index, index + 1)), np.random.default_rng([job.seed, index, 1])
     with _quad(job, airframe) as quad:
-        return fly_task(_flyer(job, airframe), task_of(job), airframe, row, job.conditions, rng, job.duration_s, quad)
+        return fly_task(_flyer(job, airframe), task, airframe, row, job.conditions, rng, job.duration_s, quad)
 
 
 def _flyer(job: Job, airframe: Airframe) -> Flyer:
@@ -167,7 +168,7 @@ def fly_one(job: Job, index: int, controller: Controller | None = None, bounded:
     """
     import_pybullet()
     if job.task != "hover":
-        return _fly_task(job, index)
+        return fly_task_of(job, index, task_of(job))
     from envs.rollout import fly, fly_privileged  # here, so that --help and errors need no simulator
 
     airframe, flights = _drawn(job)

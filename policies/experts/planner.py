@@ -68,9 +68,9 @@ class Planner:
         (x, y, _), (vx, vy, _) = body.position_m, body.velocity_m_s
         if t_s >= self._next_s and speed > 0.0:
             self._next_s = t_s + self._search.period_s
-            trees = np.reshape(forest.near(x, y), (-1, TREE_ROWS)) - (x, y, 0.0)
-            ahead = np.stack([c * trees[:, 0] + s * trees[:, 1], c * trees[:, 1] - s * trees[:, 0], trees[:, 2]], axis=1)
-            self._choose(np.array([c * vx + s * vy, c * vy - s * vx]), speed, ahead)
+            dx, dy, radius = (np.reshape(forest.near(x, y), (-1, TREE_ROWS)) - (x, y, 0.0)).T
+            trees = np.stack([c * dx + s * dy, c * dy - s * dx, radius], axis=1)
+            self._choose(np.array([c * vx + s * vy, c * vy - s * vx]), speed, trees)
         along, left = (speed * self._chosen).tolist()
         velocity = (c * along - s * left, s * along + c * left, 0.0)
         _, yaw_rate = told_course(FLOAT_OPS, heading(FLOAT_OPS, body.attitude_wxyz), velocity[:2], (c, s))

@@ -10,8 +10,8 @@ import pytest
 
 from envs.airframe import load_airframe
 from envs.avoid import COURSE_ROWS, avoid_course, sighted
-from envs.compiled.sight import LOOKS
 from envs.compiled.job import Draw, Objective
+from envs.compiled.sight import LOOKS
 from envs.conditions import Conditions
 from envs.flights import Array, draw_flights
 from envs.flow_grid import GridModel, Sight
