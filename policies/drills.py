@@ -43,7 +43,7 @@ from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.ops import Ops
 from policies.avoid_cost import AvoidWeights
 from policies.cost import CostWeights
-from policies.curriculum import TRAINED_HEIGHT_M, Curriculum
+from policies.curriculum import SLOWEST_COURSE_M_S, TRAINED_HEIGHT_M, Curriculum
 
 Lessons: TypeAlias = Callable[[Flights, Airframe, Curriculum, float, np.random.Generator], tuple[Flights, Course]]
 TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
@@ -233,7 +233,9 @@ def _avoid_lessons(
     """
     n = len(flights)
     begun = facing_course(flights, airframe)
-    speed = np.hypot(*flights.setpoint_velocity_m_s.T) * (rng.random(n) >= STAYING)
+    fastest = np.hypot(*flights.setpoint_velocity_m_s.T).max(initial=SLOWEST_COURSE_M_S)
+    speed = SLOWEST_COURSE_M_S * (fastest / SLOWEST_COURSE_M_S) ** rng.random(n)  # as many slow ones as fast ones
+    speed *= (rng.random(n) >= STAYING) & (flights.setpoint_velocity_m_s != 0.0).any(axis=1)
     ahead = np.stack([speed, 0.0 * speed, 0.0 * speed], axis=1)
     thrown = rng.random((n, 1)) < 0.5
     begun = replace(begun, launch_velocity_m_s=begun.launch_velocity_m_s + thrown * ahead)
