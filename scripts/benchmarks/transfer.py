@@ -39,7 +39,8 @@ def case_of(policy: str, track_m_s: float, flights: int, seed: int) -> Case:
 def compare(cases: Sequence[Case], folder: Path, workers: Workers) -> list[dict[str, Any]]:
     """Fly every case in both worlds, a block here and the same there; a row for each case and world, ready for JSON.
 
-    Finished cells of transfer.json are kept. Raises `MissingExtraError` without gym-pybullet-drones, before any flight.
+    Finished blocks of transfer.json are kept, also those of a run of fewer flights. Raises `MissingExtraError` without
+    gym-pybullet-drones, before any flight.
     """
     pairs = [[replace(case, sim=world) for world in WORLDS] for case in cases]
     for case in (case for pair in pairs for case in pair):
@@ -52,7 +53,8 @@ def compare(cases: Sequence[Case], folder: Path, workers: Workers) -> list[dict[
             for begin in range(0, pair[0].count, BLOCK):
                 count = min(BLOCK, pair[0].count - begin)
                 for case, own in zip(pair, scores, strict=True):
-                    cell = kept.cell(_marks(case) | {"begin": begin}, partial(_fly, case, begin, count, pool))
+                    marks = _marks(case) | {"begin": begin, "count": count}
+                    cell = kept.cell(marks, partial(_fly, case, begin, count, pool))
                     own += [_score(*flown) for flown in cell["scores"]]
                     progress.advance(whole, count)
             both = [all(score.success for score in flown) for flown in zip(*scores, strict=True)].count(True)
@@ -64,8 +66,9 @@ def compare(cases: Sequence[Case], folder: Path, workers: Workers) -> list[dict[
 
 
 def _marks(case: Case) -> dict[str, Any]:
-    """All that the figures of a case depend on, as JSON has it."""
+    """All that a block of a case depends on, as JSON has it; its flights are the same in a case of more of them."""
     told = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(case).items()}
+    del told["flights"]
     return told | {"policy_sha256": policy_sha256(case.policy)}
 
 

@@ -18,8 +18,8 @@ from scripts.workers.options import ALL_CORES, WorkerOptions
 class Transfer:
     """Policies fly the same flights in this project's world and in gym-pybullet-drones, each in its own task.
 
-    Prints a table; writes transfer.json and .md. What was interrupted goes on where it stopped. A flight there takes
-    three times as long as one here.
+    Prints a table; writes transfer.json and .md. What was interrupted goes on where it stopped, and a run of fewer
+    --flights is a part of one of more. A flight there takes three times as long as one here.
     """
 
     policies: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[POLICY ...]")] = (

@@ -62,6 +62,22 @@ def test_flights_that_one_world_alone_loses_are_counted_for_the_other(
     assert transfer.body_of([own, theirs])[2][-1] == "1 there alone, 0 here alone"
 
 
+def test_a_run_of_more_flights_goes_on_from_one_of_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flown = list[tuple[str, int]]()
+
+    def fly(job: Job, index: int) -> FlightScore:
+        flown.append((job.sim, index))
+        return FlightScore(True, "", 0.1, 0.1)
+
+    monkeypatch.setattr(transfer, "score_one", fly)
+    monkeypatch.setattr(transfer, "BLOCK", 2)
+    monkeypatch.setattr(Case, "check", lambda case: None)
+    for flights in (2, 4):
+        rows = transfer.compare([Case("hover", flights=flights)], tmp_path, Workers(1))
+        assert [row["flights"] for row in rows] == [flights, flights]
+    assert flown == [(sim, index) for first in (0, 2) for sim in (OWN_SIM, AVIARY_SIM) for index in (first, first + 1)]
+
+
 def test_every_drone_policy_that_ships_is_flown_in_its_own_task() -> None:
     cases = [transfer.case_of(policy, 2.0, 1, 0) for policy in Transfer().policies]
     assert [case.task for case in cases] == ["hover", "track", "track-position", "mission"]
