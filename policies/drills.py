@@ -111,8 +111,8 @@ def _hover_lessons(
 def _track_lessons(
     flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
 ) -> tuple[Flights, Course]:
-    """Every reference, at every speed up to the curriculum's."""
-    speed_m_s = curriculum.setpoint_speed_m_s * rng.random(len(flights))
+    """Every reference, at every speed up to the curriculum's, fast ones more often."""
+    speed_m_s = curriculum.setpoint_speed_m_s * rng.random(len(flights)) ** 0.5
     return flights, track_course("any", speed_m_s, flights, seconds, rng)
 
 
@@ -164,8 +164,8 @@ def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S, transient_
         lessons=_track_lessons,
         rule=TRACK_RULE,
         curriculum=Curriculum(setpoint_speed_m_s=1.1 * TRACK_M_S, setpoint_yaw_rate_rad_s=0.0),
-        cost=CostWeights(roll_pitch_rate=0.006, action_change=0.01),  # quick turns are what is asked for
-        updates=12000,
+        cost=CostWeights(roll_pitch_rate=0.003, action_change=0.01, velocity_knee_m_s=0.6),  # quick turns are asked for
+        updates=20000,
         batch=64,
         validation_s=15.0,
     )
@@ -195,6 +195,7 @@ def track_position_drill(reference: str = "any", speed_m_s: float = PLACE_M_S) -
         cost=CostWeights(
             horizontal_velocity=0.3, place=4.0, height_knee_m=0.1, roll_pitch_rate=0.004, action_change=0.01
         ),
+        updates=12000,
         locates=True,
     )
 
