@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from liquid_pilot.course_holder import CourseHolder
 from liquid_pilot.errors import LiquidPilotError
 from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.messages import Attitude, Flow, FlowGrid, Position, PositionSetpoint, Range, Setpoint
 from liquid_pilot.observation import OBS_DIM, POSITION_DIM, SIGHT_DIM, Held, assemble, assemble_position, has_position
 from liquid_pilot.setpoints import SetpointHolder
-from liquid_pilot.sight import Sight, why_held
 from liquid_pilot.supervisor_limits import SupervisorLimits
 from liquid_pilot.targets import TargetHolder
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import Bundle
+    from liquid_pilot.course_holder import CourseHolder
+    from liquid_pilot.sight import Sight
 
 
 class View:
@@ -30,10 +30,17 @@ class View:
         self.width = OBS_DIM + (POSITION_DIM if self.locates else 0)
         self.width += 0 if encoder is None else SIGHT_DIM + encoder.features
         self.memory = SensorMemory()
-        self.sight = None if encoder is None else Sight(encoder, bundle.weights)
-        holder = TargetHolder if self.locates else CourseHolder if self.sees else SetpointHolder
-        self.setpoints = holder(bundle.metadata.get("setpoint_limits", {}), setpoint_timeout_s)
+        limits = bundle.metadata.get("setpoint_limits", {})
+        self.setpoints: SetpointHolder | TargetHolder | CourseHolder
+        self.sight: Sight | None = None
         self.course_held = ""
+        if encoder is not None:
+            from liquid_pilot.course_holder import CourseHolder  # most policies are blind
+            from liquid_pilot.sight import Sight
+
+            self.sight, self.setpoints = Sight(encoder, bundle.weights), CourseHolder(limits, setpoint_timeout_s)
+        else:
+            self.setpoints = (TargetHolder if self.locates else SetpointHolder)(limits, setpoint_timeout_s)
 
     def reset(self) -> None:
         """Start of a flight."""
@@ -75,7 +82,7 @@ class View:
             held, located = setpoints.take(memory, t_s)
             return held, assemble(held) + assemble_position(located)
         assert self.sight is not None  # a course is flown by a policy that sees
-        self.course_held = why_held(self.sight, memory, t_s, limits) if setpoints.given else ""
+        self.course_held = self.sight.why_held(memory, t_s, limits) if setpoints.given else ""
         held = setpoints.take(memory, t_s, held=bool(self.course_held))
         speed_m_s = 0.0 if self.course_held else setpoints.speed_m_s(t_s)
         return held, assemble(held) + self.sight.look(memory, t_s, speed_m_s)
