@@ -58,8 +58,10 @@ def make_conditions(conditions: Conditions | None, overrides: dict[str, Any]) ->
 
 
 def observation_space(obs: str, locates: bool = False, sight: int = 0) -> gymnasium.spaces.Space[Any]:
-    """Of an observation mode: a box, or a dictionary of both boxes. locates: with a position sensor; sight: numbers
-    that are shown of a flow grid."""
+    """Of an observation mode: a box, or a dictionary of both boxes.
+
+    locates: with a position sensor. sight: numbers that are shown of a flow grid.
+    """
     more = {"sensors": sight + (POSITION_DIM if locates else 0), "state": 0}
     boxes: dict[str, gymnasium.spaces.Space[Any]] = {
         name: gymnasium.spaces.Box(-OBS_BOUND, OBS_BOUND, (dim + more[name],), np.float32)

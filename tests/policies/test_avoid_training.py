@@ -99,7 +99,10 @@ def test_lessons_grow_faster_and_draw_rates_losses_and_forests() -> None:
     assert held and all(one.setpoint_speed_m_s == (0.0, 0.0) for one in held)
     lessons = [one for one in lessons if one not in held]
     fastest = [one.setpoint_speed_m_s[1] for one in lessons]
-    assert fastest[0] == pytest.approx(DRILL.curriculum.first_speed_m_s, abs=0.3) and fastest[-1] == DRILL.curriculum.setpoint_speed_m_s
+    assert (
+        fastest[0] == pytest.approx(DRILL.curriculum.first_speed_m_s, abs=0.3)
+        and fastest[-1] == DRILL.curriculum.setpoint_speed_m_s
+    )
     assert (np.diff(fastest) >= 0.0).all()
     rates = np.array([one.grid_hz[0] for one in lessons])
     assert rates.min() >= TRAINED_GRID_HZ[0] and rates.max() <= TRAINED_GRID_HZ[1] and np.ptp(rates) > 15.0
