@@ -48,10 +48,10 @@ class CastRays:
             NUMPY_OPS,
             self._model,
             self._axes,
-            seen_from,  # type: ignore[arg-type]  # one drone, seen along many rays
-            mean_rates_rad_s,  # type: ignore[arg-type]
+            seen_from,
+            mean_rates_rad_s,
             (noise[0], noise[1]),
-            self._noise_scale,  # type: ignore[arg-type]
+            self._noise_scale,
         )
         flow = np.stack(told, axis=-1)
         flow[lost] = math.nan

@@ -11,7 +11,7 @@ from envs.forest import check_density
 from liquid_pilot.errors import ConfigError
 
 AVOID: Final = "avoid"
-OF_AVOID: Final = ("speed", "density", "grid_hz")
+OF_AVOID: Final = ("speed", "density", "grid_hz", "walled")
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:
@@ -44,12 +44,13 @@ def grid_span(text: str) -> Span:
     return span
 
 
-def crossing_row(conditions: Conditions, speed_m_s: float, density_per_m2: float) -> Mapping[str, Any]:
+def crossing_row(conditions: Conditions, speed_m_s: float, density_per_m2: float, walled: bool) -> Mapping[str, Any]:
     """The conditions of a crossing, flat."""
     low, high = conditions.grid_hz
     return {
         "speed_m_s": speed_m_s,
         "density_per_m2": density_per_m2,
+        "walled": walled,
         "grid_hz": low if low == high else f"{low:g}-{high:g}",
         "grid_dropout": conditions.grid_dropout[1],
     }

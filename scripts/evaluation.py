@@ -81,6 +81,8 @@ class Case:
     """Of avoid: the speed that is asked for in m/s, or several, as in 1,2,3,4: a row for each."""
     density: str = "0.1"
     """Of avoid: trees per square metre, or several."""
+    walled: bool = False
+    """Of avoid: no forest has a way through; not to have crossed, and to have touched nothing, is the best there is."""
     grid_hz: str = "20-30"
     """Of avoid: rate of the forward flow grid in Hz, or a span."""
     flights: int | None = None
@@ -120,8 +122,13 @@ class Case:
     gym-pybullet-drones, from its start to its target, in still air and with its own drone, which replace what is said
     here of wind, airframes' spread and seconds; an expert then holds the position, which no sensor knows."""
     seconds: float | None = None
+<<<<<<< HEAD
     """Length of a flight after the release, in seconds. If not given 15, of a mission 25, of avoid 4 more than 30 m
     take at 60 % of the speed."""
+=======
+    """Length of a flight after the release, in seconds. If not given 15, of a mission 25, of avoid what 30 m take at
+    60 % of the speed, and 4 more."""
+>>>>>>> world-avoid
     seed: int = 0
     """Seed of all flights. The same seed is the same flights, whatever the policy or the number of workers."""
 
@@ -254,7 +261,7 @@ class Case:
         flown = (self.policy, self.airframe, conditions, self.count, self.seed, seconds, self.sim, self.score)
         if self.task == AVOID:
             speed, density = pairs(self.speed, self.density)[0]
-            return Job(*flown, self.task, speed_m_s=speed, density_per_m2=density)
+            return Job(*flown, self.task, speed_m_s=speed, density_per_m2=density, walled=self.walled)
         return Job(*flown, self.task, self.reference, self.track_m_s, self.transient_s)
 
 
@@ -323,7 +330,7 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     drills = {
         "track": lambda: track_drill(case.reference, case.track_m_s, case.transient_s),
         "track-position": lambda: track_position_drill(case.reference, case.track_m_s),
-        AVOID: lambda: avoid_drill(job.speed_m_s, job.density_per_m2),
+        AVOID: lambda: avoid_drill(job.speed_m_s, job.density_per_m2, job.walled),
     }
     drill = drills[case.task]() if case.task in drills else drill_of(case.task)
 
@@ -351,7 +358,7 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
         "sim": case.sim,
         "score": case.score,
         **({name: getattr(case, name) for name in OF_TRACK} if case.task in TRACKS else {}),
-        **(crossing_row(conditions, job.speed_m_s, job.density_per_m2) if case.task == AVOID else {}),
+        **(crossing_row(conditions, job.speed_m_s, job.density_per_m2, job.walled) if case.task == AVOID else {}),
         "airframe": case.airframe,
         "spread": case.spread,
         "sensors": case.sensors,

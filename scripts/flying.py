@@ -64,7 +64,7 @@ AVIARY_SCORE: Final = "hover-aviary"
 class Job:
     """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`.
 
-    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2: of avoid.
+    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2, walled: of avoid.
     """
 
     policy: str
@@ -80,6 +80,7 @@ class Job:
     speed_m_s: float = 1.0
     transient_s: float = 0.0
     density_per_m2: float = 0.0
+    walled: bool = False
 
     def __post_init__(self) -> None:
         if self.flights < 1:
@@ -130,7 +131,7 @@ def task_of(job: Job) -> Task:
         "track": lambda: track_task(job.reference, job.speed_m_s, job.transient_s),
         "track-position": lambda: track_position_task(job.reference, job.speed_m_s),
         "mission": lambda: MISSION,
-        "avoid": lambda: avoid_task(job.speed_m_s, job.density_per_m2),
+        "avoid": lambda: avoid_task(job.speed_m_s, job.density_per_m2, job.walled),
     }
     return tasks[job.task]()
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from envs.autopilot.rules import Mode, Rules
 from envs.autopilot.vehicle import Vehicle
 from envs.autopilot.wire import Wire
-from liquid_pilot.messages import Attitude, Flow, Imu, Position, Range, SensorMessage
+from liquid_pilot.messages import Attitude, Flow, FlowGrid, Imu, Position, Range, SensorMessage
 from liquid_pilot.ops import Vec3
 
 SET_MODE: Final = 176
@@ -99,7 +99,7 @@ class Autopilot:
         rules.update(t_s, self.vehicle.landed)
         if t_s < self._silent_until_s:
             return []
-        sensed = [message for message in messages if not isinstance(message, Attitude)]  # told below, as it is
+        sensed = [message for message in messages if not isinstance(message, (Attitude, FlowGrid))]
         frames = [frame for message in sensed for frame in self._sensor(message)]
         boot_s, wire = self.boot_s(t_s), self.wire
         if self._is_due("HEARTBEAT", boot_s):
