@@ -60,11 +60,7 @@ def make_conditions(conditions: Conditions | None, overrides: dict[str, Any]) ->
 def observation_space(obs: str, locates: bool = False, sight: int = 0) -> gymnasium.spaces.Space[Any]:
     """Of an observation mode: a box, or a dictionary of both boxes.
 
-<<<<<<< HEAD
-    locates: with a position sensor; sight: numbers that are shown of a flow grid.
-=======
     locates: with a position sensor. sight: numbers that are shown of a flow grid.
->>>>>>> world-avoid
     """
     more = {"sensors": sight + (POSITION_DIM if locates else 0), "state": 0}
     boxes: dict[str, gymnasium.spaces.Space[Any]] = {

@@ -122,13 +122,8 @@ class Case:
     gym-pybullet-drones, from its start to its target, in still air and with its own drone, which replace what is said
     here of wind, airframes' spread and seconds; an expert then holds the position, which no sensor knows."""
     seconds: float | None = None
-<<<<<<< HEAD
-    """Length of a flight after the release, in seconds. If not given 15, of a mission 25, of avoid 4 more than 30 m
-    take at 60 % of the speed."""
-=======
     """Length of a flight after the release, in seconds. If not given 15, of a mission 25, of avoid what 30 m take at
     60 % of the speed, and 4 more."""
->>>>>>> world-avoid
     seed: int = 0
     """Seed of all flights. The same seed is the same flights, whatever the policy or the number of workers."""
 
