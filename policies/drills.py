@@ -19,6 +19,7 @@ from envs.avoid import (
     crossing_s,
     facing_course,
 )
+from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.flow_grid import Sight
 from envs.mission import (
@@ -43,7 +44,7 @@ from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.ops import Ops
 from policies.avoid_cost import AvoidWeights
 from policies.cost import CostWeights
-from policies.curriculum import SLOWEST_COURSE_M_S, TRAINED_HEIGHT_M, Curriculum
+from policies.curriculum import SILENT, SLOWEST_COURSE_M_S, TRAINED_HEIGHT_M, Curriculum
 
 Lessons: TypeAlias = Callable[[Flights, Airframe, Curriculum, float, np.random.Generator], tuple[Flights, Course]]
 TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
@@ -52,6 +53,7 @@ AVOID_DENSITY_PER_M2: Final = 0.1
 LESSON_DENSITY_PER_M2: Final = (1.0 / 12.0, 1.0 / 8.0)
 WALLED: Final = 0.04  # share of the forests without a way through
 WALL_AWAY_M: Final = (4.0, 20.0)  # from where lessons begin
+OTHER_SPEED: Final = 0.1  # chance of a drone that flies on to be told another speed
 STAYING: Final = 0.05  # share of the drones in a lesson
 SIGHT: Final = Sight()
 PLACE_M_S: Final = 2.6  # of a policy that flies to places: a figure-eight of 1.0 x 0.5 m within 3.5 s
@@ -66,7 +68,8 @@ class Drill:
     the weights; sensors: of all flights; early_weight: of the first second of a lesson; goes_on: (B,), of courses,
     seconds since the release and heights, where there is more to learn from a flight; locates, sees: see `Aim`.
 
-    learning_rate: at first; oldest_s: age at which a flight is over for lessons.
+    onward: the courses with which flights of the lesson before go on, of these, of new ones, of the conditions of now
+    and of random numbers. learning_rate: at first; oldest_s: age at which a flight is over for lessons.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Drill:
     goes_on: Callable[[Any, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
     locates: bool = False
     sees: Sight | None = None
+    onward: Callable[[Course, Course, Conditions, np.random.Generator], Course] = lambda course, *_: course
     learning_rate: float = 5e-3
     oldest_s: float = 20.0
 
@@ -247,6 +251,12 @@ def _avoid_lessons(
     return begun, course
 
 
+def _avoid_onward(course: Course, new: Course, conditions: Conditions, rng: np.random.Generator) -> Course:
+    """Another speed now and then; none where the grid is silent, when the onboard controller holds the course."""
+    speed = np.where(rng.random(course.shape[1]) < OTHER_SPEED, new[0], course[0])
+    return np.concatenate([speed[None] * (conditions.grid_dropout != SILENT), course[1:]])
+
+
 def avoid_drill(
     speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENSITY_PER_M2, walled: bool = False
 ) -> Drill:
@@ -276,6 +286,7 @@ def avoid_drill(
         validation_s=crossing_s(speed_m_s),
         launch=facing_course,
         sees=SIGHT,
+        onward=_avoid_onward,
         learning_rate=3e-3,
         oldest_s=12.0,
     )

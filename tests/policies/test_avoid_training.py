@@ -13,6 +13,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from envs.airframe import load_airframe
+from envs.avoid import sighted
 from envs.batched_ops import TORCH_OPS
 from envs.conditions import Conditions
 from envs.flights import draw_flights
@@ -24,11 +25,12 @@ from liquid_pilot.cells import parameters
 from liquid_pilot.encoder import Encoder
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.flow_grid import DEFAULT_GRID, SPEED_SCALE_M_S
-from liquid_pilot.observation import OBS_DIM, SIGHT_DIM
+from liquid_pilot.observation import INITIAL_AGE_S, OBS_DIM, SIGHT_DIM
 from liquid_pilot.ops import FLOAT_OPS
 from policies.analytic import AnalyticTrainer, TrainConfig
 from policies.avoid_cost import AvoidWeights, avoid_cost
 from policies.checkpoint import load_checkpoint, save_checkpoint
+from policies.compiled_trainer import FlatCarry
 from policies.curriculum import TRAINED_GRID_HZ, lesson
 from policies.drills import SIGHT, avoid_drill, drill_of
 from policies.export import export_policy
@@ -188,3 +190,32 @@ def test_who_cannot_be_trained_is_refused() -> None:
     with pytest.raises(ConfigError, match="density"):
         avoid_drill(2.0, 1.0)
     assert not Conditions().sees
+
+
+def test_flights_that_go_on_change_their_speed_now_and_then_and_stay_where_no_grid_comes() -> None:
+    rng = np.random.default_rng(5)
+    old, new = np.full((DRILL.rows(1.0), 1000), 2.0), np.full((DRILL.rows(1.0), 1000), 5.0)
+    seeing = lesson(replace(DRILL.curriculum, grid_lost=(0.2, 0.2)), 0.5, np.random.default_rng(1)).conditions
+    found = DRILL.onward(old, new, seeing, rng)
+    assert 0.05 < (found[0] == 5.0).mean() < 0.15 and (found[1:] == 2.0).all()
+    held = DRILL.onward(old, new, replace(seeing, grid_dropout=(1.0, 1.0)), rng)
+    assert not held[0].any() and (held[1:] == 2.0).all()
+
+
+@needs_cc
+def test_who_hears_no_grid_any_more_has_forgotten_what_it_saw() -> None:
+    trainer = AnalyticTrainer(config(), "compiled")
+    usual = sighted(Conditions())
+    flights = draw_flights(trainer.airframe, usual, 16, trainer.rng)
+    begun, course = DRILL.lessons(flights, trainer.airframe, DRILL.curriculum, 5.0, trainer.rng)
+    keep = np.ones(16, np.bool_)
+    carry = trainer.backend.launch(begun, course, usual, None, keep)
+    for _ in range(2):
+        _, carry = trainer.backend.gradient(trainer.network, carry, usual, 40)
+    on = trainer.backend.launch(begun, course, usual, carry, keep)
+    silent = trainer.backend.launch(begun, course, replace(usual, grid_dropout=(1.0, 1.0)), carry, keep)
+    assert isinstance(on, FlatCarry) and isinstance(silent, FlatCarry)
+    assert on.lanes.sight is not None and silent.lanes.sight is not None
+    assert on.lanes.sight[-27:-3].any() and not silent.lanes.sight[-27:-3].any()
+    assert (silent.lanes.sight[-2] == -INITIAL_AGE_S).all() and not silent.lanes.world.course[0].any()
+    assert_array_equal(silent.lanes.world.value("body"), on.lanes.world.value("body"))
