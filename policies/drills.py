@@ -12,16 +12,17 @@ import numpy.typing as npt
 from envs.airframe import Airframe
 from envs.avoid import (
     AVOID_RULE,
-    COURSE_ROWS,
     avoid_course,
     avoid_goal,
     crossing,
     crossing_s,
     facing_course,
+    wall_in,
 )
 from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.flow_grid import Sight
+from envs.forest import COURSE_ROWS
 from envs.mission import (
     FOLLOW_S,
     GROUND_DEPTH_M,
@@ -51,7 +52,7 @@ TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
 AVOID_M_S: Final = 4.0  # of the crossings that choose the weights
 AVOID_DENSITY_PER_M2: Final = 0.1
 LESSON_DENSITY_PER_M2: Final = (1.0 / 12.0, 1.0 / 8.0)
-WALLED: Final = 0.04  # share of the forests without a way through
+WALLED: Final = 0.08  # share of the forests without a way through
 WALL_AWAY_M: Final = (4.0, 20.0)  # from where lessons begin
 OTHER_SPEED: Final = 0.1  # chance of a drone that flies on to be told another speed
 STAYING: Final = 0.05  # share of the drones in a lesson
@@ -246,9 +247,8 @@ def _avoid_lessons(
     begun = replace(begun, launch_velocity_m_s=begun.launch_velocity_m_s + thrown * ahead)
     course = avoid_course(SIGHT.plot, speed, rng.uniform(*LESSON_DENSITY_PER_M2, n), flights, rng)
     side = np.where(rng.random(n) < 0.5, -1.0, 1.0)
-    wall = SIGHT.plot.walled(course[COURSE_ROWS:], side * rng.uniform(*WALL_AWAY_M, n))
-    course[COURSE_ROWS:] = np.where(rng.random(n) < WALLED, wall, course[COURSE_ROWS:])
-    return begun, course
+    wall = wall_in(course, SIGHT.plot, side * rng.uniform(*WALL_AWAY_M, n))
+    return begun, np.where(rng.random(n) < WALLED, wall, course)
 
 
 def _avoid_onward(course: Course, new: Course, conditions: Conditions, rng: np.random.Generator) -> Course:

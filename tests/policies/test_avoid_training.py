@@ -17,7 +17,7 @@ from envs.avoid import sighted
 from envs.batched_ops import TORCH_OPS
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from envs.forest import FAR_M, NEAR, TREE_ROWS
+from envs.forest import COURSE_ROWS, FAR_M, NEAR, TREE_ROWS
 from envs.physics import Body
 from liquid_pilot import native
 from liquid_pilot.bundle import load_bundle
@@ -58,7 +58,7 @@ def config(**changes: Any) -> TrainConfig:
 def cost(tree: tuple[float, float, float], velocity: tuple[float, float, float], weights: AvoidWeights) -> float:
     """Of a drone at the origin that flies level with a velocity, one tree somewhere."""
     body: Body[float] = Body((0.0, 0.0, 1.2), velocity, LEVEL, STILL)
-    goal = DRILL.goal(FLOAT_OPS, (2.0, 1.2), 0.0, body)
+    goal = DRILL.goal(FLOAT_OPS, (2.0, 1.2, FAR_M), 0.0, body)
     near = [*tree, *([FAR_M, FAR_M, 0.1] * (NEAR - 1))]
     return float(avoid_cost(FLOAT_OPS, weights, body, goal, (0.0,) * 4, (0.0,) * 4, near, body))
 
@@ -85,7 +85,7 @@ def test_a_tree_ahead_and_to_the_left_pushes_to_the_right_rather_than_back() -> 
     body: Body[Any] = Body(tuple(given[:3]), tuple(given[3:]), tuple(flat[:4]), tuple(flat[4:]))
     told: Any = [part.detach() for part in given]
     still: Body[Any] = Body(tuple(told[:3]), tuple(told[3:]), tuple(flat[:4]), tuple(flat[4:]))
-    course = [torch.tensor(v, dtype=torch.float64) for v in (2.0, 1.2)]
+    course = [torch.tensor(v, dtype=torch.float64) for v in (2.0, 1.2, FAR_M)]
     goal = DRILL.goal(TORCH_OPS, course, course[0], body)
     near = [torch.tensor(v, dtype=torch.float64) for v in (2.0, 0.2, 0.25, *([FAR_M, FAR_M, 0.1] * (NEAR - 1)))]
     zero = (course[0] * 0.0,) * 4
@@ -121,7 +121,7 @@ def test_lessons_grow_faster_and_draw_rates_losses_and_forests() -> None:
     assert 0.0 < stays.mean() < 0.12
     assert course[0][~stays].min() >= 0.79 and course[0].max() <= lessons[-1].setpoint_speed_m_s[1]
     assert np.median(course[0][~stays]) == pytest.approx(math.sqrt(0.8 * course[0].max()), rel=0.15)  # log-uniform
-    trees = (course[2 + 2 :: TREE_ROWS] > 0).sum(axis=0) / (SIGHT.plot.length_m * SIGHT.plot.width_m)
+    trees = (course[COURSE_ROWS + 2 :: TREE_ROWS] > 0).sum(axis=0) / (SIGHT.plot.length_m * SIGHT.plot.width_m)
     assert trees.min() < 0.085 and trees.max() > 0.11
     thrown = (begun.launch_velocity_m_s[:, 0] > 0.5 * course[0])[~stays]
     assert 0.3 < thrown.mean() < 0.7
