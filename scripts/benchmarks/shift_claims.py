@@ -103,11 +103,20 @@ def _held(held: bool) -> str:
     return "**holds**" if held else "**does not hold**"
 
 
+def _flies(row: Row) -> bool:
+    """Whether it has a speed error in the usual world: half of the flights stay up, whatever the seed."""
+    return usual(row)["speed_error_mean_m_s"] is not None
+
+
+def _home_points(row: Row) -> str:
+    return pm(success_points([usual(row)]), 1)
+
+
 def _robust(row: Row, rivals: Sequence[Row]) -> str:
-    if usual(row)["speed_error_mean_m_s"] is None:
+    if not _flies(row):
         return (
             f"Robust under distribution shift, {row['model']}: {_held(False)}; it does not fly in the usual world "
-            f"either ({pm(success_points([usual(row)]), 1)} % up)."
+            f"either ({_home_points(row)} % up)."
         )
     ours = loss_points(row, cells_of(row)), growth(row, cells_of(row))
     told, verdicts = [], []
@@ -116,7 +125,8 @@ def _robust(row: Row, rivals: Sequence[Row]) -> str:
         verdicts.append(better([compare(a, b) for a, b in zip(ours, theirs, strict=True)]))
         words = {"better": "more robust than", "worse": "less robust than", "alike": "not told apart from"}
         relation = words.get(verdicts[-1], "better in one and worse in the other than")
-        told.append(f"{relation} {rival['model']} (loses {pm(theirs[0], 1)} points, error x{pm(theirs[1], 2)})")
+        fallen = "" if _flies(rival) else f"; but it keeps no more than {_home_points(rival)} % up in the usual world"
+        told.append(f"{relation} {rival['model']} (loses {pm(theirs[0], 1)} points, error x{pm(theirs[1], 2)}{fallen})")
     return (
         f"Robust under distribution shift, {row['model']}: {_held(set(verdicts) == {'better'})}; "
         f"loses {pm(ours[0], 1)} points, error x{pm(ours[1], 2)}: {', '.join(told)}."
@@ -157,7 +167,7 @@ def losses(row: Row) -> dict[str, tuple[str, str]]:
 
     A model that does not fly in the usual world has nothing to lose there: dashes.
     """
-    found, flies = {}, usual(row)["speed_error_mean_m_s"] is not None
+    found, flies = {}, _flies(row)
     for group in (*GROUPS, ""):
         cells = cells_of(row, group)
         if cells:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scripts.benchmarks.shift_claims import RULE, claims, losses, usual
+from scripts.benchmarks.shift_command import Shift
 from scripts.benchmarks.table import texts
 from scripts.console import OUT
 from scripts.files import write_json
@@ -18,7 +19,7 @@ Row = Mapping[str, Any]
 
 _HEAD: Final = """# Trained in one world, flown in others
 
-Written by `python -m scripts.benchmark shift --page docs/shift.md`. Two statements that are made for liquid networks
+Written by `{command}`. Two statements that are made for liquid networks
 are put to the test: that they are robust where the world is not that of their training, and that a curriculum and a
 hierarchy of fast and slow layers make them better. Verdicts come from the figures by the rule below them; nobody words
 them by hand.
@@ -103,6 +104,16 @@ def grid(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], ruler, *lines[1:]))
 
 
+def command(table: Row, page_md: Path) -> str:
+    """The command that makes the table, and the page in its folder."""
+    usual_options = Shift()
+    names = ("seeds", "updates", "trial_updates", "batch", "flights", "training", "pybullet_flights")
+    words = [(name, table[name]) for name in names if table[name] != getattr(usual_options, name)]
+    given = [f"--{name.replace('_', '-')} {value}" for name, value in words]
+    ablation = [] if any(not row["race"] for row in table["rows"]) else ["--no-ablation"]
+    return " ".join(["python -m scripts.benchmark shift", *given, *ablation, f"--page {page_md}"])
+
+
 def facts(table: Row) -> str:
     """What was trained and flown, in a sentence or two."""
     return (
@@ -174,6 +185,7 @@ def present(table: Row, folder: Path, page_md: Path | None = None) -> list[Path]
     files = [folder / "shift.json", text, draw_shift(table, folder / "shift.png")]
     if page_md is not None:
         picture = draw_shift(table, page_md.with_suffix(".png"))
-        page_md.write_text(f"{_HEAD.format(picture=picture.name)}\n{markdown(table)}{_TAIL}", encoding="utf-8")
+        head = _HEAD.format(picture=picture.name, command=command(table, page_md))
+        page_md.write_text(f"{head}\n{markdown(table)}{_TAIL}", encoding="utf-8")
         files += [page_md, picture]
     return files

@@ -97,6 +97,8 @@ def test_a_claim_holds_where_the_figures_are_told_apart() -> None:
     fallen = row("decay", (0.1, None, None), (0.1, None, None))  # type: ignore[arg-type]
     assert "does not fly in the usual world" in claims({"rows": [fallen, *shaken]})[0]
     assert losses(fallen)["wind"] == ("-", "-")
+    low = row("LSTM", (0.1, None, None), (0.1, None, None))  # type: ignore[arg-type]
+    assert claims({"rows": [calm, low, rival]})[0].count("but it keeps no more than") == 1
     for shifted, verdict in (((0.2, 0.3, 0.25), "**holds**"), ((0.11, 0.12, 0.13), "**does not hold** (alike)")):
         without = row("decay, no curriculum", home, shifted, against="decay", part="the curriculum", without=True)
         assert f"with the curriculum: {verdict}" in claims({"rows": [calm, without]})[-1]
@@ -123,6 +125,10 @@ def test_a_finished_table_is_read_not_made_again(tmp_path: Path, monkeypatch: py
     text = files[1].read_text(encoding="utf-8")
     assert text.count("| nothing shifted * |") == 1 and "| poor texture |" in text
     assert text in files[3].read_text(encoding="utf-8") and "(page.png)" in files[3].read_text(encoding="utf-8")
+    told = (
+        "python -m scripts.benchmark shift --seeds 1 --updates 1 --trial-updates 1 --batch 4 --flights 8 --no-ablation"
+    )
+    assert f"`{told} --page {tmp_path / 'page.md'}`" in files[3].read_text(encoding="utf-8")
 
 
 @needs_compiler
