@@ -23,8 +23,8 @@ class FlowSource(Protocol):
 
     layout: GridLayout
 
-    def flow(self, body: Body[float], mean_rates_rad_s: Vec3[float], window_s: float) -> Array:
-        """(rows, rays, 2) in rad/s over the window that ends now, NaN where a ray sees nothing."""
+    def flow(self, body: Body[float], mean_rates_rad_s: Vec3[float], window_s: float) -> Array | None:
+        """(rows, rays, 2) in rad/s over the window that ends now, NaN where a ray sees nothing; None = no grid yet."""
         ...
 
 
@@ -81,4 +81,4 @@ class GridSensor:
         self._turned = (0.0, 0.0, 0.0)
         self._clock.restart(t_s, self._rng)
         layout = self._source.layout
-        return FlowGrid(t_s, window_s, layout.azimuth_rad, layout.elevation_rad, flow)
+        return None if flow is None else FlowGrid(t_s, window_s, layout.azimuth_rad, layout.elevation_rad, flow)

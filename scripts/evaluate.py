@@ -40,6 +40,7 @@ from envs.airframe import load_airframe
 from envs.scoring import score_hover
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import TASK as CHEETAH
+from scripts.camera_cost import camera_cost_ms
 from scripts.cheetah import USUAL_EPISODES, CheetahJob, CheetahRhythm, cheetah_table, evaluate_cheetah, rhythm_text
 from scripts.console import ERR, OUT, exit_code, progress_bar
 from scripts.crossings import AVOID
@@ -107,6 +108,9 @@ def run(options: Options) -> None:
     if "touchdown_median_m_s" in row:
         median, p90 = number(row["touchdown_median_m_s"]), number(row["touchdown_p90_m_s"])
         OUT.print(f"touchdown: median {median} m/s, p90 {p90} m/s, over the flights that touched the floor")
+    if case.flow == "camera":
+        picture_ms, flow_ms = camera_cost_ms(cells[0].job())
+        OUT.print(f"camera: {picture_ms:.1f} ms to draw a picture, {flow_ms:.1f} ms to find its flow")
     if options.json is not None:
         write_json(options.json, row if len(rows) == 1 else {"cells": rows})
         OUT.print(f"wrote {options.json}")
