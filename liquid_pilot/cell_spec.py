@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from liquid_pilot.encoder import EncoderSpec
 from liquid_pilot.errors import BundleError, ConfigError, unknown_name
 from liquid_pilot.forms import FORMS
 from liquid_pilot.wiring import LAYERS, CellWiring, Mask
+
+if TYPE_CHECKING:
+    from liquid_pilot.encoder import EncoderSpec
 
 WEIGHT_LIMIT: Final = 1e6  # a larger weight is refused; trained ones stay below 100
 WIRED_FORMS: Final = tuple(name for name, form in FORMS.items() if form.heads and not form.recurrent)

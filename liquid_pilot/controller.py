@@ -19,10 +19,8 @@ import numpy.typing as npt
 
 from liquid_pilot.cells import Network
 from liquid_pilot.command import from_action
-from liquid_pilot.course_holder import CourseHolder
 from liquid_pilot.errors import BundleError, ConfigError, LiquidPilotError, MessageError
 from liquid_pilot.fallback import Fallback, clamped
-from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.journal import Journal
 from liquid_pilot.logs.rows import KIND_OF, Event, FlightLog, Report
 from liquid_pilot.logs.setup import FlightSetup
@@ -38,10 +36,8 @@ from liquid_pilot.messages import (
     Range,
     Setpoint,
 )
-from liquid_pilot.observation import OBS_DIM, POSITION_DIM, SIGHT_DIM, Held, assemble, assemble_position, has_position
+from liquid_pilot.observation import Held
 from liquid_pilot.ops import Vec4
-from liquid_pilot.setpoints import SetpointHolder
-from liquid_pilot.sight import Sight, why_held
 from liquid_pilot.standing import stands
 from liquid_pilot.supervisor import (
     COMMANDING,
@@ -54,6 +50,7 @@ from liquid_pilot.supervisor import (
 )
 from liquid_pilot.targets import TargetHolder
 from liquid_pilot.tick_watch import TickWatch
+from liquid_pilot.view import View
 
 if TYPE_CHECKING:
     from liquid_pilot.bundle import Bundle
@@ -83,27 +80,22 @@ class Controller:
         core: str | Stepper = "numpy",
     ) -> None:
         command_limits = bundle.limits  # first: a policy of another task is told so
-        self._locates = has_position(bundle.metadata.get("observation"))
-        encoder = bundle.spec.encoder
-        width = OBS_DIM + (POSITION_DIM if self._locates else 0)
-        width += SIGHT_DIM + encoder.features if encoder is not None else 0
-        if (bundle.spec.inputs, bundle.spec.outputs) != (width, _ACTIONS):
+        self._view = View(bundle, setpoint_timeout_s)
+        if (bundle.spec.inputs, bundle.spec.outputs) != (self._view.width, _ACTIONS):
             raise BundleError(
-                f"policy {bundle.name!r} has {bundle.spec.inputs} inputs and {bundle.spec.outputs} outputs; "
-                f"the controller gives {width} and needs {_ACTIONS}: export the policy again with this version"
+                f"policy {bundle.name!r} has {bundle.spec.inputs} inputs and {bundle.spec.outputs} outputs; the "
+                f"controller gives {self._view.width} and needs {_ACTIONS}: export the policy again with this version"
             )
         if limits is not None and not isinstance(limits, SupervisorLimits):
             raise ConfigError(f"limits is {limits!r}; give a liquid_pilot.supervisor.SupervisorLimits, or None")
         self.bundle = bundle
         self._network, self._core_note = _core(bundle, core)
         self._command_limits = command_limits
-        self._memory = SensorMemory()
+        self._memory = self._view.memory
+        self._setpoints = self._view.setpoints
         self._fallback = Fallback()
-        self._sight = None if encoder is None else Sight(encoder, bundle.weights)
-        holder = TargetHolder if self._locates else CourseHolder if encoder is not None else SetpointHolder
-        self._setpoints = holder(bundle.metadata.get("setpoint_limits", {}), setpoint_timeout_s)
         limits = limits or limits_of_sensors(bundle.metadata.get("sensor_limits_s", {}))
-        self._supervisor = Supervisor(limits, locates=self._locates, sees=encoder is not None)
+        self._supervisor = Supervisor(limits, locates=self._view.locates, sees=self._view.sees)
         self._journal = Journal(log)
         self._start()
         sha256 = bundle.metadata.get("sha256", "")
@@ -132,9 +124,8 @@ class Controller:
         self._start()
 
     def _start(self) -> None:
-        self._memory.reset()
+        self._view.reset()
         self._fallback.reset()
-        self._setpoints.reset()
         self._supervisor.reset()
         self._hidden: Float32 = self._network.initial_state()
         self._observation: Float32 = np.zeros(self.bundle.spec.inputs, dtype=np.float32)
@@ -142,9 +133,6 @@ class Controller:
         self._clock_jumped = False
         self._link_alive, self._battery = True, math.nan
         self._rejected_in_a_row = 0
-        self._course_held = ""  # why
-        if self._sight is not None:
-            self._sight.reset()
         self._ticks = TickWatch()
         self._journal.reset()
 
@@ -208,20 +196,12 @@ class Controller:
             )
         self._journal.write(message)
         kind = KIND_OF[type(message)]
-        error = None
-        if isinstance(message, (Setpoint, PositionSetpoint)):
-            error, note = self._setpoints.accept(message, self._memory.imu_t_s)
-            if note is not None:
-                self._journal.count(f"clamped_{kind}", message.t_s, "setpoint", note)
-        elif isinstance(message, FlowGrid):
-            if self._sight is None:
-                self._journal.counters[f"unused_{kind}"] += 1
-            else:
-                error = self._sight.accept(message, self._memory)
-        elif self._locates and isinstance(message, (Flow, Range)):
-            self._journal.counters[f"unused_{kind}"] += 1  # to the network they are sensors that never spoke
-        else:
-            error = self._memory.accept(message)
+        if not self._view.uses(message):
+            self._journal.counters[f"unused_{kind}"] += 1
+            return None
+        error, note = self._view.accept(message)
+        if note is not None:
+            self._journal.count(f"clamped_{kind}", message.t_s, "setpoint", note)
         if error is not None:
             self._reject(kind, message.t_s, error)
         return None
@@ -306,7 +286,7 @@ class Controller:
         self._rejected_in_a_row = 0
         self._ticks.restart()
         self._journal.counters["steps"] += 1
-        place = memory.position if self._locates and memory.position_fresh else None
+        place = memory.position if self._view.locates and memory.position_fresh else None
         held, seen = self._look(imu.t_s)
         self._supervisor.saw_imu(held.dt_s)
         self._fallback.update(
@@ -324,28 +304,15 @@ class Controller:
         return self._command(imu.t_s, held.dt_s, action)
 
     def _look(self, t_s: float) -> tuple[Held[float], tuple[float, ...]]:
-        """The held messages, and the observation that the network gets of them."""
-        setpoints = self._setpoints
-        if isinstance(setpoints, SetpointHolder):
-            held = self._memory.take(setpoints.in_force(t_s))
-            return held, assemble(held)
-        if isinstance(setpoints, TargetHolder):
-            held, located = setpoints.take(self._memory, t_s)
-            return held, assemble(held) + assemble_position(located)
-        assert self._sight is not None  # a course is held for a policy that sees
-        why = why_held(self._sight, self._memory, t_s, self._supervisor.limits) if setpoints.given else ""
-        self._hold_course(t_s, why)
-        held = setpoints.take(self._memory, t_s, held=bool(why))
-        speed_m_s = 0.0 if why else setpoints.speed_m_s(t_s)
-        return held, assemble(held) + self._sight.look(self._memory, t_s, speed_m_s)
-
-    def _hold_course(self, t_s: float, why: str) -> None:
-        """Fly at speed zero from here on for this reason, or again at the speed that is asked for."""
-        before, self._course_held = self._course_held, why
-        if why and not before:
-            self._journal.count("course_held", t_s, "course", f"course held: {why}")
-        elif before and not why:
+        """See `View.look`; that a course is held, or flown again, is noted."""
+        view = self._view
+        before = view.course_held
+        held, seen = view.look(t_s, self._supervisor.limits)
+        if view.course_held and not before:
+            self._journal.count("course_held", t_s, "course", f"course held: {view.course_held}")
+        elif before and not view.course_held:
             self._journal.count("course_resumed", t_s, "course", "course flown again")
+        return held, seen
 
     def _step_network(self, t_s: float, dt_s: float, seen: tuple[float, ...]) -> Vec4[float] | None:
         """The network's action, or None where it is not finite; then its state starts anew."""
@@ -363,17 +330,14 @@ class Controller:
         return a, b, c, d
 
     def _supervise(self, now_s: float, imu_age_s: float, held: Held[float] | None) -> None:
-        memory = self._memory
-        if self._locates:
-            heard = memory.position_t_s is not None and memory.attitude_t_s is not None
+        view, memory = self._view, self._memory
+        if view.locates:
             height_m = 0.0 if memory.position is None else memory.position.position_m[2]
         else:
-            heard = memory.flow_t_s is not None and memory.range_t_s is not None
             height_m = self._fallback.height_m(memory.range_m)
-            heard = heard and (self._sight is None or memory.attitude_t_s is not None)
-        self._clock_jumped = self._clock_jumped and not heard
+        self._clock_jumped = self._clock_jumped and not view.heard
         start_s, standing = memory.start_t_s, False
-        grid_t_s = None if self._sight is None else self._sight.t_s
+        grid_t_s = None if view.sight is None else view.sight.t_s
         if held is not None:
             accel = held.accel_m_s2 if held.accel_fresh else None
             standing = stands(held.gyro_rad_s, accel, held.range_m, self._thrust_m_s2)
@@ -395,7 +359,7 @@ class Controller:
             position_age_s=None if memory.position_t_s is None else now_s - memory.position_t_s,
             attitude_age_s=None if memory.attitude_t_s is None else now_s - memory.attitude_t_s,
             grid_age_s=None if grid_t_s is None else now_s - grid_t_s,
-            course_held=bool(self._course_held),
+            course_held=bool(view.course_held),
         )
         before = self.state
         for state, cause in self._supervisor.update(readings):
@@ -427,9 +391,7 @@ class Controller:
         return command
 
     def _start_clock(self, now_s: float, *, jumped: bool) -> None:
-        self._setpoints.restart_clock(now_s)
-        if self._sight is not None:
-            self._sight.start_clock(now_s, jumped=jumped)
+        self._view.start_clock(now_s, jumped=jumped)
         if not jumped:
             if self._core_note:
                 self._journal.note(now_s, "core", self._core_note)

@@ -101,17 +101,20 @@ def shown(ops: Ops, flow_rad_s: S) -> S:
 
 
 class GridReader:
-    """What the network is shown of a grid of flows: rotation taken away, silent rays 0. Not shared between threads."""
+    """What the network is shown of a grid of flows: rotation taken away, silent rays 0.
+
+    turning: (rays, 3, 2), flow that body rates (the middle axis, rad/s) make along both components.
+    """
 
     def __init__(self, layout: GridLayout) -> None:
         self.layout = layout
         axes = np.array(layout.axes())  # (R, 3 vectors, 3)
         ray, across, up = axes[:, 0], axes[:, 1], axes[:, 2]
-        self._turning = np.stack([np.cross(across, ray), np.cross(up, ray)], axis=-1)  # (R, 3, 2)
+        self.turning = np.stack([np.cross(across, ray), np.cross(up, ray)], axis=-1)  # (R, 3, 2)
 
     def read(self, flow_rad_s: npt.NDArray[np.float64], gyro_rad_s: Floats3) -> npt.NDArray[np.float32]:
         """flow_rad_s: (H, W, 2), NaN where a ray saw nothing. gyro_rad_s: mean over the window. -> (numbers,)."""
-        flow = flow_rad_s.reshape(-1, 2) - np.einsum("rcd,c->rd", self._turning, np.asarray(gyro_rad_s))
+        flow = flow_rad_s.reshape(-1, 2) - np.einsum("rcd,c->rd", self.turning, np.asarray(gyro_rad_s))
         seen = 2.0 * flow / (FLOW_KNEE_RAD_S + np.abs(flow))
         shown_rows: npt.NDArray[np.float32] = np.nan_to_num(seen, nan=0.0).T.reshape(-1).astype(np.float32)
         return shown_rows

@@ -65,7 +65,7 @@ def make_selftest(spec: CellSpec, weights: Mapping[str, F32], rng: np.random.Gen
     if spec.encoder is None:
         return SelfTest(x, dt_s, action, hidden)
     grid = rng.uniform(-2.0, 2.0, size=(GRIDS, spec.encoder.grid.numbers)).astype(np.float32)
-    grid[:, ::7] = 0.0  # rays that saw nothing
+    grid[rng.random(grid.shape) < 0.1] = 0.0  # rays that saw nothing
     speed_m_s = rng.uniform(0.0, 4.0, size=GRIDS).astype(np.float32)
     return SelfTest(x, dt_s, action, hidden, grid, speed_m_s, encode(spec.encoder, weights, grid, speed_m_s))
 

@@ -103,19 +103,15 @@ class Sight:
         """Of the newest accepted grid, `INITIAL_AGE_S` at most and before the first."""
         return INITIAL_AGE_S if self._t_s is None else min(max(now_s - self._t_s, 0.0), INITIAL_AGE_S)
 
-
-def why_held(sight: Sight, memory: SensorMemory, now_s: float, limits: SupervisorLimits) -> str:
-    """Why a course is held, that is flown at speed zero: what is too old to fly fast by. "" = it is not."""
-    heard = (
-        ("flow grid", sight.t_s, limits.grid_s),
-        ("attitude", memory.attitude_t_s, limits.attitude_s),
-    )
-    for name, t_s, limit_s in heard:
-        if t_s is None:
-            return f"no {name} yet"
-        if now_s - t_s > limit_s:
-            return f"no {name} for {now_s - t_s:.1f} s"
-    return ""
+    def why_held(self, memory: SensorMemory, now_s: float, limits: SupervisorLimits) -> str:
+        """Why a course is held, that is flown at speed zero: what is too old to fly fast by. "" = it is not."""
+        heard = (("flow grid", self._t_s, limits.grid_s), ("attitude", memory.attitude_t_s, limits.attitude_s))
+        for name, t_s, limit_s in heard:
+            if t_s is None:
+                return f"no {name} yet"
+            if now_s - t_s > limit_s:
+                return f"no {name} for {now_s - t_s:.1f} s"
+        return ""
 
 
 def _fault_of_flow(flow: npt.NDArray[np.float64], before: npt.NDArray[np.float64] | None) -> str | None:

@@ -43,7 +43,7 @@ from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.ops import Ops
 from policies.avoid_cost import AvoidWeights
 from policies.cost import CostWeights
-from policies.curriculum import TRAINED_HEIGHT_M, Curriculum
+from policies.curriculum import SLOWEST_COURSE_M_S, TRAINED_HEIGHT_M, Curriculum
 
 Lessons: TypeAlias = Callable[[Flights, Airframe, Curriculum, float, np.random.Generator], tuple[Flights, Course]]
 TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
@@ -111,8 +111,8 @@ def _hover_lessons(
 def _track_lessons(
     flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
 ) -> tuple[Flights, Course]:
-    """Every reference, at every speed up to the curriculum's."""
-    speed_m_s = curriculum.setpoint_speed_m_s * rng.random(len(flights))
+    """Every reference, at every speed up to the curriculum's, fast ones more often."""
+    speed_m_s = curriculum.setpoint_speed_m_s * rng.random(len(flights)) ** 0.5
     return flights, track_course("any", speed_m_s, flights, seconds, rng)
 
 
@@ -164,8 +164,8 @@ def track_drill(reference: str = "any", speed_m_s: float = TRACK_M_S, transient_
         lessons=_track_lessons,
         rule=TRACK_RULE,
         curriculum=Curriculum(setpoint_speed_m_s=1.1 * TRACK_M_S, setpoint_yaw_rate_rad_s=0.0),
-        cost=CostWeights(roll_pitch_rate=0.006, action_change=0.01),  # quick turns are what is asked for
-        updates=12000,
+        cost=CostWeights(roll_pitch_rate=0.003, action_change=0.01, velocity_knee_m_s=0.6),  # quick turns are asked for
+        updates=20000,
         batch=64,
         validation_s=15.0,
     )
@@ -195,6 +195,7 @@ def track_position_drill(reference: str = "any", speed_m_s: float = PLACE_M_S) -
         cost=CostWeights(
             horizontal_velocity=0.3, place=4.0, height_knee_m=0.1, roll_pitch_rate=0.004, action_change=0.01
         ),
+        updates=12000,
         locates=True,
     )
 
@@ -233,7 +234,9 @@ def _avoid_lessons(
     """
     n = len(flights)
     begun = facing_course(flights, airframe)
-    speed = np.hypot(*flights.setpoint_velocity_m_s.T) * (rng.random(n) >= STAYING)
+    fastest = np.hypot(*flights.setpoint_velocity_m_s.T).max(initial=SLOWEST_COURSE_M_S)
+    speed = SLOWEST_COURSE_M_S * (fastest / SLOWEST_COURSE_M_S) ** rng.random(n)  # as many slow ones as fast ones
+    speed *= (rng.random(n) >= STAYING) & (flights.setpoint_velocity_m_s != 0.0).any(axis=1)
     ahead = np.stack([speed, 0.0 * speed, 0.0 * speed], axis=1)
     thrown = rng.random((n, 1)) < 0.5
     begun = replace(begun, launch_velocity_m_s=begun.launch_velocity_m_s + thrown * ahead)
@@ -261,13 +264,14 @@ def avoid_drill(
             horizon_share=0.3,
             disturbance_share=0.1,
             imu_hz=(45.0, 220.0),
-            setpoint_speed_m_s=4.3,
+            setpoint_speed_m_s=6.3,
+            speed_share=0.5,
             setpoint_yaw_rate_rad_s=YAW_LIMIT_RAD_S,
             outage_s=(0.1, 0.3),
             sees=True,
         ),
         cost=AvoidWeights(),
-        updates=6000,
+        updates=10000,
         batch=128,
         validation_s=crossing_s(speed_m_s),
         launch=facing_course,

@@ -16,8 +16,16 @@ import pytest
 from liquid_pilot import __version__, bundle, cli
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.command import CommandLimits
-from liquid_pilot.observation import OBS_DIM, OBS_FIELDS, POSITION_DIM, POSITION_FIELDS
-from tests.onboard.bundles import draw_weights, make_locating, wired_spec
+from liquid_pilot.observation import (
+    FEATURES_MEANING,
+    OBS_DIM,
+    OBS_FIELDS,
+    POSITION_DIM,
+    POSITION_FIELDS,
+    SIGHT_DIM,
+    SIGHT_FIELDS,
+)
+from tests.onboard.bundles import draw_weights, make_locating, make_seeing, wired_spec
 
 ROOT = Path(__file__).parents[1]
 SPEC = CellSpec("decay", OBS_DIM, 19, 4, 1, 32, 0.015)
@@ -99,6 +107,22 @@ def test_fly_refuses_a_policy_that_locates(tmp_path: Path, capsys: pytest.Captur
     assert "feed PositionSetpoint messages" in refusal(
         capsys, "fly", str(path), "--link", "mavlink:udpin:127.0.0.1:14540"
     )
+
+
+def test_of_a_policy_that_sees_the_grid_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = bundle.save_bundle(tmp_path / "forest.safetensors", make_seeing())
+    text = "\n".join(lines_of(capsys, "inspect", str(path)))
+    assert f"observation: {OBS_DIM + SIGHT_DIM + 24} numbers" in text
+    assert "32 x 5 rays, azimuth -44 to 44 and elevation -16 to 16 degrees; 64 hidden units, 24 features" in text
+    assert all(name in text and meaning in text for name, meaning in SIGHT_FIELDS) and FEATURES_MEANING in text
+    assert "attitude 10 to 50, flow 20 to 50, grid 10 to 40" in text
+    found = json.loads("\n".join(lines_of(capsys, "inspect", str(path), "--json")))
+    assert len(found["encoder"]["azimuth_rad"]) == 32 and found["observation"][-1]["name"] == "grid_features"
+
+
+def test_fly_refuses_a_policy_that_sees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = bundle.save_bundle(tmp_path / "forest.safetensors", make_seeing())
+    assert "flow grids" in refusal(capsys, "fly", str(path), "--link", "mavlink:udpin:127.0.0.1:14540")
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,11 @@ def run(arguments: argparse.Namespace) -> int:
             f"policy {bundle.name!r} flies to places; this command tells a policy velocities, and takes off by flow "
             "and range: give one that flies by them, or feed PositionSetpoint messages to a liquid_pilot.Controller"
         )
+    if bundle.sees:
+        raise ConfigError(
+            f"policy {bundle.name!r} needs forward flow grids, which no autopilot tells: give one that flies by flow "
+            "and range, or feed FlowGrid, Attitude and courses as PositionSetpoint to a liquid_pilot.Controller"
+        )
     link = MavlinkLink(transport, throttle, system_id=arguments.system_id, rates_hz={"imu": arguments.imu_hz})
     link.open(time.monotonic())
     log = None

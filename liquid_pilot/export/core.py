@@ -9,7 +9,7 @@ from typing import Final
 
 from liquid_pilot.cells import DT_LIMIT, FORMS, VALUE_LIMIT, CellSpec
 from liquid_pilot.errors import ConfigError
-from liquid_pilot.export import maths, products
+from liquid_pilot.export import maths, products, sight
 from liquid_pilot.export.plain_c import floats, guards, number
 from liquid_pilot.export.plan import Plan, Stage
 from liquid_pilot.export.updates import UPDATES
@@ -57,6 +57,8 @@ def declarations(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
     yield "/* All that is remembered between steps. The caller owns it; there are no globals. */"
     yield "typedef struct {"
     yield f"    {'int16_t' if storage.q15 else 'float'} h[{max(spec.state_width, 1)}];"
+    if plan.sight is not None:
+        yield f"    float features[{plan.sight.spec.features}]; /* of the newest flow grid */"
     yield f"}} {name}_state;"
     yield ""
     yield "/* Before the first use. */"
@@ -66,6 +68,9 @@ def declarations(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
     yield "/* One step. x: the observation as it was scaled in training. action: within -1 and 1. */"
     yield f"int {name}_step_scaled({name}_state *state, const float x[{spec.inputs}], float dt_s,"
     yield f"    float action[{spec.outputs}]);"
+    if plan.sight is not None:
+        yield ""
+        yield from sight.declarations(name, plan.sight.spec)
 
 
 def definitions(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
@@ -75,7 +80,9 @@ def definitions(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
     yield ""
     yield from _constants(name, plan, storage)
     yield from _arithmetic(name, plan, storage)
-    yield from _reset(name, plan.spec)
+    yield from _reset(name, plan)
+    if plan.sight is not None:
+        yield from sight.functions(name, plan.sight)
     yield from _step(name, plan, storage)
 
 
@@ -90,6 +97,8 @@ def _constants(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
     if plan.motor is not None:
         yield from floats(f"{name}_readout_factor", plan.motor[0])
         yield from floats(f"{name}_readout_shift", plan.motor[1])
+    if plan.sight is not None:
+        yield from sight.tables(name, plan.sight)
     yield ""
 
 
@@ -104,10 +113,12 @@ def _arithmetic(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
     yield ""
     written = {"tanh": maths.tanh_c, "sigmoid": maths.sigmoid_c, "exp": maths.exp_c, "softplus": maths.softplus_c}
     for function, text in written.items():
-        if function == "tanh" or function in UPDATES[plan.spec.form].uses:
+        encodes = function == "exp" and plan.sight is not None
+        if function == "tanh" or encodes or function in UPDATES[plan.spec.form].uses:
             yield from text(name)
             yield ""
-    yield from products.functions(name, products.block_sizes(plan.products), storage.int8)
+    encoder = () if plan.sight is None else plan.sight.layers
+    yield from products.functions(name, products.block_sizes([*plan.products, *encoder]), storage.int8)
     if storage.q15:
         yield "/* To the nearest step of 2^-15, halves away from 0. */"
         yield f"static inline int16_t {name}_to_q15(float h)"
@@ -118,13 +129,16 @@ def _arithmetic(name: str, plan: Plan, storage: Storage) -> Iterator[str]:
         yield ""
 
 
-def _reset(name: str, spec: CellSpec) -> Iterator[str]:
+def _reset(name: str, plan: Plan) -> Iterator[str]:
     for function in ("init", "reset"):
         yield f"void {name}_{function}({name}_state *state)"
         yield "{"
         yield "    int i;"
-        yield f"    for (i = 0; i < {max(spec.state_width, 1)}; ++i)"
+        yield f"    for (i = 0; i < {max(plan.spec.state_width, 1)}; ++i)"
         yield "        state->h[i] = 0;"
+        if plan.sight is not None:
+            yield f"    for (i = 0; i < {plan.sight.spec.features}; ++i)"
+            yield "        state->features[i] = 0.0f;"
         yield "}"
         yield ""
 

@@ -14,7 +14,10 @@ from liquid_pilot.export.plain_c import comment_text, number
 from liquid_pilot.observation import (
     INITIAL_AGE_S,
     INITIAL_RANGE_M,
+    OBS_DIM,
     OBS_FIELDS,
+    SIGHT_DIM,
+    SIGHT_FIELDS,
     Held,
     assemble,
     assemble_position,
@@ -80,15 +83,17 @@ def _text(value: Any) -> str:
     return value.text if isinstance(value, _Term) else number(value)
 
 
-def struct(*, locates: bool) -> Iterator[str]:
+def struct(*, locates: bool, sees: bool = False) -> Iterator[str]:
     """Fields of the observation's struct."""
     fields = LOCATED if locates else [(f.name, f.width, f.unit, f.meaning) for f in OBS_FIELDS]
+    if sees:
+        fields = [*fields, *((name, 1, "1", meaning) for name, meaning in SIGHT_FIELDS)]
     for name, width, unit, meaning in fields:
         size = "" if width == 1 else f"[{width}]"
         yield f"    float {name}{size}; /* {unit}: {comment_text(meaning.replace('/', 'over'))} */"
 
 
-def told(*, locates: bool) -> Iterator[str]:
+def told(*, locates: bool, sees: bool = False) -> Iterator[str]:
     """Lines of a comment about the observation."""
     if locates:
         yield "Body frame FLU (x forward, y left, z up), world ENU (z up), SI units. The observation, in this order, of"
@@ -103,10 +108,16 @@ def told(*, locates: bool) -> Iterator[str]:
         offset = ", ".join(f"{value:g}" for value in one.offset)
         yield f"  {one.name}[{one.width}] in {one.unit}, offset {offset}, scale {one.scale:g}"
         yield f"    {comment_text(one.meaning.replace('/', 'over'))}"
+    for name, meaning in SIGHT_FIELDS if sees else ():
+        yield f"  {name}[1] as it is"
+        yield f"    {comment_text(meaning.replace('/', 'over'))}"
 
 
-def scaling(*, locates: bool) -> Iterator[str]:
-    """Lines that fill `x` from `observation`: as `assemble`, and `assemble_position` where the policy locates."""
+def scaling(*, locates: bool, features: int = 0) -> Iterator[str]:
+    """Lines that fill `x` from `observation`: as `assemble`, and `assemble_position` where the policy locates.
+
+    features: of the flow grid that it sees, from the state.
+    """
     if locates:
         yield from _located_scaling()
         return
@@ -117,6 +128,10 @@ def scaling(*, locates: bool) -> Iterator[str]:
             entered = f"({read} - {number(offset)})" if offset else read
             yield f"    x[{place}] = {entered} * {number(1.0 / one.scale)};"
             place += 1
+    if features:
+        yield from (f"    x[{OBS_DIM + k}] = observation->{name};" for k, (name, _) in enumerate(SIGHT_FIELDS))
+        yield f"    for (i = 0; i < {features}; ++i)"
+        yield f"        x[{OBS_DIM + SIGHT_DIM} + i] = state->features[i];"
 
 
 def _located_scaling() -> Iterator[str]:

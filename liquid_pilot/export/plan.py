@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from liquid_pilot.cells import F32, FORMS, LECUN_GAIN, LECUN_SLOPE, CellSpec, check_weights
 from liquid_pilot.export.products import Affine, joined
+from liquid_pilot.export.sight import Sight
 from liquid_pilot.wiring import LAYERS
 
 
@@ -32,16 +33,20 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A network. readout: a product; motor: factor and shift of each motor neuron of a wired one, in its place."""
+    """A network. readout: a product; motor: factor and shift of each motor neuron of a wired one, in its place.
+
+    sight: what precedes it where it sees, once a flow grid.
+    """
 
     spec: CellSpec
     stages: tuple[Stage, ...]
     readout: Affine | None
     motor: tuple[F32, F32] | None
+    sight: Sight | None = None
 
     @property
     def products(self) -> list[Affine]:
-        """All of them."""
+        """All of a step."""
         found = [p for stage in self.stages for p in (*stage.backbone, stage.heads, stage.recurrent) if p is not None]
         return found if self.readout is None else [*found, self.readout]
 
@@ -49,7 +54,10 @@ class Plan:
 def make_plan(spec: CellSpec, weights: Mapping[str, F32]) -> Plan:
     """The plan of a network. Raises `BundleError` if the weights are not those of the spec."""
     check_weights(spec, weights)
-    return _wired(spec, weights) if spec.wiring is not None else _dense(spec, weights)
+    plan = _wired(spec, weights) if spec.wiring is not None else _dense(spec, weights)
+    if spec.encoder is None:
+        return plan
+    return replace(plan, sight=Sight(spec.encoder, (_affine(weights, "encoder.0"), _affine(weights, "encoder.1"))))
 
 
 def _affine(weights: Mapping[str, F32], name: str, gain: float = 1.0, slope: float = 1.0) -> Affine:

@@ -15,7 +15,7 @@ import numpy as np
 from liquid_pilot.bundle import Bundle, SelfTest, verify
 from liquid_pilot.cells import F32, CellSpec
 from liquid_pilot.errors import ConfigError
-from liquid_pilot.export import observed
+from liquid_pilot.export import observed, sight
 from liquid_pilot.export.core import FLOAT, Storage, check_storage, declarations, definitions
 from liquid_pilot.export.plain_c import comment, comment_text, floats, identifier, identifier_of, number
 from liquid_pilot.export.plan import make_plan
@@ -69,8 +69,8 @@ def write_c(text: CSource, folder: str | Path) -> tuple[Path, Path]:
 
 
 def core_source(spec: CellSpec, weights: Mapping[str, F32], name: str, storage: Storage) -> str:
-    """The step alone as one C text: no units, no self-test. Raises `BundleError`, `ConfigError`."""
-    plan = make_plan(spec, weights)
+    """The step alone as one C text: no units, no encoder, no self-test. Raises `BundleError`, `ConfigError`."""
+    plan = replace(make_plan(spec, weights), sight=None)
     lines = [*INCLUDES, *declarations(identifier(name), plan, storage), "", *definitions(name, plan, storage)]
     return "\n".join(lines) + "\n"
 
@@ -89,7 +89,7 @@ def _header(bundle: Bundle, name: str, storage: Storage) -> Iterator[str]:
     yield ""
     yield from declarations(name, make_plan(bundle.spec, bundle.weights), storage)
     yield ""
-    yield from _structs(name, locates=bundle.locates)
+    yield from _structs(name, locates=bundle.locates, sees=bundle.sees)
     yield ""
     yield f"/* One step, at each sample of the gyro. Returns {upper}_OK; {upper}_BAD_DT or {upper}_NOT_FINITE"
     yield " * where the command must not be flown. Two states step independently of each other. */"
@@ -134,16 +134,19 @@ def _told(bundle: Bundle, name: str, storage: Storage) -> Iterator[str]:
     yield f"commands    thrust {lowest:g} to {highest:g} m/s^2 (force per mass, along body z)"
     yield f"            roll, pitch, yaw rate within {roll:g}, {pitch:g}, {yaw:g} rad/s"
     yield ""
-    yield from observed.told(locates=bundle.locates)
+    yield from observed.told(locates=bundle.locates, sees=bundle.sees)
+    if bundle.spec.encoder is not None:
+        yield ""
+        yield from sight.told(bundle.spec.encoder)
     yield ""
     yield "No malloc, no globals that change, no call of the C library; the same work at every step. Compile with"
     yield "-ffp-contract=fast, and never with -ffast-math, which hides NaN."
 
 
-def _structs(name: str, *, locates: bool) -> Iterator[str]:
+def _structs(name: str, *, locates: bool, sees: bool) -> Iterator[str]:
     yield "/* What the sensors say, body frame FLU. A silent sensor is held: fresh is 0 and its age grows. */"
     yield "typedef struct {"
-    yield from observed.struct(locates=locates)
+    yield from observed.struct(locates=locates, sees=sees)
     yield f"}} {name}_observation;"
     yield ""
     yield "/* For the rate loop, body frame FLU, within the limits above; and what the network said itself. */"
@@ -175,7 +178,10 @@ def _policy_step(bundle: Bundle, name: str) -> Iterator[str]:
     yield f"    float x[{bundle.spec.inputs}];"
     yield "    float thrust;"
     yield "    int status;"
-    yield from observed.scaling(locates=bundle.locates)
+    features = 0 if bundle.spec.encoder is None else bundle.spec.encoder.features
+    if features:
+        yield "    int i;"
+    yield from observed.scaling(locates=bundle.locates, features=features)
     yield f"    status = {name}_step_scaled(state, x, observation->dt_s, command->action);"
     yield f"    thrust = {number(low)} + (command->action[0] + 1.0f) * {number(0.5 * (high - low))};"
     yield f"    command->thrust_m_s2 = {number(high)} < thrust ? {number(high)} : thrust;"
@@ -194,6 +200,9 @@ def _recorded(bundle: Bundle, storage: Storage) -> SelfTest:
     steps = _steps(bundle)
     test = bundle.selftest
     short = SelfTest(test.x[:steps], test.dt_s[:steps], test.action[:steps], test.hidden[:steps])
+    if test.grid is not None and test.speed_m_s is not None and test.features is not None:
+        few = slice(0, sight.RECORDED_GRIDS)
+        short = replace(short, grid=test.grid[few], speed_m_s=test.speed_m_s[few], features=test.features[few])
     if storage == FLOAT:
         return short
     action, hidden = replay(quantised_network(bundle, storage), short.x, short.dt_s)
@@ -209,6 +218,8 @@ def _selftest(name: str, test: SelfTest, storage: Storage) -> Iterator[str]:
         parts["hidden"] = test.hidden[-1]
     for part, values in parts.items():
         yield from floats(f"{name}_recorded_{part}", np.asarray(values, np.float32))
+    if test.grid is not None and test.speed_m_s is not None and test.features is not None:
+        yield from sight.recording(name, test.grid, test.speed_m_s, test.features)
     yield ""
     yield f"static float {name}_further(float largest, float found, float recorded)"
     yield "{"
@@ -237,5 +248,13 @@ def _selftest(name: str, test: SelfTest, storage: Storage) -> Iterator[str]:
         state = "3.0517578125e-05f * (float)state.h[i]" if storage.q15 else "state.h[i]"
         yield f"    for (i = 0; i < {width}; ++i)"
         yield f"        largest = {name}_further(largest, {state}, {name}_recorded_hidden[i]);"
+    if test.grid is not None and test.features is not None:
+        numbers, (grids, features) = test.grid.shape[1], test.features.shape
+        yield f"    for (k = 0; k < {grids}; ++k) {{"
+        yield f"        {name}_encode({name}_recorded_seen + {numbers + 1} * k, state.features);"
+        yield f"        for (i = 0; i < {features}; ++i)"
+        found = f"state.features[i], {name}_recorded_features[{features} * k + i]"
+        yield f"            largest = {name}_further(largest, {found});"
+        yield "    }"
     yield "    return largest;"
     yield "}"

@@ -1,8 +1,9 @@
 """Flight logs without the place where they were flown.
 
-Every `Position` and `PositionSetpoint` is told relative to the first one of the log; velocities stay, and so do the
-commands of a replay, except where the policy locates: it sees a place against another, whose difference is rounded
-otherwise, and its height above the origin, which is another. Texts about places lose what they say of them.
+Every `Position` and `PositionSetpoint` is told relative to the first one of the log, but for a course, which has no
+place; velocities stay, and so do the commands of a replay, except where the policy locates: it sees a place against
+another, whose difference is rounded otherwise, and its height above the origin, which is another. Texts about places
+lose what they say of them.
 
 It hides where on Earth, or in which corner of a laboratory, the flight began, its altitude above sea level included.
 It does NOT hide the shape and compass direction of the path, which a map or a second log may give away, nor heights

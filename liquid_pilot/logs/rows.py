@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from liquid_pilot.errors import LiquidPilotError, MessageError
-from liquid_pilot.logs.grid_cells import from_cells, to_cells
 from liquid_pilot.messages import Attitude, Command, Flow, FlowGrid, Imu, Position, PositionSetpoint, Range, Setpoint
 
 LOG_VERSION: Final = 4  # 2: "report" rows, without which ticks and what the runtime told cannot be replayed
@@ -104,6 +103,8 @@ def to_row(record: Record) -> tuple[str, tuple[Cell, ...]]:
     if isinstance(record, Position):
         return "position", (*record.position_m, *record.velocity_m_s)
     if isinstance(record, FlowGrid):
+        from liquid_pilot.logs.grid_cells import to_cells  # few flights have any
+
         return "flow_grid", to_cells(record)
     if isinstance(record, Attitude):
         return "attitude", record.quaternion_wxyz
@@ -138,6 +139,8 @@ def from_row(kind: str, t_s: float, values: tuple[Any, ...]) -> Record:
     if kind == "position":
         return Position(t_s, v[:3], v[3:])
     if kind == "flow_grid":
+        from liquid_pilot.logs.grid_cells import from_cells  # few logs have any
+
         return from_cells(t_s, *v)
     if kind == "attitude":
         return Attitude(t_s, v)

@@ -15,10 +15,11 @@ from scripts.benchmarks.cell_file import CellFile
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, figures, policy_sha256
 from scripts.flying import AVIARY_SIM, OWN_SIM, FlightPool, Job, score_one
-from scripts.tables import HEADER, NARROW_HEADER, cells, rich_table, short_names
+from scripts.tables import cells, places, rich_table, short_names
 from scripts.workers.options import Workers
 
 WORLDS: Final = (OWN_SIM, AVIARY_SIM)
+COLUMNS: Final = ("policy", "world", "flown well", "median error", "p90", "height error (m)", "failed")
 BLOCK: Final = 20  # flights of a cell: theirs takes seconds for each, and an interruption loses no more than these
 
 
@@ -38,7 +39,8 @@ def case_of(policy: str, track_m_s: float, flights: int, seed: int) -> Case:
 def compare(cases: Sequence[Case], folder: Path, workers: Workers) -> list[dict[str, Any]]:
     """Fly every case in both worlds, a block here and the same there; a row for each case and world, ready for JSON.
 
-    Finished cells of transfer.json are kept. Raises `MissingExtraError` without gym-pybullet-drones, before any flight.
+    Finished blocks of transfer.json are kept, also those of a run of fewer flights. Raises `MissingExtraError` without
+    gym-pybullet-drones, before any flight.
     """
     pairs = [[replace(case, sim=world) for world in WORLDS] for case in cases]
     for case in (case for pair in pairs for case in pair):
@@ -51,18 +53,22 @@ def compare(cases: Sequence[Case], folder: Path, workers: Workers) -> list[dict[
             for begin in range(0, pair[0].count, BLOCK):
                 count = min(BLOCK, pair[0].count - begin)
                 for case, own in zip(pair, scores, strict=True):
-                    cell = kept.cell(_marks(case) | {"begin": begin}, partial(_fly, case, begin, count, pool))
+                    marks = _marks(case) | {"begin": begin, "count": count}
+                    cell = kept.cell(marks, partial(_fly, case, begin, count, pool))
                     own += [_score(*flown) for flown in cell["scores"]]
                     progress.advance(whole, count)
+            both = [all(score.success for score in flown) for flown in zip(*scores, strict=True)].count(True)
             for case, own in zip(pair, scores, strict=True):
                 told = {"policy": case.policy, "task": case.task, "world": case.sim, "seed": case.seed}
-                rows.append(told | figures(own))
+                alone = sum(score.success for score in own) - both
+                rows.append(told | figures(own) | {"flown_in_this_world_alone": alone})
     return rows
 
 
 def _marks(case: Case) -> dict[str, Any]:
-    """All that the figures of a case depend on, as JSON has it."""
+    """All that a block of a case depends on, as JSON has it; its flights are the same in a case of more of them."""
     told = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(case).items()}
+    del told["flights"]
     return told | {"policy_sha256": policy_sha256(case.policy)}
 
 
@@ -101,20 +107,32 @@ def _score(
 
 
 def apart(own: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[float, float | None]:
-    """What their world changes: share of flights flown well, and the median speed error as a share of ours."""
-    before, after = own["speed_error_median_m_s"], theirs["speed_error_median_m_s"]
+    """What their world changes: share of flights flown well; median error, of speed or place, as a share of ours."""
+    key = "place_error_median_m" if places(own) else "speed_error_median_m_s"
+    before, after = own[key], theirs[key]
     error = None if before is None or after is None else after / before - 1.0
     return theirs["success_rate"] - own["success_rate"], error
 
 
 def body_of(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """A line for each row, and one for what is between both worlds of a policy: shares of flights, and of the error."""
+    """A line for each row, and one for what is between both worlds of a policy: shares of flights, and of the error.
+
+    Errors of speed are in m/s, those of places, which say so, in m. Between both, `failed` are flights in one alone.
+    """
     names, body = short_names(str(row["policy"]) for row in rows), list[list[str]]()
     for own, theirs in zip(rows[::2], rows[1::2], strict=True):
-        body += [[names[row["policy"]], row["world"], *cells(row)[1:]] for row in (own, theirs)]
+        body += [_line(names[row["policy"]], row) for row in (own, theirs)]
         flown, error = apart(own, theirs)
-        body.append([names[own["policy"]], "between", f"{flown:+.1%}", _share(error), "", "", ""])
+        lost, won = (row["flown_in_this_world_alone"] for row in (own, theirs))
+        alone = f"{lost} there alone, {won} here alone"
+        body.append([names[own["policy"]], "between", f"{flown:+.1%}", _share(error), "", "", alone])
     return body
+
+
+def _line(name: str, row: Mapping[str, Any]) -> list[str]:
+    _, flown, median, p90, height, failed = cells(row)
+    unit = " m" * places(row)
+    return [name, row["world"], flown, median + unit, p90 + unit, height, failed]
 
 
 def _share(value: float | None) -> str:
@@ -125,11 +143,11 @@ def present(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Print the table; write transfer.md."""
     title = (
         f"The same {rows[0]['flights']} flights in two worlds, each policy in its own task; IMU 100 Hz, flow 40 Hz, "
-        f"wind to 1 m/s, drones that differ; seed {rows[0]['seed']}"
+        f"wind to 1 m/s, drones that differ; seed {rows[0]['seed']}; errors of speed in m/s, of places in m"
     )
     body = body_of(rows)
-    OUT.print(rich_table(title, ("policy", "what", *NARROW_HEADER[1:]), body))
-    lines = [["policy", "world", *HEADER[1:]], ["---"] * 2 + ["---:"] * 4 + ["---"], *body]
+    OUT.print(rich_table(title, COLUMNS, body))
+    lines = [[*COLUMNS], ["---"] * 2 + ["---:"] * 4 + ["---"], *body]
     text = folder / "transfer.md"
     text.write_text(title + ".\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", encoding="utf-8")
     return [folder / "transfer.json", text]

@@ -18,18 +18,18 @@ from scripts.workers.options import ALL_CORES, WorkerOptions
 class Transfer:
     """Policies fly the same flights in this project's world and in gym-pybullet-drones, each in its own task.
 
-    Prints a table; writes transfer.json and .md. What was interrupted goes on where it stopped. A flight there takes
-    four times as long as one here.
+    Prints a table; writes transfer.json and .md. What was interrupted goes on where it stopped, and a run of fewer
+    --flights is a part of one of more. A flight there takes three times as long as one here.
     """
 
     policies: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[POLICY ...]")] = (
-        "hover", "track",
+        "hover", "track", "track-position", "mission",
     )  # fmt: skip
     """Shipped names or paths of .safetensors files."""
     flights: int = 200
     """Flights of a policy in each world."""
     track_m_s: float = 2.0
-    """Of track: the fastest speed that is drawn, in m/s."""
+    """Of track and track-position: the fastest speed that is drawn, in m/s."""
     out: Path = Path("runs/transfer")
     """Folder of the results."""
     seed: int = 0

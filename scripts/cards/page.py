@@ -42,10 +42,13 @@ def _facts(bundle: Bundle, file_bytes: int) -> list[list[str]]:
     spec, meta = bundle.spec, bundle.metadata
     layers = f"backbone {spec.backbone_layers} x {spec.backbone_units}" if spec.backbone_layers else "no backbone"
     wiring = "" if spec.wiring is None else f", wired with {spec.wiring.live_synapses} live synapses"
+    encoder = spec.encoder
+    sight = "" if encoder is None else f"{encoder.grid.numbers + 1} - {encoder.hidden} - {encoder.features}"
     return [
         ["task", plain(bundle.task)],
         ["cell", f"{spec.form}, {layers}, time unit {spec.time_unit_s:g} s{wiring}"],
         ["neurons", str(spec.units)],
+        *([["encoder", f"{sight}, {encoder.parameters:,} of the parameters"]] if encoder else []),
         ["parameters", f"{bundle.parameters:,}"],
         ["bytes", f"{file_bytes:,}, of them weights {sum(int(w.nbytes) for w in bundle.weights.values()):,}"],
         ["sha256", f"`{plain(meta['sha256'])}`"],
@@ -95,5 +98,6 @@ def _limits(bundle: Bundle) -> Iterator[str]:
         f"It commands thrust of {plain(limits.thrust_m_s2)} m/s^2 and body rates to {roll[0]:g}, {roll[1]:g} and "
         f"{roll[2]:g} rad/s (roll, pitch, yaw), through the autopilot's own rate loop."
     )
-    yield "Not tested over water, glass, slopes or in the dark, near walls or people; it sees no obstacle."
+    obstacles = "it sees upright trunks alone" if bundle.sees else "it sees no obstacle"
+    yield f"Not tested over water, glass, slopes or in the dark, near walls or people; {obstacles}."
     yield _ALWAYS.format(body="drone")

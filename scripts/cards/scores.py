@@ -22,7 +22,7 @@ from scripts.cheetah import (
 )
 from scripts.evaluation import Case, cautions, evaluate
 from scripts.flying import FlightPool
-from scripts.tables import HEADER, PLACE_HEADER, cells, places
+from scripts.tables import CROSSING_HEADER, HEADER, PLACE_HEADER, cells, crosses, places
 
 USUAL_FLIGHTS: Final = 100
 ALONE: Final = {"engine": "batched"}  # a hundred times quicker; the two engines are tested against each other
@@ -73,6 +73,16 @@ _PLACES: Final[dict[str, dict[str, Any]]] = {
     },
     "figure-eight, 2.5 m/s, wind to 3 m/s, network alone": {**_EIGHT, "wind": 3.0, **ALONE},
 }
+_AVOID: Final[dict[str, dict[str, Any]]] = {
+    **{f"{speed} m/s": {"speed": speed} for speed in ("2", "4")},
+    **{f"{speed} m/s, network alone": {"speed": speed, **ALONE} for speed in ("1", "2", "3", "4", "6")},
+    "3 m/s, a tree on each 8 m^2, network alone": {"speed": "3", "density": "0.125", **ALONE},
+    **{f"3 m/s, grid {hz} Hz, network alone": {"speed": "3", "grid_hz": hz, **ALONE} for hz in ("10", "40")},
+    **{f"3 m/s, IMU {hz} Hz, network alone": {"speed": "3", "imu_hz": hz, **ALONE} for hz in ("50", "400")},
+    "3 m/s, IMU mixed, network alone": {"speed": "3", "imu_hz": "mixed", **ALONE},
+    "3 m/s, 30 % of grids lost, network alone": {"speed": "3", "dropout": ("grid:0.3",), **ALONE},
+    "3 m/s, wind to 3 m/s, network alone": {"speed": "3", "wind": 3.0, **ALONE},
+}
 _CHEETAH: Final[dict[str, dict[str, Any]]] = {
     "regular": {},
     "every 1 to 6 frames": {"frames": "1-6"},
@@ -106,6 +116,14 @@ CARDS: Final[dict[str, TaskCard]] = {
         "Takes off from the floor, hovers, follows a velocity, lands softly and stops its motors.",
         f"A flight is flown well if it touches down at under 0.5 m/s, upright, motors off in time. {_ERRORS}",
         _FLOWN,
+    ),
+    "avoid": TaskCard(
+        "Crosses a forest along a course, at a speed and height, by a forward flow grid.",
+        "A flight is flown well if it comes 30 m along its course, in the time that 60 % of the speed would need and "
+        "4 s more, never nearer to a trunk than 0.12 m, within 0.1 to 3.5 m of height. Trees: one on each 10 m^2 where "
+        "not said otherwise, 0.15 to 0.35 m in radius; grids of 32 x 5 rays at 20 to 30 Hz. The crossing speed is the "
+        "mean over flights that crossed.",
+        _AVOID,
     ),
     CHEETAH: TaskCard(
         "Runs in HalfCheetah.",
@@ -179,7 +197,7 @@ def score(plan: Plan, pool: FlightPool, progress: Progress) -> Scores:
         body = [[name, *return_cells(row)] for name, row in zip(conditions, rows, strict=True)]
         return Scores(told, ["rhythm", *RETURN_HEADER], body)
     body = [[name, *cells(row)[1:]] for name, row in zip(conditions, rows, strict=True)]
-    header = PLACE_HEADER if places(rows[0]) else HEADER
+    header = PLACE_HEADER if places(rows[0]) else CROSSING_HEADER if crosses(rows[0]) else HEADER
     return Scores(_flown(plan, rows[0]["duration_s"]), ["conditions", *header[1:]], body)
 
 
@@ -194,9 +212,10 @@ def _case(plan: Plan, changes: Mapping[str, Any]) -> Case:
 def _flown(plan: Plan, duration_s: float) -> str:
     usual = _case(plan, {})
     downward = "" if plan.task == "track-position" else f"flow {usual.flow_hz:g} Hz, range {usual.range_hz:g} Hz, "
+    lasting = "" if plan.task == "avoid" else f" of {duration_s:g} s"
     return " ".join(
         (
-            f"{plan.flights} flights of {duration_s:g} s a row, seed {plan.seed}, in PyBullet through the onboard "
+            f"{plan.flights} flights{lasting} a row, seed {plan.seed}, in PyBullet through the onboard "
             "controller; where said, the network alone in the batched engine.",
             f"Airframe {load_airframe(plan.airframe).name}, each drone's mass, inertia, thrust and drag drawn within "
             f"{usual.spread:.0%} of it.",

@@ -59,7 +59,7 @@ def test_a_still_camera_that_turns_sees_nothing_once_its_gyro_is_taken_out(rates
     by_hand = [[turning_flow(axis, ray, rates) for axis in (across, up)] for ray, across, up in DEFAULT_GRID.axes()]
     np.testing.assert_allclose(np.array(by_hand).reshape(5, 32, 2), flow, atol=1e-12)
     # of the same arithmetic the rest is exactly nothing
-    exact = np.einsum("rcd,c->rd", GridReader(DEFAULT_GRID)._turning, np.asarray(rates)).reshape(5, 32, 2)
+    exact = np.einsum("rcd,c->rd", GridReader(DEFAULT_GRID).turning, np.asarray(rates)).reshape(5, 32, 2)
     assert not GridReader(DEFAULT_GRID).read(exact, rates).any()
 
 

@@ -41,6 +41,8 @@ def draw_weights(spec: CellSpec, seed: int = 0, size: float = 0.2) -> dict[str, 
     """Random weights, 0 where a wiring has no synapse."""
     rng, masks = np.random.default_rng([seed]), weight_masks(spec)
     drawn = {name: (size * rng.normal(size=shape)).astype(np.float32) for name, shape in weight_shapes(spec).items()}
+    if spec.encoder is not None:
+        drawn["encoder.0.weight"] *= np.float32(0.25)  # of many inputs: features that are not all near -1 and 1
     return {name: np.where(masks.get(name, True), value, np.float32(0.0)) for name, value in drawn.items()}
 
 

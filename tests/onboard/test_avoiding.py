@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from liquid_pilot.controller import Controller
 from liquid_pilot.course import told_course
@@ -349,3 +351,34 @@ def test_a_limit_of_its_own_can_be_given() -> None:
     controller = flying(limits=replace(Controller(BUNDLE)._supervisor.limits, grid_s=0.2))
     fly(controller, sensors(0.3, 1.0, silent=FlowGrid))
     assert told(controller)[:2] == [0.0, 0.0]
+
+
+STAMPS = st.one_of(st.floats(0.9, 2.0), st.floats())
+WILD = st.one_of(st.floats(-9.0, 9.0), st.floats())
+GRIDS = st.builds(
+    lambda t, dt, size, fill, share: grid(t, np.where(RNG.random(SHAPE) < share, fill, flows(size)), dt),
+    STAMPS, st.one_of(st.floats(0.0, 0.5), st.floats()), st.floats(0.0, 9.0), WILD, st.floats(0.0, 1.0),
+)  # fmt: skip
+COURSES = st.builds(
+    PositionSetpoint, STAMPS, st.tuples(st.just(NAN), st.one_of(st.just(NAN), WILD), WILD), st.tuples(*[WILD] * 3), WILD
+)
+OTHERS = st.one_of(
+    st.builds(Attitude, STAMPS, st.tuples(*[st.floats(-1.0, 1.0)] * 4)),
+    st.builds(Imu, STAMPS, st.tuples(*[WILD] * 3), st.tuples(*[WILD] * 3)),
+    st.builds(Flow, STAMPS, WILD, st.tuples(WILD, WILD), st.floats(0.0, 1.0)),
+    st.builds(Range, STAMPS, WILD),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(GRIDS, GRIDS, COURSES, OTHERS), max_size=40))
+def test_whatever_comes_it_never_raises_and_commands_stay_within_limits(messages: list[Message]) -> None:
+    controller, limits = flying(), BUNDLE.limits
+    for k, message in enumerate(messages):
+        for told_now in (message, Imu(1.0 + k / 100, STILL, LEVEL)):
+            command = controller.feed(told_now)
+            assert np.isfinite(controller.observation).all()
+            if command is not None:
+                assert limits.thrust_m_s2[0] <= command.thrust_m_s2 <= limits.thrust_m_s2[1]
+                assert all(abs(r) <= high for r, high in zip(command.rates_rad_s, limits.rates_rad_s, strict=True))
+        assert math.hypot(*told(controller)[:2]) <= 4.0 + 1e-5
