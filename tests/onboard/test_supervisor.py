@@ -35,11 +35,12 @@ FLYING = (State.ACTIVE, State.DEGRADED)
 WAITING = (State.INIT, State.STANDBY, State.READY)
 
 # The whole table over all sets of conditions at once: numpy integers in the place of conditions. Two silences are left
-# out, 2^21 sets remain: the table treats them as it does the flow's.
+# out, which the table treats as it does the flow's, and a held course, the last condition, which no rule looks at; 2^21
+# sets remain.
 ALIKE = C.POSITION_SILENT | C.ATTITUDE_SILENT
 Bits: TypeAlias = npt.NDArray[np.uint32]
 Names: TypeAlias = npt.NDArray[np.uint8]
-_OTHERS = np.arange(2 ** (len(Condition) - 2), dtype=np.uint32)
+_OTHERS = np.arange(2 ** (len(Condition) - 3), dtype=np.uint32)
 _BELOW = np.uint32(C.POSITION_SILENT - 1)
 EVERY: Bits = (_OTHERS & _BELOW) | ((_OTHERS & ~_BELOW) << np.uint32(2))
 INDEX = {state: np.uint8(k) for k, state in enumerate(State)}
@@ -98,10 +99,11 @@ def expected(state: State, held: Bits) -> Names:
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_under_every_set_of_conditions(state: State) -> None:
-    assert len(EVERY) == 2 ** (len(list(Condition)) - 2) and max(Condition) == 2 ** (len(Condition) - 1)
-    assert not holds(EVERY, ALIKE).any() and EVERY[-1] == sum(Condition) - ALIKE
+    assert len(EVERY) == 2 ** (len(list(Condition)) - 3) and max(Condition) == C.COURSE_HELD
+    assert not holds(EVERY, ALIKE).any() and EVERY[-1] == sum(Condition) - ALIKE - C.COURSE_HELD
     masks = [mask for rule in RULES for mask in (rule.when, rule.unless)]
     assert all(mask & ALIKE == (ALIKE if C.FLOW_SILENT in mask else NONE) for mask in masks)
+    assert not any(mask & C.COURSE_HELD for mask in masks)
     found, steps = settle(state)
     wrong = np.flatnonzero(found != expected(state, EVERY))
     assert not len(wrong), (Condition(int(wrong[0])), list(State)[found[wrong[0]]])
@@ -247,6 +249,26 @@ def test_a_policy_that_locates_needs_position_and_attitude_and_nothing_else() ->
     ]
 
 
+SEEN = replace(GOOD, attitude_age_s=0.05, grid_age_s=0.05)
+
+
+def test_a_policy_that_sees_needs_a_heading_before_it_flies_and_may_lose_it_later() -> None:
+    supervisor = Supervisor(sees=True)
+    unheard = replace(SEEN, attitude_age_s=None, setpoint_age_s=None)
+    assert supervisor.update(unheard) == [(State.STANDBY, NONE)]
+    assert supervisor.conditions == C.ATTITUDE_SILENT
+    assert supervisor.update(replace(unheard, attitude_age_s=0.05, grid_age_s=None)) == []
+    assert supervisor.update(replace(SEEN, setpoint_age_s=None)) == [(State.READY, C.SENSORS_HEARD)]
+    assert supervisor.update(replace(SEEN, attitude_age_s=None)) == [(State.STANDBY, NONE)]
+    assert supervisor.update(SEEN) == [(State.ACTIVE, C.SETPOINT_GIVEN)]
+    for held in (replace(SEEN, attitude_age_s=9.0), replace(SEEN, grid_age_s=9.0), replace(SEEN, grid_age_s=None)):
+        assert supervisor.update(replace(held, course_held=True)) == []
+        assert C.COURSE_HELD in supervisor.conditions and supervisor.state is State.ACTIVE
+    assert supervisor.update(replace(SEEN, attitude_age_s=None)) == [(State.DEGRADED, C.ATTITUDE_SILENT)]
+    assert supervisor.update(SEEN) == [(State.ACTIVE, NONE)]
+    assert supervisor.update(replace(SEEN, flow_age_s=2.01)) == [(State.DEGRADED, C.FLOW_SILENT)]
+
+
 def test_the_height_of_a_policy_that_locates_is_as_old_as_its_position() -> None:
     supervisor = Supervisor(locates=True)
     supervisor.update(LOCATED)
@@ -388,6 +410,7 @@ def test_no_flight_begins_on_an_empty_battery() -> None:
 def test_limits_are_checked_and_come_from_the_bundle() -> None:
     assert limits_of_sensors({"flow": 1.5, "imu": 0.2}) == SupervisorLimits(flow_s=1.5, imu_s=0.2)
     assert limits_of_sensors({"position": 0.7, "attitude": 3.0}) == SupervisorLimits(position_s=0.7, attitude_s=3.0)
+    assert limits_of_sensors({"grid": 0.3}) == SupervisorLimits(grid_s=0.3)
     for bad in ({"flow": -1.0}, {"flow": math.nan}, {"flow": "2"}, {"flow": True}, {"sonar": 1.0}):
         with pytest.raises(ConfigError):
             limits_of_sensors(bad)
