@@ -37,7 +37,6 @@ import tyro
 from rich.progress import Progress
 
 from envs.airframe import load_airframe
-from envs.scoring import score_hover
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import TASK as CHEETAH
 from scripts.camera_cost import camera_cost_ms
@@ -46,7 +45,7 @@ from scripts.console import ERR, OUT, exit_code, progress_bar
 from scripts.crossings import AVOID
 from scripts.evaluation import Case, cautions, evaluate
 from scripts.files import check_file, write_json
-from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one
+from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one, score_of
 from scripts.forest_flights import PATHS, fly_path, trees_of
 from scripts.pictures.avoid import X_M, Y_M, Panel, draw_crossings
 from scripts.pictures.cheetah import draw_cheetah
@@ -182,7 +181,7 @@ def draw(options: Options, job: Job) -> None:
         for path in draw_flight(trace, options.picture, title):
             OUT.print(f"wrote {path}")
     if options.video is not None:
-        ending = score_hover(trace, job.duration_s).reason if case.score == ERRORS_SCORE else ""
+        ending = score_of(job, trace).reason if case.score == ERRORS_SCORE else ""
         look = load_airframe(case.airframe), job.conditions.faults, ending
         with progress_bar() as progress:
             task = progress.add_task(str(options.video), total=None)

@@ -215,7 +215,11 @@ def _expert(job: Job, airframe: Airframe) -> Expert:
 
 def score_one(job: Job, index: int) -> FlightScore:
     """Score of flight `index`; the trace stays in the process that flew it."""
-    trace = fly_one(job, index)
+    return score_of(job, fly_one(job, index))
+
+
+def score_of(job: Job, trace: FlightTrace) -> FlightScore:
+    """Score of one of its flights."""
     return score_hover(trace, job.duration_s) if job.task == "hover" else score_task(trace, job.duration_s)
 
 
