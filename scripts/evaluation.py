@@ -321,6 +321,8 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
     else:
         found = figures(pool.score(job, lambda: progress.advance(task)))
     progress.remove_task(task)
+    if case.task == AVOID:  # neither crossed nor touched anything, and aloft at the end
+        found["stopped"] = found.get("failed_not_crossed", 0) / found["flights"]
     row = _condition(case, job) | {"policy_sha256": sha256} | found
     return row | {"workers": pool.workers, "wall_s": round(time.perf_counter() - start, 3)}
 
