@@ -35,11 +35,14 @@ def _judge(ops: Ops, memory: Memory, moment: Moment[Any]) -> tuple[Memory, Any, 
 
 
 def avoid_task(
-    speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENSITY_PER_M2, walled: bool = False
+    speed_m_s: float = AVOID_M_S,
+    density_per_m2: float = AVOID_DENSITY_PER_M2,
+    walled: bool = False,
+    camera: bool = False,
 ) -> Task:
     """A crossing at a speed, in forests of so many trees per square metre. walled: there is no way through.
 
-    Raises `ConfigError`.
+    camera: flow grids come of a camera's pictures, by OpenCV. Raises `ConfigError`.
     """
     course = crossing(speed_m_s, density_per_m2, walled)
     return Task(
@@ -55,6 +58,7 @@ def avoid_task(
         describe=lambda ops, memory, moment: {"closest_m": memory[0], "crossed_s": memory[1]},
         unmet="not crossed",
         sees=Sight(),
+        camera=camera,
         crosses_m=CROSSING_M,
     )
 
@@ -71,6 +75,7 @@ class AvoidEnv(QuadEnv):
         speed_m_s: float = AVOID_M_S,
         density_per_m2: float = AVOID_DENSITY_PER_M2,
         walled: bool = False,
+        camera: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(avoid_task(speed_m_s, density_per_m2, walled), **options)
+        super().__init__(avoid_task(speed_m_s, density_per_m2, walled, camera), **options)

@@ -81,7 +81,7 @@ class Plot:
         trees = rows.reshape(self.trees, TREE_ROWS, -1).copy()
         across = self.width_m * ((np.arange(count) + 0.5) / count - 0.5)
         trees[:count, 0], trees[:count, 1], trees[:count, 2] = x_m, across[:, None], TREE_RADIUS_M[1]
-        return trees.reshape(self.rows, -1)
+        return np.asarray(trees.reshape(self.rows, -1))
 
     def centre(self, body: Reals) -> None:
         """Move places (at least x and y as rows, n) by whole plots into the middle one, which changes nothing seen."""

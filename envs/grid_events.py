@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,8 +23,8 @@ class FlowSource(Protocol):
 
     layout: GridLayout
 
-    def flow(self, body: Body[float], mean_rates_rad_s: Vec3[float], window_s: float) -> Array:
-        """(rows, rays, 2) in rad/s over the window that ends now, NaN where a ray sees nothing."""
+    def flow(self, body: Body[float], mean_rates_rad_s: Vec3[float], window_s: float) -> Array | None:
+        """(rows, rays, 2) in rad/s over the window that ends now, NaN where a ray sees nothing; None = no grid yet."""
         ...
 
 
@@ -42,7 +42,7 @@ class CastRays:
         """Of the motion at the end of the window, turned as the body did on average."""
         rays, (rows, columns) = self.layout.rays, (len(self.layout.elevation_rad), len(self.layout.azimuth_rad))
         x, y, _ = body.position_m
-        seen_from: View[float] = view(body, self._forest.near(x, y))
+        seen_from: View[Any] = view(body, self._forest.near(x, y))
         noise, lost = self._rng.standard_normal((2, rays)), self._rng.random(rays) < self._model.rays_lost
         told = ray_flow(
             NUMPY_OPS,
@@ -81,4 +81,4 @@ class GridSensor:
         self._turned = (0.0, 0.0, 0.0)
         self._clock.restart(t_s, self._rng)
         layout = self._source.layout
-        return FlowGrid(t_s, window_s, layout.azimuth_rad, layout.elevation_rad, flow)
+        return None if flow is None else FlowGrid(t_s, window_s, layout.azimuth_rad, layout.elevation_rad, flow)

@@ -120,12 +120,16 @@ class HandLaunch:
         x, y, _ = self.body.position_m
         return self.forest.free_m(x, y)
 
-    def plant(self, sight: Sight, rows: Array) -> None:
-        """Put the drone into a forest, rows as of `Plot.draw`, (plot.rows,). Call it before `first_messages`."""
+    def plant(self, sight: Sight, rows: Array, camera: bool = False) -> None:
+        """Put the drone into a forest, rows as of `Plot.draw`, (plot.rows,). Call it before `first_messages`.
+
+        camera: its grids come of a camera's pictures; else they are computed from what is true.
+        """
         self.forest = Surroundings(sight.plot, rows)
-        self.quad.plant(self.forest.within(FOREST_X_M, FOREST_Y_M))
+        trees = self.forest.within(FOREST_X_M, FOREST_Y_M)
+        self.quad.plant(trees)
         if self.conditions.sees:
-            self.sensors.see(sight.model, self.forest)
+            self.sensors.see(sight.model, self.forest, self.quad.look_at(trees) if camera else None)
 
     def first_messages(self) -> list[Sensed]:
         """What the sensors say at t = 0, in the hand. Call it once, before `advance`."""

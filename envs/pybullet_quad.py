@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from liquid_pilot.geometry import Matrix3, rotation_matrix, to_world
 from liquid_pilot.observation import GRAVITY_M_S2
 from liquid_pilot.ops import FLOAT_OPS, Vec3, Vec4
 from liquid_pilot.rate_loop import RateLoopState
+
+if TYPE_CHECKING:
+    from envs.eye import Eye
 
 ZERO3: Final = (0.0, 0.0, 0.0)
 BODY_HALF_HEIGHT_M: Final = 0.012
@@ -64,6 +67,7 @@ class PyBulletQuad:
         self._h_s = 0.0
         self._scene: Scene | None = None
         self._trees: frozenset[int] = frozenset()  # bodies
+        self._eye: Eye | None = None
         self._client, self._body_id = self._load()
         self.reset(self.params, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 0.0))
 
@@ -138,6 +142,15 @@ class PyBulletQuad:
     def plant(self, trees: Array) -> None:
         """Trees (n, 3), x, y and radius, stand there until the next `reset`."""
         self._trees |= frozenset(plant(self.client, trees))
+
+    def look_at(self, trees: Array) -> Eye:
+        """Its forward camera, before these trees. Raises `MissingExtraError` without OpenCV."""
+        if self._eye is None:
+            from envs.eye import Eye  # needs OpenCV
+
+            self._eye = Eye()
+        self._eye.plant(trees)
+        return self._eye
 
     @property
     def touches_trees(self) -> bool:
@@ -217,8 +230,9 @@ class PyBulletQuad:
         if self._client >= 0:
             client, self._client = self._client, -1
             pybullet.disconnect(physicsClientId=client)
-            if self._scene is not None:
-                self._scene.close()
+            for drawn in (self._scene, self._eye):
+                if drawn is not None:
+                    drawn.close()
 
     def __enter__(self) -> PyBulletQuad:
         return self

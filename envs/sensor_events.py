@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from envs.conditions import Conditions
 from envs.fault_messages import FailingSensors, Sample
 from envs.flights import Flights
 from envs.flow_grid import GridModel
-from envs.grid_events import CastRays, GridSensor
+from envs.grid_events import CastRays, FlowSource, GridSensor
 from envs.physics import Body
 from envs.position_events import AttitudeSensor, PositionSensor
 from envs.sample_clock import EPS_S, SampleClock
@@ -33,6 +34,9 @@ from envs.surroundings import Surroundings
 from liquid_pilot.geometry import Matrix3, to_body
 from liquid_pilot.messages import Flow, Imu, Range
 from liquid_pilot.ops import FLOAT_OPS, Vec3
+
+if TYPE_CHECKING:
+    from envs.eye import Eye
 
 
 class SensorSuite:
@@ -78,9 +82,16 @@ class SensorSuite:
         self._latency_s[name], self._dropout[name] = latency_s, dropout
         self._outage_s[name], self.arrivals_s[name] = (math.inf, math.inf), []
 
-    def see(self, model: GridModel, forest: Surroundings) -> None:
-        """From now on there is a forest, and a grid that sees it. Call it before the first substep."""
-        source = CastRays(model, forest, self._noise_scale, self._rng)
+    def see(self, model: GridModel, forest: Surroundings, eye: Eye | None = None) -> None:
+        """From now on there is a forest, and a grid that sees it: true rays, or the pictures of an eye.
+
+        Call it before the first substep.
+        """
+        source: FlowSource = CastRays(model, forest, self._noise_scale, self._rng)
+        if eye is not None:
+            from envs.camera_flow import CameraFlow  # needs OpenCV
+
+            source = CameraFlow(model, eye, self._noise_scale, self._rng)
         self._grid = GridSensor(source, self._conditions, self._rng)
         self._has("flowgrid", self._grid.latency_s, self._grid.dropout)
 

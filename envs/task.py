@@ -85,8 +85,8 @@ class Task:
     an IMU event. judge: what is remembered after an event (begin at first), and 1 where the flight is lost, 1 where it
     is done; succeeded: 1 or 0, asked when the time is up, unmet: what is wrong where it is 0. describe: further entries
     of `info`; phases: names of the goal's phases, shown in `info` as phase_name. places: the goal is
-    a place, which pilots are told, beside what moves with them. sees: see `Aim`; pilots are told a course, and flights
-    are done when crosses_m of it lie behind them.
+    a place, which pilots are told, beside what moves with them. sees: see `Aim`, camera: by its pictures; pilots are
+    told a course, and flights are done when crosses_m of it lie behind them.
     """
 
     conditions: Conditions
@@ -104,6 +104,7 @@ class Task:
     phase_name: str = "phase"
     places: bool = False
     sees: Sight | None = None
+    camera: bool = False
     crosses_m: float = 0.0
 
 

@@ -30,7 +30,7 @@ class TaskFlight:
         self._aloft = False
         self.touchdown_m_s = 0.0
         if task.sees is not None:
-            launch.plant(task.sees, course[-task.sees.plot.rows :, 0])
+            launch.plant(task.sees, course[-task.sees.plot.rows :, 0], task.camera)
 
     def substep(self, t_s: float) -> None:
         """Looks for touchdowns."""

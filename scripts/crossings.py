@@ -11,7 +11,8 @@ from envs.forest import check_density
 from liquid_pilot.errors import ConfigError
 
 AVOID: Final = "avoid"
-OF_AVOID: Final = ("speed", "density", "grid_hz", "walled")
+FLOWS: Final = ("analytic", "camera")  # where grids come from
+OF_AVOID: Final = ("speed", "density", "walled", "grid_hz", "flow")
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:

@@ -37,15 +37,15 @@ import tyro
 from rich.progress import Progress
 
 from envs.airframe import load_airframe
-from envs.scoring import score_hover
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import TASK as CHEETAH
+from scripts.camera_cost import camera_cost_ms
 from scripts.cheetah import USUAL_EPISODES, CheetahJob, CheetahRhythm, cheetah_table, evaluate_cheetah, rhythm_text
 from scripts.console import ERR, OUT, exit_code, progress_bar
 from scripts.crossings import AVOID
 from scripts.evaluation import Case, cautions, evaluate
 from scripts.files import check_file, write_json
-from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one
+from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one, score_of
 from scripts.forest_flights import PATHS, fly_path, trees_of
 from scripts.pictures.avoid import X_M, Y_M, Panel, draw_crossings
 from scripts.pictures.cheetah import draw_cheetah
@@ -107,6 +107,9 @@ def run(options: Options) -> None:
     if "touchdown_median_m_s" in row:
         median, p90 = number(row["touchdown_median_m_s"]), number(row["touchdown_p90_m_s"])
         OUT.print(f"touchdown: median {median} m/s, p90 {p90} m/s, over the flights that touched the floor")
+    if case.flow == "camera":
+        picture_ms, flow_ms = camera_cost_ms(cells[0].job())
+        OUT.print(f"camera: {picture_ms:.1f} ms to draw a picture, {flow_ms:.1f} ms to find its flow")
     if options.json is not None:
         write_json(options.json, row if len(rows) == 1 else {"cells": rows})
         OUT.print(f"wrote {options.json}")
@@ -178,7 +181,7 @@ def draw(options: Options, job: Job) -> None:
         for path in draw_flight(trace, options.picture, title):
             OUT.print(f"wrote {path}")
     if options.video is not None:
-        ending = score_hover(trace, job.duration_s).reason if case.score == ERRORS_SCORE else ""
+        ending = score_of(job, trace).reason if case.score == ERRORS_SCORE else ""
         look = load_airframe(case.airframe), job.conditions.faults, ending
         with progress_bar() as progress:
             task = progress.add_task(str(options.video), total=None)

@@ -21,7 +21,7 @@ from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK as CHEETAH
 from liquid_pilot.observation import GRAVITY_M_S2
 from scripts.console import ERR, on_backend
-from scripts.crossings import AVOID, OF_AVOID, crossing_row, grid_span, pairs
+from scripts.crossings import AVOID, FLOWS, OF_AVOID, crossing_row, grid_span, pairs
 from scripts.flying import (
     AVIARY_SCORE,
     AVIARY_SIM,
@@ -85,6 +85,9 @@ class Case:
     """Of avoid: no forest has a way through; not to have crossed, and to have touched nothing, is the best there is."""
     grid_hz: str = "20-30"
     """Of avoid: rate of the forward flow grid in Hz, or a span."""
+    flow: str = "analytic"
+    """Of avoid: where grids come from. analytic: rays and the true motion, with noise. camera: low-resolution pictures,
+    compared by OpenCV (extra vision); in PyBullet."""
     flights: int | None = None
     """How many flights, 500 if not given; of half-cheetah episodes, 20. All count; a failed flight has an infinite
     error."""
@@ -183,6 +186,16 @@ class Case:
             foreign += [text for text in self.dropout if text.startswith("grid:")]
             if foreign:
                 raise ConfigError(f"{' '.join(foreign)}: of the task avoid alone; give --task avoid, or leave it out")
+        if self.flow not in FLOWS:
+            raise ConfigError(unknown_name("flow", self.flow, list(FLOWS)))
+        if self.flow == "camera":
+            if self.engine != "pybullet":
+                raise ConfigError(
+                    "a camera takes its pictures in PyBullet; leave --flow camera or --engine batched out"
+                )
+            from envs.vision import import_cv2
+
+            import_cv2()  # refuse here, not in a worker
         if asked and len(self.cells()) > 1:
             raise ConfigError(f"speed {self.speed} and density {self.density} are several cells; fly them one by one")
         if self.policy == PLANNER and not asked:
@@ -256,7 +269,14 @@ class Case:
         flown = (self.policy, self.airframe, conditions, self.count, self.seed, seconds, self.sim, self.score)
         if self.task == AVOID:
             speed, density = pairs(self.speed, self.density)[0]
-            return Job(*flown, self.task, speed_m_s=speed, density_per_m2=density, walled=self.walled)
+            return Job(
+                *flown,
+                self.task,
+                speed_m_s=speed,
+                density_per_m2=density,
+                walled=self.walled,
+                camera=self.flow == "camera",
+            )
         return Job(*flown, self.task, self.reference, self.track_m_s, self.transient_s)
 
 
@@ -301,6 +321,8 @@ def evaluate(case: Case, pool: FlightPool, progress: Progress) -> dict[str, Any]
     else:
         found = figures(pool.score(job, lambda: progress.advance(task)))
     progress.remove_task(task)
+    if case.task == AVOID:  # neither crossed nor touched anything, and aloft at the end
+        found["stopped"] = found.get("failed_not_crossed", 0) / found["flights"]
     row = _condition(case, job) | {"policy_sha256": sha256} | found
     return row | {"workers": pool.workers, "wall_s": round(time.perf_counter() - start, 3)}
 
@@ -353,7 +375,11 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
         "sim": case.sim,
         "score": case.score,
         **({name: getattr(case, name) for name in OF_TRACK} if case.task in TRACKS else {}),
-        **(crossing_row(conditions, job.speed_m_s, job.density_per_m2, job.walled) if case.task == AVOID else {}),
+        **(
+            {**crossing_row(conditions, job.speed_m_s, job.density_per_m2, job.walled), "flow": case.flow}
+            if case.task == AVOID
+            else {}
+        ),
         "airframe": case.airframe,
         "spread": case.spread,
         "sensors": case.sensors,

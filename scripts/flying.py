@@ -64,7 +64,7 @@ AVIARY_SCORE: Final = "hover-aviary"
 class Job:
     """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`.
 
-    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2, walled: of avoid.
+    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2, walled, camera: of avoid.
     """
 
     policy: str
@@ -81,6 +81,7 @@ class Job:
     transient_s: float = 0.0
     density_per_m2: float = 0.0
     walled: bool = False
+    camera: bool = False
 
     def __post_init__(self) -> None:
         if self.flights < 1:
@@ -131,7 +132,7 @@ def task_of(job: Job) -> Task:
         "track": lambda: track_task(job.reference, job.speed_m_s, job.transient_s),
         "track-position": lambda: track_position_task(job.reference, job.speed_m_s),
         "mission": lambda: MISSION,
-        "avoid": lambda: avoid_task(job.speed_m_s, job.density_per_m2, job.walled),
+        "avoid": lambda: avoid_task(job.speed_m_s, job.density_per_m2, job.walled, job.camera),
     }
     return tasks[job.task]()
 
@@ -214,7 +215,11 @@ def _expert(job: Job, airframe: Airframe) -> Expert:
 
 def score_one(job: Job, index: int) -> FlightScore:
     """Score of flight `index`; the trace stays in the process that flew it."""
-    trace = fly_one(job, index)
+    return score_of(job, fly_one(job, index))
+
+
+def score_of(job: Job, trace: FlightTrace) -> FlightScore:
+    """Score of one of its flights."""
     return score_hover(trace, job.duration_s) if job.task == "hover" else score_task(trace, job.duration_s)
 
 

@@ -93,6 +93,7 @@ def _parts(row: Mapping[str, Any]) -> tuple[str, ...]:
             f"{row['speed_m_s']:g} m/s",
             f"{row['density_per_m2']:g} trees/m^2",
             "no way through" if row["walled"] else "",
+            "" if row["flow"] == "analytic" else f"flow by {row['flow']}",
             f"grid {grid if isinstance(grid, str) else f'{grid:g}'} Hz",
             f"{lost:.0%} of grids lost" if lost else "",
         )

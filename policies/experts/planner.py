@@ -39,7 +39,7 @@ class Search:
     lag_s: float = 0.4  # of the velocity behind what is commanded
     widest_deg: float = 80.0
     directions: int = 33
-    shares: tuple[float, ...] = (1.0, 0.7, 0.4, 0.15)  # of the speed
+    shares: tuple[float, ...] = (1.0, 0.7, 0.4, 0.15, 0.0, -0.2)  # of the speed
     wanted_m: float = 0.35  # free space
     nearness: float = 3.0  # worth of the wanted free space, all of it lost for a second
     touching: float = 30.0  # the same where there is none left

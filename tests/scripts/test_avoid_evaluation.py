@@ -69,6 +69,12 @@ def test_a_policy_that_sees_flies_both_engines_under_the_same_keys(seeing: str) 
     assert "3 m/s, 0.1 trees/m^2, grid 25 Hz, 30% of grids lost" in condition(here)
 
 
+def test_before_a_wall_one_stops_who_knows_it() -> None:
+    row = score(replace(FOREST, speed="2", walled=True, flights=2))
+    assert row["failed_not_crossed"] == 2 and row["stopped"] == 1.0 and row["success_rate"] == 0.0
+    assert "no way through" in condition(row)
+
+
 def test_several_speeds_are_several_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "cells.json"
     arguments = ["planner", "--task", "avoid", "--speed", "4,6", "--flights", "1", "--workers", "1", "--json", str(out)]

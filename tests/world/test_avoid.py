@@ -219,7 +219,7 @@ def test_an_episode_ends_when_something_is_touched() -> None:
     env = made(speed_m_s=3.0, action="velocity", **CALM)
     env.task = with_trees(env.task, [(3.0, 0.0, 0.35)])
     env.reset(seed=0)
-    over, info, reward = False, dict[str, Any](), 0.0
+    over, terminated, info, reward = False, False, dict[str, Any](), 0.0
     while not over:
         _, reward, terminated, truncated, info = env.step(np.array([0.8, 0.0, 0.0, 0.0], np.float32))
         over = terminated or truncated

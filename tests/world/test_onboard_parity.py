@@ -18,7 +18,7 @@ from envs.fault_messages import FailingSensors, Sample
 from envs.faults import parse_fault
 from envs.flights import draw_flights
 from liquid_pilot.fusion import SensorMemory
-from liquid_pilot.messages import Flow, Imu, Range, Setpoint
+from liquid_pilot.messages import Attitude, Flow, FlowGrid, Imu, Position, Range, Setpoint
 from liquid_pilot.observation import GRAVITY_M_S2, OBS_SLICES, assemble
 
 LANES = 3
@@ -69,12 +69,12 @@ class Recorded:
         command = (zero + GRAVITY_M_S2, (zero, zero, zero))
         self.state = self.world.step(self.state, command, self.world.intervals(self.state))
 
-    def due(self, lane: int) -> list[Sample]:
+    def due(self, lane: int) -> list[Flow | Range | Position | Attitude]:
         """What has arrived since the last call, in order."""
         t = float(self.state.t_s[lane]) + 1e-9
         arrived = sorted((item for item in self.under_way[lane] if item[0] <= t), key=lambda item: item[0])
         self.under_way[lane] = [item for item in self.under_way[lane] if item[0] > t]
-        return [message for _, message in arrived]
+        return [message for _, message in arrived if not isinstance(message, FlowGrid)]  # there is none here
 
     def imu(self, lane: int) -> Imu | None:
         """The IMU's message of the present event."""
