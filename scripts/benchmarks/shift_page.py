@@ -185,7 +185,7 @@ def present(table: Row, folder: Path, page_md: Path | None = None) -> list[Path]
     files = [folder / "shift.json", text, draw_shift(table, folder / "shift.png")]
     if page_md is not None:
         picture = draw_shift(table, page_md.with_suffix(".png"))
-        head = _HEAD.format(picture=picture.name, command=command(table, page_md))
-        page_md.write_text(f"{head}\n{markdown(table)}{_TAIL}", encoding="utf-8")
+        intro = _HEAD.format(picture=picture.name, command=command(table, page_md))
+        page_md.write_text(f"{intro}\n{markdown(table)}{_TAIL}", encoding="utf-8")
         files += [page_md, picture]
     return files
