@@ -17,7 +17,7 @@ import numpy as np
 from envs.airframe import Airframe
 from envs.conditions import Conditions, Span
 from envs.flights import Array, Flights
-from envs.forest import CROSSING_PLOT, Plot, check_density
+from envs.forest import COURSE_ROWS, CROSSING_PLOT, FAR_M, Plot, check_density
 from envs.physics import Body
 from envs.references import ReferencePoint
 from envs.scoring import Rule
@@ -32,7 +32,8 @@ FASTEST_M_S: Final = 8.0
 SLOWEST_SHARE: Final = 0.6  # of the speed that is asked for, at which a crossing takes all of its time
 START_S: Final = 4.0  # to get going
 GRID_HZ: Final[Span] = (20.0, 30.0)
-COURSE_ROWS: Final = 2  # speed, height; the trees follow
+STOP_M: Final = 1.0  # before the middle of a wall
+SLOWING_M: Final = 2.5  # before that, in which the speed goes down
 WALL_M: Final = 10.0  # along the course, where there is no way through
 START_YAW_RAD: Final = 0.3  # +-, off the course, in the hand
 GENTLE: Final = 0.3  # of the usual throw
@@ -47,22 +48,34 @@ def crossing_s(speed_m_s: float) -> float:
 
 
 def avoid_goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
-    """Along x, at a speed and height, facing that way."""
-    speed, height = course[0], course[1]
+    """Along x, at a speed and height, facing that way. phase: 1 where there is no way through, else 0.
+
+    There the point, of which nobody tells the pilot, slows down before the wall.
+    """
+    speed, height, wall_x = course[:COURSE_ROWS]
     zero: Any = 0.0 * speed
     velocity, yaw_rate = told_course(ops, heading(ops, body.attitude_wxyz), (speed, zero), (1.0, 0.0))
     x, y, _ = body.position_m
-    point = ReferencePoint((x, y, height), (speed, zero, zero), (zero, zero, zero))
-    return Goal(velocity, height, yaw_rate, point)
+    gap: Any = wall_x - x
+    slow: Any = ops.clip((gap - STOP_M) * (1.0 / SLOWING_M), 0.0, 1.0)
+    wanted = speed * ops.select(gap, 0.0, slow, 1.0)
+    point = ReferencePoint((x, y, height), (wanted, zero, zero), (zero, zero, zero))
+    return Goal(velocity, height, yaw_rate, point, ops.select(0.5 * FAR_M, wall_x, 1.0, 0.0))
 
 
 def avoid_course(
     plot: Plot, speed_m_s: float | Array, density_per_m2: float | Array, flights: Flights, rng: np.random.Generator
 ) -> Course:
-    """Speed, height and forest of each flight, (COURSE_ROWS + plot.rows, n)."""
+    """Speed, height, no wall, and forest of each flight, (COURSE_ROWS + plot.rows, n)."""
     n = len(flights)
     speed = np.broadcast_to(np.asarray(speed_m_s, np.float64), (n,))
-    return np.concatenate([speed[None], flights.setpoint_height_m[None], plot.draw(density_per_m2, n, rng)])
+    told = np.stack([speed, flights.setpoint_height_m, np.full(n, FAR_M)])
+    return np.concatenate([told, plot.draw(density_per_m2, n, rng)])
+
+
+def wall_in(course: Course, plot: Plot, x_m: Array) -> Course:
+    """The courses with a wall across at x_m (n,): there is no way through."""
+    return np.concatenate([course[: COURSE_ROWS - 1], x_m[None], plot.walled(course[COURSE_ROWS:], x_m)])
 
 
 def crossing_course(
@@ -75,9 +88,7 @@ def crossing_course(
 ) -> Course:
     """As `envs.task.Task.course`: a crossing."""
     course = avoid_course(CROSSING_PLOT, speed_m_s, density_per_m2, flights, rng)
-    if walled:
-        course[COURSE_ROWS:] = CROSSING_PLOT.walled(course[COURSE_ROWS:], np.full(len(flights), WALL_M))
-    return course
+    return wall_in(course, CROSSING_PLOT, np.full(len(flights), WALL_M)) if walled else course
 
 
 def facing_course(flights: Flights, airframe: Airframe) -> Flights:

@@ -29,6 +29,7 @@ TREE_RADIUS_M: Final = (0.15, 0.35)
 WALL_STEP_M: Final = 0.75  # between the middles of the trunks of a wall, which no drone passes
 START_CLEAR_M: Final = 2.5  # around the place where flights begin
 DRONE_RADIUS_M: Final = 0.12  # a centre nearer to a surface touches it: a drone of 0.1 kg and its guards
+COURSE_ROWS: Final = 3  # of a course before its trees: speed, height, x of a wall
 TREE_ROWS: Final = 3  # x, y, radius
 
 

@@ -41,7 +41,7 @@ class Sight:
         self._forget_times()
 
     def start_clock(self, now_s: float, *, jumped: bool) -> None:
-        """The IMU's clock starts, or has changed: stamps of another clock mean nothing; features stay held."""
+        """The IMU's clock starts, or has changed: stamps of another clock mean nothing, and nothing was seen."""
         if jumped or (self._t_s is not None and self._t_s > now_s + AHEAD_S):
             self._forget_times()
 
@@ -85,10 +85,11 @@ class Sight:
             fault = f"its window is {grid.dt_s} s; it must be above 0 and at most {LONGEST_WINDOW_S:g}"
         return fault
 
-    def look(self, memory: SensorMemory, now_s: float, speed_m_s: float) -> tuple[float, ...]:
+    def look(self, memory: SensorMemory, now_s: float, speed_m_s: float, limit_s: float) -> tuple[float, ...]:
         """What follows the observation at the IMU that was just accepted; freshness is spent by it.
 
-        speed_m_s: that is commanded now. A grid that came since the last call is encoded here, once.
+        speed_m_s: that is commanded now. A grid that came since the last call is encoded here, once. Where the newest
+        is older than limit_s, the network is shown what it was before the first one, which it knows from training.
         """
         grid, self._pending = self._pending, None
         if grid is not None:
@@ -97,6 +98,8 @@ class Sight:
             with np.errstate(all="ignore"):  # the controller judges what comes of it
                 self._features = tuple(self._encoder.features(shown, speed_m_s).tolist())
         fresh, self._fresh = self._fresh, False
+        if self._t_s is None or now_s - self._t_s > limit_s:
+            return assemble_sight(0.0, INITIAL_AGE_S) + (0.0,) * len(self._features)
         return assemble_sight(float(fresh), self.age_s(now_s)) + self._features
 
     def age_s(self, now_s: float) -> float:

@@ -120,7 +120,7 @@ CONDITION_MEANING: Final = {
     Condition.SETPOINT_GIVEN: "there is a set-point; or the policy locates and its sensors are heard, for then it "
     "stays where it is",
     Condition.COURSE_HELD: "no usable `FlowGrid` for {grid_s} s, or no `Attitude` for {attitude_s} s, where the policy "
-    "sees: no fault; the network flies on and is told the speed zero until they are back",
+    "sees: no fault; until they are back the network flies on at speed zero, and with no grid instead of an old one",
 }
 
 

@@ -85,7 +85,7 @@ class View:
         self.course_held = self.sight.why_held(memory, t_s, limits) if setpoints.given else ""
         held = setpoints.take(memory, t_s, held=bool(self.course_held))
         speed_m_s = 0.0 if self.course_held else setpoints.speed_m_s(t_s)
-        return held, assemble(held) + self.sight.look(memory, t_s, speed_m_s)
+        return held, assemble(held) + self.sight.look(memory, t_s, speed_m_s, limits.grid_s)
 
     @property
     def heard(self) -> bool:

@@ -64,9 +64,9 @@ def avoid_cost(
 ) -> Any:
     """Cost of one drone at one event. near: see `envs.forest.Plot.nearest`; still: the body again, without a slope."""
     flight = _flight_cost(ops, weights, body, goal, action, previous)
-    return ops.minimum(flight, weights.ceiling) + ops.minimum(
-        _forest_cost(ops, weights, body, near, still), weights.ceiling
-    )
+    slope = ops.select(goal.phase, 0.5, 1.0, weights.slope_along)  # before a wall it shall brake
+    forest = _forest_cost(ops, weights, body, near, still, slope)
+    return ops.minimum(flight, weights.ceiling) + ops.minimum(forest, weights.ceiling)
 
 
 def _flight_cost(
@@ -89,9 +89,11 @@ def _flight_cost(
     return cost + weights.action_change * sum((a - b) * (a - b) for a, b in zip(action, previous, strict=True))
 
 
-def _forest_cost(ops: Ops, weights: AvoidWeights, body: Body[Any], near: Sequence[Any], still: Body[Any]) -> Any:
+def _forest_cost(
+    ops: Ops, weights: AvoidWeights, body: Body[Any], near: Sequence[Any], still: Body[Any], slope_along: Any
+) -> Any:
     (x, y, _), (vx, vy, _), (sx, _, _) = body.position_m, body.velocity_m_s, still.position_m
-    x = weights.slope_along * x + (1.0 - weights.slope_along) * sx
+    x = slope_along * x + (1.0 - slope_along) * sx
     speed = ops.sqrt(vx * vx + vy * vy + 1e-6) + 0.3
     ux, uy = vx / speed, vy / speed
     told = _speed(ops, still) + 0.3

@@ -34,6 +34,7 @@ from liquid_pilot.ops import Ops
 from policies.avoid_cost import AvoidWeights, avoid_cost
 from policies.backend import Carry, Mask, Recipe, worth_keeping
 from policies.cost import CostWeights, event_cost
+from policies.curriculum import SILENT
 from policies.drills import HOVER_DRILL, Drill
 from policies.flat_state import pack, unpack
 from policies.fragments import flatten_weights, network_source, split_weights
@@ -165,17 +166,20 @@ class CompiledBackend:
         fresh = new_lanes(self.rollout, flights, self.rng, course)
         if old is None:
             return FlatCarry(fresh)
-        lanes, camera = lanes_of(old), old.camera if isinstance(old, FlatCarry) else Camera()
+        lanes, camera, drill = lanes_of(old), old.camera if isinstance(old, FlatCarry) else Camera(), self.recipe.drill
         body, age_s = lanes.world.value("body"), lanes.world.clock("t_s") - lanes.world.clock("release_s")
         good = worth_keeping(self.recipe, lanes.world.course, body[2], (body[7], body[8]), age_s)
         good = good & keep & np.isfinite(lanes.h).all(axis=0)
         world = choose(good, lanes.world, fresh.world)
         world.constants[CONSTANTS["imu_hz"]] = fresh.world.constants[CONSTANTS["imu_hz"]]
+        world.course[:] = np.where(
+            good, drill.onward(world.course, fresh.world.course, conditions, self.rng), world.course
+        )
         sight = fresh.sight
-        if sight is not None and lanes.sight is not None:
+        if sight is not None and lanes.sight is not None and conditions.grid_dropout != SILENT:
             sight = np.where(good, lanes.sight, sight)
-        if self.recipe.drill.sees is not None:
-            self.recipe.drill.sees.plot.centre(world.value("body"))
+        if drill.sees is not None:
+            drill.sees.plot.centre(world.value("body"))
         h, action = np.where(good, lanes.h, fresh.h), np.where(good, lanes.action, fresh.action)
         return FlatCarry(Lanes(world, h, action, sight), camera)
 

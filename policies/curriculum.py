@@ -21,6 +21,7 @@ TRAINED_POSITION_HZ: Span = (15.0, 60.0)
 TRAINED_ATTITUDE_HZ: Span = (10.0, 50.0)
 TRAINED_GRID_HZ: Span = (9.0, 45.0)
 SLOWEST_COURSE_M_S: Final = 0.8
+SILENT: Final[Span] = (1.0, 1.0)  # share of the grids that are lost
 HELD_CHANCE: Final = 0.04  # of a lesson in which a course is held, for no grid is heard
 TRAINED_HEIGHT_M: Span = (0.6, 1.6)
 FAULT_START_S: Final[Span] = (0.0, 8.0)  # after the release, of a fault in a lesson; it lasts to the end
@@ -128,10 +129,10 @@ def lesson(curriculum: Curriculum, share: float, rng: np.random.Generator) -> Le
 def _seeing(conditions: Conditions, curriculum: Curriculum, share: float, rng: np.random.Generator) -> Conditions:
     """One rate of the camera, some of its grids lost, and the speeds of now; or no grid, and speed zero.
 
-    The onboard controller holds a course where no grid comes, see `liquid_pilot.sight`.
+    The onboard controller holds a course where no grid comes, and forgets what it saw, see `liquid_pilot.sight`.
     """
     if rng.random() < HELD_CHANCE:
-        return replace(conditions, grid_hz=TRAINED_GRID_HZ, grid_dropout=(1.0, 1.0), setpoint_speed_m_s=(0.0, 0.0))
+        return replace(conditions, grid_hz=TRAINED_GRID_HZ, grid_dropout=SILENT, setpoint_speed_m_s=(0.0, 0.0))
     grown = _grown(share, curriculum.speed_share)
     fastest = curriculum.first_speed_m_s + grown * (curriculum.setpoint_speed_m_s - curriculum.first_speed_m_s)
     low, high = (math.log(hz) for hz in TRAINED_GRID_HZ)

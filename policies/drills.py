@@ -12,15 +12,17 @@ import numpy.typing as npt
 from envs.airframe import Airframe
 from envs.avoid import (
     AVOID_RULE,
-    COURSE_ROWS,
     avoid_course,
     avoid_goal,
     crossing,
     crossing_s,
     facing_course,
+    wall_in,
 )
+from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.flow_grid import Sight
+from envs.forest import COURSE_ROWS
 from envs.mission import (
     FOLLOW_S,
     GROUND_DEPTH_M,
@@ -43,15 +45,16 @@ from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.ops import Ops
 from policies.avoid_cost import AvoidWeights
 from policies.cost import CostWeights
-from policies.curriculum import SLOWEST_COURSE_M_S, TRAINED_HEIGHT_M, Curriculum
+from policies.curriculum import SILENT, SLOWEST_COURSE_M_S, TRAINED_HEIGHT_M, Curriculum
 
 Lessons: TypeAlias = Callable[[Flights, Airframe, Curriculum, float, np.random.Generator], tuple[Flights, Course]]
 TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
 AVOID_M_S: Final = 4.0  # of the crossings that choose the weights
 AVOID_DENSITY_PER_M2: Final = 0.1
 LESSON_DENSITY_PER_M2: Final = (1.0 / 12.0, 1.0 / 8.0)
-WALLED: Final = 0.04  # share of the forests without a way through
+WALLED: Final = 0.08  # share of the forests without a way through
 WALL_AWAY_M: Final = (4.0, 20.0)  # from where lessons begin
+OTHER_SPEED: Final = 0.1  # chance of a drone that flies on to be told another speed
 STAYING: Final = 0.05  # share of the drones in a lesson
 SIGHT: Final = Sight()
 PLACE_M_S: Final = 2.6  # of a policy that flies to places: a figure-eight of 1.0 x 0.5 m within 3.5 s
@@ -66,7 +69,8 @@ class Drill:
     the weights; sensors: of all flights; early_weight: of the first second of a lesson; goes_on: (B,), of courses,
     seconds since the release and heights, where there is more to learn from a flight; locates, sees: see `Aim`.
 
-    learning_rate: at first; oldest_s: age at which a flight is over for lessons.
+    onward: the courses with which flights of the lesson before go on, of these, of new ones, of the conditions of now
+    and of random numbers. learning_rate: at first; oldest_s: age at which a flight is over for lessons.
     """
 
     name: str
@@ -86,6 +90,7 @@ class Drill:
     goes_on: Callable[[Any, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
     locates: bool = False
     sees: Sight | None = None
+    onward: Callable[[Course, Course, Conditions, np.random.Generator], Course] = lambda course, *_: course
     learning_rate: float = 5e-3
     oldest_s: float = 20.0
 
@@ -242,9 +247,14 @@ def _avoid_lessons(
     begun = replace(begun, launch_velocity_m_s=begun.launch_velocity_m_s + thrown * ahead)
     course = avoid_course(SIGHT.plot, speed, rng.uniform(*LESSON_DENSITY_PER_M2, n), flights, rng)
     side = np.where(rng.random(n) < 0.5, -1.0, 1.0)
-    wall = SIGHT.plot.walled(course[COURSE_ROWS:], side * rng.uniform(*WALL_AWAY_M, n))
-    course[COURSE_ROWS:] = np.where(rng.random(n) < WALLED, wall, course[COURSE_ROWS:])
-    return begun, course
+    wall = wall_in(course, SIGHT.plot, side * rng.uniform(*WALL_AWAY_M, n))
+    return begun, np.where(rng.random(n) < WALLED, wall, course)
+
+
+def _avoid_onward(course: Course, new: Course, conditions: Conditions, rng: np.random.Generator) -> Course:
+    """Another speed now and then; none where the grid is silent, when the onboard controller holds the course."""
+    speed = np.where(rng.random(course.shape[1]) < OTHER_SPEED, new[0], course[0])
+    return np.concatenate([speed[None] * (conditions.grid_dropout != SILENT), course[1:]])
 
 
 def avoid_drill(
@@ -276,6 +286,7 @@ def avoid_drill(
         validation_s=crossing_s(speed_m_s),
         launch=facing_course,
         sees=SIGHT,
+        onward=_avoid_onward,
         learning_rate=3e-3,
         oldest_s=12.0,
     )

@@ -84,7 +84,7 @@ def record_sight(network: PolicyNetwork, test: SelfTest, seed: int = 0) -> SelfT
     rng = np.random.default_rng([seed, 2])
     size = rng.uniform(0.1, 2.0, (SELFTEST_GRIDS, 1))
     grid = (size * rng.uniform(-1.0, 1.0, (SELFTEST_GRIDS, encoder.grid.numbers))).astype(np.float32)
-    grid[:, ::11] = 0.0  # rays that saw nothing
+    grid[rng.random(grid.shape) < 0.1] = 0.0  # rays that saw nothing
     speed_m_s = rng.uniform(0.5, 6.0, SELFTEST_GRIDS).astype(np.float32)
     given = np.concatenate([grid, speed_m_s[:, None] / np.float32(SPEED_SCALE_M_S)], axis=1)
     with torch.no_grad():

@@ -13,7 +13,7 @@ from envs.conditions import Conditions
 from envs.faults import Fault
 from envs.scoring import FlightScore, summarise
 from envs.track import placed
-from policies.curriculum import Curriculum
+from policies.curriculum import SILENT, Curriculum
 
 FAILED_FLIGHT_M_S: Final = 2.0  # a failed flight counts as this speed error in the validation score
 FIRST_SEED: Final = 10_000  # of the flights; no training flight has it
@@ -46,9 +46,9 @@ def validation(curriculum: Curriculum) -> tuple[Conditions, ...]:
         hz = min(max(conditions.imu_hz[0], low), high)
         conditions = replace(conditions, imu_hz=(hz, hz))
         if curriculum.sees:
-            blind = curriculum.grid_lost[0] == 1.0
+            blind = curriculum.grid_lost == SILENT
             conditions = sighted(replace(conditions, flow_dropout=(0.0, 0.0), faults=()))
-            conditions = replace(conditions, grid_dropout=(1.0, 1.0)) if blind else conditions
+            conditions = replace(conditions, grid_dropout=SILENT) if blind else conditions
         found.append(placed(conditions) if curriculum.locates else conditions)
     return tuple(found)
 

@@ -20,11 +20,18 @@ def check_start(bundle: Bundle, spec: CellSpec, limits: CommandLimits, airframe:
     """
     there = cell_field(bundle.spec) | {
         "wiring": bundle.spec.wiring,
+        "encoder": bundle.spec.encoder,
         "command limits": bundle.limits,
         "airframe": bundle.metadata["airframe"],
         "task": bundle.task,
     }
-    here = cell_field(spec) | {"wiring": spec.wiring, "command limits": limits, "airframe": airframe.name, "task": task}
+    here = cell_field(spec) | {
+        "wiring": spec.wiring,
+        "encoder": spec.encoder,
+        "command limits": limits,
+        "airframe": airframe.name,
+        "task": task,
+    }
     differing = [f"{name}: {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]
     if differing:
         raise ConfigError(

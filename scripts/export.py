@@ -91,12 +91,16 @@ def make_onnx(bundle: Bundle) -> bytes:
 
 
 def selftest_difference(bundle: Bundle, step: Step) -> float:
-    """Largest difference of any action or state from the bundle's recorded steps; NaN if one is NaN."""
+    """Largest difference of any action or state from the bundle's recorded steps; NaN if one is NaN.
+
+    Each step from the state that was recorded before it, as `liquid_pilot.selftest` has it.
+    """
     test, h, largest = bundle.selftest, np.zeros((1, bundle.spec.state_width), np.float32), 0.0
     for k in range(len(test.dt_s)):
         action, h = step(test.x[k : k + 1].copy(), h, test.dt_s[k : k + 1].copy())
         for found, wanted in ((action, test.action[k]), (h, test.hidden[k])):
             largest = max(largest, float(np.abs(found[0] - wanted).max(initial=0.0)), key=lambda v: (v != v, v))
+        h = test.hidden[k : k + 1].copy()
     return largest
 
 

@@ -7,10 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from envs.avoid import COURSE_ROWS
 from envs.conditions import Span
 from envs.flights import Array, Flights
-from envs.forest import CROSSING_PLOT, TREE_ROWS
+from envs.forest import COURSE_ROWS, CROSSING_PLOT, TREE_ROWS
 from envs.surroundings import Surroundings
 from envs.task import Course
 from scripts.flying import Job, fly_task_of, task_of

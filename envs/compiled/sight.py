@@ -17,12 +17,11 @@ from envs.compiled.state import BODY, BODY_ROWS, CONSTANTS, Clocks, Reals
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import Conditions
 from envs.flow_grid import GridModel, Sight, View, ray_flow, view
-from envs.forest import BEHIND_M, FAR_M, NEAR, TREE_ROWS
+from envs.forest import BEHIND_M, COURSE_ROWS, FAR_M, NEAR, TREE_ROWS
 from liquid_pilot.flow_grid import shown, turning_flow
 from liquid_pilot.observation import INITIAL_AGE_S
 from liquid_pilot.ops import Ops
 
-COURSE_ROWS: Final = 2  # of a course before its trees: speed, height
 POSE_ROWS: Final = 13  # matrix, velocity, height
 LOOKS, ARRIVES = 1, 2  # at a control step: a grid is taken at its end, the newest grid is heard at its start
 _TIMES: Final = 3  # behind grid and features: stamps of the grid under way and of the features, whether these are fresh

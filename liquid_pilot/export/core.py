@@ -137,8 +137,7 @@ def _reset(name: str, plan: Plan) -> Iterator[str]:
         yield f"    for (i = 0; i < {max(plan.spec.state_width, 1)}; ++i)"
         yield "        state->h[i] = 0;"
         if plan.sight is not None:
-            yield f"    for (i = 0; i < {plan.sight.spec.features}; ++i)"
-            yield "        state->features[i] = 0.0f;"
+            yield f"    {name}_forget(state);"
         yield "}"
         yield ""
 

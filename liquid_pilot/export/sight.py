@@ -41,7 +41,8 @@ def told(spec: EncoderSpec) -> Iterator[str]:
             yield f"    {', '.join(texts[start : start + _ANGLES_A_LINE])}"
     yield "Give it to see when it comes, then step; a silent grid is held, and its age grows. Do not give it a grid"
     yield "whose numbers are all NaN, all 0, at the sensor's limit for more than half of the rays, or those of the one"
-    yield "before. While there is no good grid younger than its limit, or no heading, command the speed 0."
+    yield "before. While there is no good grid younger than its limit, or no heading, command the speed 0; without the"
+    yield "grid also call forget, and give grid_age as before the first."
 
 
 def declarations(name: str, spec: EncoderSpec) -> Iterator[str]:
@@ -55,6 +56,8 @@ def declarations(name: str, spec: EncoderSpec) -> Iterator[str]:
     yield f" * speed_m_s: commanded. Returns {upper}_OK; {upper}_NOT_FINITE where a number is infinite, or NaN and no"
     yield " * flow, and keeps what was seen before. */"
     yield f"{_signature(name, spec)};"
+    yield "/* Features are again as before the first grid. */"
+    yield f"void {name}_forget({name}_state *state);"
 
 
 def _signature(name: str, spec: EncoderSpec) -> str:
@@ -117,6 +120,13 @@ def functions(name: str, sight: Sight) -> Iterator[str]:
     yield f"    seen[{numbers}] = speed_m_s * {number(1.0 / SPEED_SCALE_M_S)};"
     yield f"    {name}_encode(seen, state->features);"
     yield f"    return {upper}_OK;"
+    yield "}"
+    yield ""
+    yield f"void {name}_forget({name}_state *state)"
+    yield "{"
+    yield "    int i;"
+    yield f"    for (i = 0; i < {spec.features}; ++i)"
+    yield "        state->features[i] = 0.0f;"
     yield "}"
     yield ""
 

@@ -14,7 +14,7 @@ from envs.compiled.sight import Camera
 from envs.compiled.state import CONSTANTS, intervals
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from envs.forest import clearance_m
+from envs.forest import COURSE_ROWS, clearance_m
 from envs.ledger import new_ledger
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.ops import NUMPY_OPS
@@ -81,7 +81,7 @@ def _record(rollout: CompiledRollout, bundle: Bundle, flights: int, seed: int) -
         draw, camera = draw_steps(rollout, dt_s, camera, conditions, rng)
         lanes = rollout.score(lanes, weights, draw, conditions, ledger, SECONDS)
         body = lanes.world.value("body").astype(np.float64)
-        near = SIGHT.plot.nearest(course[2:], body[0], body[1])
+        near = SIGHT.plot.nearest(course[COURSE_ROWS:], body[0], body[1])
         free = clearance_m(NUMPY_OPS, list(near), body[0], body[1])
         untouched &= (free > 0.0) & (body[2] > 0.1)
         neurons.append(lanes.h[:units].T.astype(np.float64))

@@ -24,7 +24,7 @@ from envs.compiled.world import noise_rows
 from envs.conditions import Conditions
 from envs.flights import draw_flights
 from envs.flow_grid import GridModel, Sight, ray_flow, view
-from envs.forest import CROSSING_PLOT, NEAR, TREE_ROWS, clearance_m
+from envs.forest import COURSE_ROWS, CROSSING_PLOT, NEAR, TREE_ROWS, clearance_m
 from envs.ledger import LEDGER, flight_scores, new_ledger
 from envs.physics import Body
 from liquid_pilot import native
@@ -98,7 +98,7 @@ class Case:
 
     def near(self, state: BatchedState) -> Any:
         x, y = (axis.detach().numpy() for axis in state.body.position_m[:2])
-        return CROSSING_PLOT.nearest(self.course[2:], x, y)
+        return CROSSING_PLOT.nearest(self.course[COURSE_ROWS:], x, y)
 
     def grid(self, state: BatchedState) -> Any:
         """What is shown of a grid taken now, (numbers, LANES), by numpy."""
@@ -189,7 +189,7 @@ def test_a_forest_matters_to_loss_and_gradient(engine: CompiledRollout) -> None:
     case = Case()
     here = fly(case, engine)
     bare = case.lanes()
-    bare.world.course[2 + 2 :: TREE_ROWS] = -1e3  # no radius: no tree
+    bare.world.course[COURSE_ROWS + 2 :: TREE_ROWS] = -1e3  # no radius: no tree
     there = engine.run(bare, case.weights(), case.draw, CONDITIONS, OBJECTIVE)
     assert here.gradient is not None and there.gradient is not None
     assert here.loss > there.loss + 0.1

@@ -65,6 +65,10 @@ int main(void)
     bad += p_see(&state, flow, gyro, 1.0f);
     for (i = 0; i < P_FEATURES; ++i)
         kept = kept && features[i] == state.features[i];
+    p_forget(&state);
+    for (i = 0; i < P_FEATURES; ++i)
+        kept = kept && state.features[i] == 0.0f;
+    state.features[0] = 1.0f;
     p_reset(&state);
     printf("%.9g %d %d %d %g\\n", (double)p_selftest(), status, bad, kept, (double)state.features[0]);
     return 0;

@@ -13,10 +13,11 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from envs.airframe import load_airframe
+from envs.avoid import sighted
 from envs.batched_ops import TORCH_OPS
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from envs.forest import FAR_M, NEAR, TREE_ROWS
+from envs.forest import COURSE_ROWS, FAR_M, NEAR, TREE_ROWS
 from envs.physics import Body
 from liquid_pilot import native
 from liquid_pilot.bundle import load_bundle
@@ -24,11 +25,12 @@ from liquid_pilot.cells import parameters
 from liquid_pilot.encoder import Encoder
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.flow_grid import DEFAULT_GRID, SPEED_SCALE_M_S
-from liquid_pilot.observation import OBS_DIM, SIGHT_DIM
+from liquid_pilot.observation import INITIAL_AGE_S, OBS_DIM, SIGHT_DIM
 from liquid_pilot.ops import FLOAT_OPS
 from policies.analytic import AnalyticTrainer, TrainConfig
 from policies.avoid_cost import AvoidWeights, avoid_cost
 from policies.checkpoint import load_checkpoint, save_checkpoint
+from policies.compiled_trainer import FlatCarry
 from policies.curriculum import TRAINED_GRID_HZ, lesson
 from policies.drills import SIGHT, avoid_drill, drill_of
 from policies.export import export_policy
@@ -56,7 +58,7 @@ def config(**changes: Any) -> TrainConfig:
 def cost(tree: tuple[float, float, float], velocity: tuple[float, float, float], weights: AvoidWeights) -> float:
     """Of a drone at the origin that flies level with a velocity, one tree somewhere."""
     body: Body[float] = Body((0.0, 0.0, 1.2), velocity, LEVEL, STILL)
-    goal = DRILL.goal(FLOAT_OPS, (2.0, 1.2), 0.0, body)
+    goal = DRILL.goal(FLOAT_OPS, (2.0, 1.2, FAR_M), 0.0, body)
     near = [*tree, *([FAR_M, FAR_M, 0.1] * (NEAR - 1))]
     return float(avoid_cost(FLOAT_OPS, weights, body, goal, (0.0,) * 4, (0.0,) * 4, near, body))
 
@@ -83,7 +85,7 @@ def test_a_tree_ahead_and_to_the_left_pushes_to_the_right_rather_than_back() -> 
     body: Body[Any] = Body(tuple(given[:3]), tuple(given[3:]), tuple(flat[:4]), tuple(flat[4:]))
     told: Any = [part.detach() for part in given]
     still: Body[Any] = Body(tuple(told[:3]), tuple(told[3:]), tuple(flat[:4]), tuple(flat[4:]))
-    course = [torch.tensor(v, dtype=torch.float64) for v in (2.0, 1.2)]
+    course = [torch.tensor(v, dtype=torch.float64) for v in (2.0, 1.2, FAR_M)]
     goal = DRILL.goal(TORCH_OPS, course, course[0], body)
     near = [torch.tensor(v, dtype=torch.float64) for v in (2.0, 0.2, 0.25, *([FAR_M, FAR_M, 0.1] * (NEAR - 1)))]
     zero = (course[0] * 0.0,) * 4
@@ -119,7 +121,7 @@ def test_lessons_grow_faster_and_draw_rates_losses_and_forests() -> None:
     assert 0.0 < stays.mean() < 0.12
     assert course[0][~stays].min() >= 0.79 and course[0].max() <= lessons[-1].setpoint_speed_m_s[1]
     assert np.median(course[0][~stays]) == pytest.approx(math.sqrt(0.8 * course[0].max()), rel=0.15)  # log-uniform
-    trees = (course[2 + 2 :: TREE_ROWS] > 0).sum(axis=0) / (SIGHT.plot.length_m * SIGHT.plot.width_m)
+    trees = (course[COURSE_ROWS + 2 :: TREE_ROWS] > 0).sum(axis=0) / (SIGHT.plot.length_m * SIGHT.plot.width_m)
     assert trees.min() < 0.085 and trees.max() > 0.11
     thrown = (begun.launch_velocity_m_s[:, 0] > 0.5 * course[0])[~stays]
     assert 0.3 < thrown.mean() < 0.7
@@ -188,3 +190,32 @@ def test_who_cannot_be_trained_is_refused() -> None:
     with pytest.raises(ConfigError, match="density"):
         avoid_drill(2.0, 1.0)
     assert not Conditions().sees
+
+
+def test_flights_that_go_on_change_their_speed_now_and_then_and_stay_where_no_grid_comes() -> None:
+    rng = np.random.default_rng(5)
+    old, new = np.full((DRILL.rows(1.0), 1000), 2.0), np.full((DRILL.rows(1.0), 1000), 5.0)
+    seeing = lesson(replace(DRILL.curriculum, grid_lost=(0.2, 0.2)), 0.5, np.random.default_rng(1)).conditions
+    found = DRILL.onward(old, new, seeing, rng)
+    assert 0.05 < (found[0] == 5.0).mean() < 0.15 and (found[1:] == 2.0).all()
+    held = DRILL.onward(old, new, replace(seeing, grid_dropout=(1.0, 1.0)), rng)
+    assert not held[0].any() and (held[1:] == 2.0).all()
+
+
+@needs_cc
+def test_who_hears_no_grid_any_more_has_forgotten_what_it_saw() -> None:
+    trainer = AnalyticTrainer(config(), "compiled")
+    usual = sighted(Conditions())
+    flights = draw_flights(trainer.airframe, usual, 16, trainer.rng)
+    begun, course = DRILL.lessons(flights, trainer.airframe, DRILL.curriculum, 5.0, trainer.rng)
+    keep = np.ones(16, np.bool_)
+    carry = trainer.backend.launch(begun, course, usual, None, keep)
+    for _ in range(2):
+        _, carry = trainer.backend.gradient(trainer.network, carry, usual, 40)
+    on = trainer.backend.launch(begun, course, usual, carry, keep)
+    silent = trainer.backend.launch(begun, course, replace(usual, grid_dropout=(1.0, 1.0)), carry, keep)
+    assert isinstance(on, FlatCarry) and isinstance(silent, FlatCarry)
+    assert on.lanes.sight is not None and silent.lanes.sight is not None
+    assert on.lanes.sight[-27:-3].any() and not silent.lanes.sight[-27:-3].any()
+    assert (silent.lanes.sight[-2] == -INITIAL_AGE_S).all() and not silent.lanes.world.course[0].any()
+    assert_array_equal(silent.lanes.world.value("body"), on.lanes.world.value("body"))

@@ -15,11 +15,11 @@ from gymnasium.utils.env_checker import check_env
 
 import envs
 from envs.airframe import load_airframe
-from envs.avoid import COURSE_ROWS, CROSSING_M, crossing_s
+from envs.avoid import CROSSING_M, crossing_s
 from envs.avoid_task import avoid_task
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from envs.forest import CROSSING_PLOT, DRONE_RADIUS_M, NO_TREE
+from envs.forest import COURSE_ROWS, CROSSING_PLOT, DRONE_RADIUS_M, NO_TREE
 from envs.launch import HandLaunch
 from envs.physics import Body
 from envs.pybullet_quad import PyBulletQuad

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from envs.airframe import load_airframe
-from envs.avoid import COURSE_ROWS, avoid_course, sighted
+from envs.avoid import avoid_course, sighted
 from envs.compiled.job import Draw, Objective
 from envs.compiled.sight import LOOKS
 from envs.conditions import Conditions
 from envs.flights import Array, draw_flights
 from envs.flow_grid import GridModel, Sight
-from envs.forest import CROSSING_PLOT, FAR_M, per_metre
+from envs.forest import COURSE_ROWS, CROSSING_PLOT, FAR_M, per_metre
 from envs.grid_events import CastRays, GridSensor
 from envs.physics import Body
 from envs.surroundings import Surroundings

@@ -151,7 +151,7 @@ def test_turning_says_nothing_once_the_gyro_has_taken_it_away() -> None:
 @settings(max_examples=60, deadline=None)
 def test_the_course_is_told_in_the_heading_frame_and_turns_towards_it(yaw: float, speed: float) -> None:
     q = (math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2))
-    goal = avoid_goal(FLOAT_OPS, (speed, 1.2), 0.0, Body((3.0, 1.0, 1.0), STILL, q, STILL))
+    goal = avoid_goal(FLOAT_OPS, (speed, 1.2, FAR_M), 0.0, Body((3.0, 1.0, 1.0), STILL, q, STILL))
     vx, vy = goal.velocity_m_s
     c, s = math.cos(yaw), math.sin(yaw)
     assert c * vx - s * vy == pytest.approx(speed, abs=1e-9) and s * vx + c * vy == pytest.approx(0.0, abs=1e-9)
@@ -195,3 +195,13 @@ def test_a_wall_leaves_no_way_through() -> None:
         for y in np.arange(-8.0, 8.0, 0.05):
             near = CROSSING_PLOT.nearest(column[:, None], np.array([x]), np.array([y]))
             assert clearance_m(NUMPY_OPS, list(near), np.array([x]), np.array([y]))[0] < 0.0
+
+
+def test_what_is_wanted_slows_down_before_a_wall_and_nobody_is_told() -> None:
+    def goal(x: float, wall: float) -> Any:
+        return avoid_goal(FLOAT_OPS, (3.0, 1.2, wall), 0.0, Body((x, 0.0, 1.2), STILL, LEVEL, STILL))
+
+    assert [goal(x, 10.0).point.velocity_m_s[0] for x in (0.0, 7.75, 9.0, 9.9, 10.5)] == [3.0, 1.5, 0.0, 0.0, 3.0]
+    assert {goal(x, 10.0).velocity_m_s[0] for x in (0.0, 7.75, 9.0, 9.9)} == {3.0}
+    assert goal(0.0, 10.0).phase == 1.0 and goal(0.0, FAR_M).phase == 0.0
+    assert goal(0.0, FAR_M).point.velocity_m_s[0] == 3.0
