@@ -90,7 +90,7 @@ class Drill:
     goes_on: Callable[[Any, Any, Any], Any] = lambda course, since_s, height_m: height_m > FLOOR_M
     locates: bool = False
     sees: Sight | None = None
-    onward: Callable[[Course, Course, Conditions, np.random.Generator], Course] = lambda course, *_: course
+    onward: Callable[[Any, Any, Conditions, np.random.Generator], Any] = lambda course, *_: course
     learning_rate: float = 5e-3
     oldest_s: float = 20.0
 
