@@ -34,6 +34,8 @@ class CameraFlow:
         self._noise = PICTURE_NOISE * noise_scale
         cv2 = import_cv2()
         self._cv2, self._dis = cv2, cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._dis.setFinestScale(0)  # trunks are few pixels wide
+        self._dis.setVariationalRefinementIterations(0)  # it costs as much as all else, and gains little here
         axes = np.array(model.layout.axes())  # (R, 3 vectors, 3)
         self._rays, self._tangents = axes[:, 0], axes[:, 1:]
         self._pixels = eye.lens.pixels(self._rays)
