@@ -116,7 +116,7 @@ def test_conditions_follow_the_command_line() -> None:
         ({"flow_hz": -3.0}, "flow_hz"),
         ({"dropout": ("flow:2",)}, "0 to 1"),
         ({"dropout": ("flow:0.1", "flow:0.5")}, "one share"),
-        ({"dropout": ("gps:0.1",)}, "flow, range"),
+        ({"dropout": ("gps:0.1",)}, "flow, grid, range"),
         ({"fault": ("flow:of",)}, "flow:off@6s"),
         ({"wind": -1.0}, "wind"),
         ({"airframe": "boeing"}, "airframe.*cf2x"),
