@@ -23,19 +23,19 @@ class Forests:
     Then what can be read from the neurons of what comes. Prints a table; writes avoid.json, .md and .png.
 
     Trained policies and flown cells are kept in --out, so that a table that was interrupted goes on where it stopped.
-    Needs a C compiler. Takes more than an hour of one core; --quick, which measures nothing, some minutes:
+    Needs a C compiler. Takes half an hour of two cores; --quick, which measures nothing, some minutes:
 
       python -m scripts.benchmark avoid --quick --out runs/avoid-quick
-      python -m scripts.benchmark avoid --models decay --updates 8000 --out runs/avoid-long
+      python -m scripts.benchmark avoid --models decay --updates 10000 --out runs/avoid-long
     """
 
     models: tuple[str, ...] = ("decay", "default", "gru", "mlp", "blind")
     """Models: decay, default (the published CfC), gru, mlp, blind."""
     seeds: int = 3
     """Reported trainings of each model."""
-    updates: int = 3000
+    updates: int = 1500
     """Gradient steps of every reported training."""
-    trial_updates: int = 400
+    trial_updates: int = 150
     """Gradient steps of every tuning trial, of which each model gets six."""
     batch: int = 128
     """Drones flown at once in training."""
