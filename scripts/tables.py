@@ -31,6 +31,12 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Header and lines as Markdown: words to the left, figures to the right."""
+    ruler = ["---", *["---:"] * (len(lines[0]) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], ruler, *lines[1:]))
+
+
 def short_name(policy: str) -> str:
     """A policy as a table or a picture names it: a file by its folder, since most are called policy."""
     if not policy.endswith(".safetensors"):

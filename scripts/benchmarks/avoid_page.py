@@ -11,7 +11,7 @@ from scripts.benchmarks.avoid_readout import NAMES
 from scripts.console import OUT
 from scripts.files import write_json
 from scripts.pictures.avoid_table import draw_table
-from scripts.tables import rich_table
+from scripts.tables import markdown_table, rich_table
 
 Row = Mapping[str, Any]
 
@@ -73,12 +73,6 @@ def size_lines(rows: Sequence[Row]) -> list[list[str]]:
     return lines
 
 
-def grid(lines: Sequence[Sequence[str]]) -> str:
-    """A table in markdown: words to the left, figures to the right."""
-    ruler = ["---", *["---:"] * (len(lines[0]) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], ruler, *lines[1:]))
-
-
 def facts(table: Row) -> str:
     """What was trained and flown, in a sentence."""
     return (
@@ -94,7 +88,7 @@ def markdown(table: Row) -> str:
     """The whole table."""
     rows = table["rows"]
     parts = [facts(table), "", "Success (%), mean ± standard deviation over seeds / mean speed of crossings (m/s):", ""]
-    parts += [grid(lines_of(rows)), "", "## Sizes", "", grid(size_lines(rows)), ""]
+    parts += [markdown_table(lines_of(rows)), "", "## Sizes", "", markdown_table(size_lines(rows)), ""]
     if any(row["ahead"] for row in rows):
         parts += [
             "## What the neurons tell of what comes",
@@ -103,7 +97,7 @@ def markdown(table: Row) -> str:
             "ahead: read by a linear map from the neurons alone, fitted on other flights; persistence is told the "
             "truth of now.",
             "",
-            grid(ahead_lines(rows)),
+            markdown_table(ahead_lines(rows)),
             "",
         ]
     return "\n".join(parts)

@@ -12,8 +12,8 @@ from scripts.benchmarks.table import texts
 from scripts.console import OUT
 from scripts.files import write_json
 from scripts.pictures.shift import draw_shift
+from scripts.tables import markdown_table, rich_table
 from scripts.tables import number as number_text
-from scripts.tables import rich_table
 
 Row = Mapping[str, Any]
 
@@ -98,12 +98,6 @@ def size_lines(rows: Sequence[Row]) -> list[list[str]]:
     return lines
 
 
-def grid(lines: Sequence[Sequence[str]]) -> str:
-    """A table in markdown: words to the left, figures to the right."""
-    ruler = ["---", *["---:"] * (len(lines[0]) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], ruler, *lines[1:]))
-
-
 def command(table: Row, page_md: Path) -> str:
     """The command that makes the table, and the page in its folder."""
     usual_options = Shift()
@@ -136,19 +130,19 @@ def markdown(table: Row) -> str:
     ]
     for rows in (race, [row for row in table["rows"] if not row["race"]]):
         if rows:
-            parts += [grid(lines_of(rows)), ""]
+            parts += [markdown_table(lines_of(rows)), ""]
     if race and losses(race[0]):
         said = (
             "Points of success lost and growth of the error, over the worlds beyond the training, by what is shifted:"
         )
-        parts += [said, "", grid(loss_lines(table["rows"])), ""]
-    parts += [grid(size_lines(table["rows"])), ""]
+        parts += [said, "", markdown_table(loss_lines(table["rows"])), ""]
+    parts += [markdown_table(size_lines(table["rows"])), ""]
     if table["pybullet_flights"]:
         parts += [
             f"The first seed of each in PyBullet, through the onboard controller, {table['pybullet_flights']} flights "
             "a cell: still up (%), median speed error (m/s). Geometric: told the true state.",
             "",
-            grid(_pybullet_lines(race, table["geometric"])),
+            markdown_table(_pybullet_lines(race, table["geometric"])),
             "",
         ]
     return "\n".join(parts)

@@ -23,7 +23,7 @@ from scripts.evaluation import Case, evaluate, policy_sha256
 from scripts.files import write_json
 from scripts.flying import GEOMETRIC, FlightPool
 from scripts.pictures.table import draw_table
-from scripts.tables import rich_table
+from scripts.tables import markdown_table, rich_table
 from scripts.workers.options import ALL_CORES, Workers
 
 IMU_RATES: Final = ("25", "50", "100", "200", "400", "mixed")
@@ -222,12 +222,12 @@ def markdown(table: dict[str, Any]) -> str:
         for row in rows:
             sizes = [str(row["neurons"]), f"{row['parameters']:,}", f"{row['bytes']:,}"]
             lines.append([row["model"], *sizes, *("<br>".join(texts(cell)) for cell in row["cells"])])
-        parts.append(_grid(lines))
+        parts.append(markdown_table(lines))
     if table["pybullet_flights"]:
         parts += [
             f"The first seed of each in PyBullet, through the onboard controller, {table['pybullet_flights']} flights "
             "a cell: still up (%), median speed error (m/s). Geometric: told the true state.",
-            _grid(_pybullet_lines(table)),
+            markdown_table(_pybullet_lines(table)),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -246,11 +246,6 @@ def _pybullet_lines(table: dict[str, Any]) -> list[list[str]]:
             found.append(f"{100.0 * cell['success_rate']:.1f}<br>{'lost' if error is None else f'{error:.3f}'}")
         lines.append([name, training, *found])
     return lines
-
-
-def _grid(lines: Sequence[Sequence[str]]) -> str:
-    ruler = ["---", *["---:"] * (len(lines[0]) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], ruler, *lines[1:]))
 
 
 def present(table: dict[str, Any], folder: Path) -> list[Path]:
