@@ -33,7 +33,7 @@ def draw_table(table: Mapping[str, Any], path_png: str | Path) -> Path:
             success, deviation = _percent(others)
             right.errorbar(success, y, xerr=deviation, ls="", clip_on=False, **given)
         left.set(xlabel="commanded speed (m/s)", ylabel="forests crossed (%)", ylim=(0, 100))
-        left.legend(loc="lower left")
+        left.legend(loc="center left", bbox_to_anchor=(0.0, 0.42))
         right.set(
             xlabel="crossed, or stopped before a wall (%)", xlim=(0, 100), yticks=range(len(labels)), yticklabels=labels
         )
