@@ -32,8 +32,6 @@ FASTEST_M_S: Final = 8.0
 SLOWEST_SHARE: Final = 0.6  # of the speed that is asked for, at which a crossing takes all of its time
 START_S: Final = 4.0  # to get going
 GRID_HZ: Final[Span] = (20.0, 30.0)
-STOP_M: Final = 1.0  # before the middle of a wall
-SLOWING_M: Final = 2.5  # before that, in which the speed goes down
 WALL_M: Final = 10.0  # along the course, where there is no way through
 START_YAW_RAD: Final = 0.3  # +-, off the course, in the hand
 GENTLE: Final = 0.3  # of the usual throw
@@ -48,19 +46,13 @@ def crossing_s(speed_m_s: float) -> float:
 
 
 def avoid_goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Goal[Any]:
-    """Along x, at a speed and height, facing that way. phase: 1 where there is no way through, else 0.
-
-    There the point, of which nobody tells the pilot, slows down before the wall.
-    """
+    """Along x, at a speed and height, facing that way; of a wall on the way no pilot is told."""
     speed, height, wall_x = course[:COURSE_ROWS]
     zero: Any = 0.0 * speed
     velocity, yaw_rate = told_course(ops, heading(ops, body.attitude_wxyz), (speed, zero), (1.0, 0.0))
     x, y, _ = body.position_m
-    gap: Any = wall_x - x
-    slow: Any = ops.clip((gap - STOP_M) * (1.0 / SLOWING_M), 0.0, 1.0)
-    wanted = speed * ops.select(gap, 0.0, slow, 1.0)
-    point = ReferencePoint((x, y, height), (wanted, zero, zero), (zero, zero, zero))
-    return Goal(velocity, height, yaw_rate, point, ops.select(0.5 * FAR_M, wall_x, 1.0, 0.0))
+    point = ReferencePoint((x, y, height), (speed, zero, zero), (zero, zero, zero))
+    return Goal(velocity, height, yaw_rate, point, blocked_m=wall_x - x)
 
 
 def avoid_course(

@@ -35,7 +35,8 @@ class Goal(Generic[S]):
     """What is asked for now: the set-point that the sensors' observation shows, and the same in world axes.
 
     velocity_m_s is told in the heading frame; phase: number of the task's phase, for tasks that have such; settled: 0
-    in a transient, where errors of speed and height do not count, else 1; aloft: 0 where the floor may be touched.
+    in a transient, where errors of speed and height do not count, else 1; aloft: 0 where the floor may be touched;
+    blocked_m: along the course to where there is no way through, which lessons know and pilots are not told.
     """
 
     velocity_m_s: Vec2[S]
@@ -45,6 +46,7 @@ class Goal(Generic[S]):
     phase: Any = 0.0
     settled: Any = 1.0
     aloft: Any = 1.0
+    blocked_m: Any = math.inf
 
 
 @dataclass(frozen=True, slots=True)

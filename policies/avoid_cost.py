@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from envs.forest import trees_of
+from envs.forest import FAR_M, trees_of
 from envs.physics import Body
 from envs.task import Goal
 from liquid_pilot.geometry import rotation_matrix
 from liquid_pilot.ops import Ops
 
-COUNTED = 6  # trees, of those that are near
+COUNTED: Final = 6  # trees, of those that are near
+STOP_M: Final = 1.0  # before the middle of a wall
+SLOWING_M: Final = 2.5  # before that, in which the wanted speed goes down
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,15 @@ def avoid_cost(
 ) -> Any:
     """Cost of one drone at one event. near: see `envs.forest.Plot.nearest`; still: the body again, without a slope."""
     flight = _flight_cost(ops, weights, body, goal, action, previous)
-    slope = ops.select(goal.phase, 0.5, 1.0, weights.slope_along)  # before a wall it shall brake
+    slope = ops.select(0.5 * FAR_M, goal.blocked_m, 1.0, weights.slope_along)  # before a wall it shall brake
     forest = _forest_cost(ops, weights, body, near, still, slope)
     return ops.minimum(flight, weights.ceiling) + ops.minimum(forest, weights.ceiling)
+
+
+def wanted_m_s(ops: Ops, goal: Goal[Any]) -> Any:
+    """Speed along the course: that of the goal, but before a wall it goes down to nothing."""
+    slow: Any = ops.clip((goal.blocked_m - STOP_M) * (1.0 / SLOWING_M), 0.0, 1.0)
+    return goal.point.velocity_m_s[0] * ops.select(goal.blocked_m, 0.0, slow, 1.0)
 
 
 def _flight_cost(
@@ -76,7 +84,7 @@ def _flight_cost(
         body.velocity_m_s,
         body.rates_rad_s,
         rotation_matrix(body.attitude_wxyz),
-        goal.point.velocity_m_s[0],
+        wanted_m_s(ops, goal),
     )
     ex, ez, turn = v[0] - speed, body.position_m[2] - goal.height_m, w[2] - goal.yaw_rate_rad_s
     leaning = ops.maximum(0.5 - matrix[2][2], 0.0)

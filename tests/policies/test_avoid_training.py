@@ -28,7 +28,7 @@ from liquid_pilot.flow_grid import DEFAULT_GRID, SPEED_SCALE_M_S
 from liquid_pilot.observation import INITIAL_AGE_S, OBS_DIM, SIGHT_DIM
 from liquid_pilot.ops import FLOAT_OPS
 from policies.analytic import AnalyticTrainer, TrainConfig
-from policies.avoid_cost import AvoidWeights, avoid_cost
+from policies.avoid_cost import AvoidWeights, avoid_cost, wanted_m_s
 from policies.checkpoint import load_checkpoint, save_checkpoint
 from policies.compiled_trainer import FlatCarry
 from policies.curriculum import TRAINED_GRID_HZ, lesson
@@ -76,6 +76,15 @@ def test_what_is_in_the_way_costs_by_how_soon_and_how_near_it_is_passed() -> Non
     assert behind == pytest.approx(clear, abs=0.05)
     assert cost((3.0, 1.5, 0.25), ahead, weights) == pytest.approx(clear, abs=0.05)  # passed with room
     assert cost((0.3, 0.0, 0.25), ahead, weights) > clear + 3.0  # contact
+
+
+def test_what_is_wanted_slows_down_before_a_wall() -> None:
+    def wanted(x: float, wall: float) -> float:
+        body: Body[float] = Body((x, 0.0, 1.2), STILL, LEVEL, STILL)
+        return float(wanted_m_s(FLOAT_OPS, DRILL.goal(FLOAT_OPS, (3.0, 1.2, wall), 0.0, body)))
+
+    assert [wanted(x, 10.0) for x in (0.0, 7.75, 9.0, 9.9, 10.5)] == [3.0, 1.5, 0.0, 0.0, 3.0]
+    assert wanted(0.0, FAR_M) == 3.0
 
 
 def test_a_tree_ahead_and_to_the_left_pushes_to_the_right_rather_than_back() -> None:

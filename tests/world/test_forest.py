@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from envs.forest import (
     per_metre,
     trees_of,
 )
+from envs.grid_observation import told_setpoint
 from envs.physics import Body
 from liquid_pilot.course import YAW_LIMIT_RAD_S, told_course
 from liquid_pilot.errors import ConfigError
@@ -197,11 +199,11 @@ def test_a_wall_leaves_no_way_through() -> None:
             assert clearance_m(NUMPY_OPS, list(near), np.array([x]), np.array([y]))[0] < 0.0
 
 
-def test_what_is_wanted_slows_down_before_a_wall_and_nobody_is_told() -> None:
+def test_no_pilot_is_told_of_a_wall() -> None:
     def goal(x: float, wall: float) -> Any:
         return avoid_goal(FLOAT_OPS, (3.0, 1.2, wall), 0.0, Body((x, 0.0, 1.2), STILL, LEVEL, STILL))
 
-    assert [goal(x, 10.0).point.velocity_m_s[0] for x in (0.0, 7.75, 9.0, 9.9, 10.5)] == [3.0, 1.5, 0.0, 0.0, 3.0]
-    assert {goal(x, 10.0).velocity_m_s[0] for x in (0.0, 7.75, 9.0, 9.9)} == {3.0}
-    assert goal(0.0, 10.0).phase == 1.0 and goal(0.0, FAR_M).phase == 0.0
-    assert goal(0.0, FAR_M).point.velocity_m_s[0] == 3.0
+    for x in (0.0, 7.75, 9.0, 9.9):
+        found, free = goal(x, 10.0), goal(x, FAR_M)
+        assert found.blocked_m == 10.0 - x and replace(found, blocked_m=free.blocked_m) == free
+        assert told_setpoint(0.0, found, (1.0, 0.0)).velocity_m_s == (3.0, 0.0)
