@@ -168,6 +168,18 @@ def check_locates(locates: bool, conditions: Conditions) -> None:
         )
 
 
+def check_sees(sees: bool, conditions: Conditions) -> None:
+    """Raise `ConfigError` unless a forest to cross, and nothing else, comes with a flow grid of one share of losses."""
+    if sees != conditions.sees:
+        raise ConfigError(
+            f"grid_hz is {conditions.grid_hz}, and there is {'a' if sees else 'no'} forest; in the compiled engine a "
+            "forest needs a flow grid, such as grid_hz=(20, 30), and any other task (0, 0)"
+        )
+    low, high = conditions.grid_dropout
+    if low != high:
+        raise ConfigError(f"grid_dropout is {low:g} to {high:g}; the compiled engine loses one share: give it twice")
+
+
 def parse_dropout(text: str) -> tuple[str, float]:
     """`flow:0.3` = 30 % of the flow samples are lost. Returns (sensor, share)."""
     sensor, _, share = text.partition(":")

@@ -25,7 +25,7 @@ from envs.compiled.sight import ARRIVES, sight_rows
 from envs.compiled.state import CLOCKS, Reals
 from envs.compiled.tracer import flatten
 from envs.compiled.world import WorldModel, noise_rows, world_source
-from envs.conditions import SUBSTEP_S, Conditions, check_batched, check_locates
+from envs.conditions import SUBSTEP_S, Conditions, check_batched, check_locates, check_sees
 from envs.ledger import LEDGER, Ledger
 from envs.scoring import HOVER_RULE, MEASURE_AFTER_S, Rule
 from envs.sensors import SensorModels
@@ -62,10 +62,9 @@ class CompiledRollout:
         self._library = self._compiled(model.sensors)
         self._scratch: list[npt.NDArray[np.uint8]] = []  # of each thread
 
-    @property
-    def _sight_rows(self) -> int:
+    def _sight_shape(self, batch: int) -> tuple[int, int] | None:
         sees = self.model.aim.sees
-        return 0 if sees is None else sight_rows(sees, self.network.features)
+        return None if sees is None else (sight_rows(sees, self.network.features), batch)
 
     @property
     def noise_rows(self) -> tuple[int, int]:
@@ -264,8 +263,8 @@ class CompiledRollout:
             "course": (lanes.world.course.shape, (self.model.aim.rows, batch)),
             "dt_s": (draw.dt_s.shape, (steps, batch)),
             "counted": (counted.shape, (batch,)),
-            "sight": ((0 if lanes.sight is None else len(lanes.sight),), (self._sight_rows,)),
-            "looks": ((0 if draw.looks is None else len(draw.looks),), (steps * (self.model.aim.sees is not None),)),
+            "sight": (None if lanes.sight is None else lanes.sight.shape, self._sight_shape(batch)),
+            "looks": (None if draw.looks is None else draw.looks.shape, (steps,) if self.model.aim.sees else None),
             "cost_weights": ((len(objective.cost_weights),), (self.model.cost.weights,)),
         }
         for name, part, rows in zip(("normal", "uniform"), draw.noise or (), self.noise_rows, strict=False):
@@ -277,6 +276,7 @@ class CompiledRollout:
             raise SimulationError("a rollout needs at least one drone and intervals that are positive and finite")
         check_batched(conditions)
         check_locates(self.model.aim.locates, conditions)
+        check_sees(self.model.aim.sees is not None, conditions)
 
 
 def check_threads(threads: object) -> int:

@@ -20,7 +20,7 @@ from liquid_pilot.export.core import FLOAT, Storage, check_storage, declarations
 from liquid_pilot.export.plain_c import comment, comment_text, floats, identifier, identifier_of, number
 from liquid_pilot.export.plan import make_plan
 from liquid_pilot.export.quantise import quantised_network
-from liquid_pilot.selftest import RUN_TOLERANCE, replay
+from liquid_pilot.selftest import STEP_TOLERANCE, replay
 
 RECORDED_STEPS: Final = 32  # of the bundle's self-test that go into the C file; a few kB
 Q15_TOLERANCE: Final = 2e-3  # a state that falls to the other side of a half step is 2^-15 away, and the next hear it
@@ -97,7 +97,7 @@ def _header(bundle: Bundle, name: str, storage: Storage) -> Iterator[str]:
     yield ""
     yield "/* Flies recorded steps: the largest difference from what was recorded. Do not fly above the tolerance. */"
     yield f"#define {upper}_SELFTEST_STEPS {_steps(bundle)}"
-    yield f"#define {upper}_SELFTEST_TOLERANCE {number(Q15_TOLERANCE if storage.q15 else RUN_TOLERANCE)}"
+    yield f"#define {upper}_SELFTEST_TOLERANCE {number(Q15_TOLERANCE if storage.q15 else STEP_TOLERANCE)}"
     yield f"float {name}_selftest(void);"
     yield ""
     yield "#ifdef __cplusplus"
