@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -13,10 +14,13 @@ from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.messages import Floats2, FlowGrid, Setpoint
 from liquid_pilot.observation import INITIAL_AGE_S, SIGHT_DIM, assemble_sight
 from liquid_pilot.ops import FLOAT_OPS
+from liquid_pilot.supervisor_limits import SupervisorLimits
+
+SILENT_S: Final = SupervisorLimits().grid_s  # after which a controller forgets what it saw
 
 
 class GridMemory:
-    """The newest grid, as `GridReader` reads it. Before the first all is 0."""
+    """The newest grid, as `GridReader` reads it. Before the first, and in a silence of `SILENT_S`, all is 0."""
 
     def __init__(self, layout: GridLayout) -> None:
         self._reader = GridReader(layout)
@@ -48,8 +52,9 @@ class GridMemory:
         if grid is not None and fresh:
             self._read = self._reader.read(grid.flow_rad_s, memory.mean_gyro(grid.t_s - grid.dt_s, grid.t_s))
             self._fresh = False
-        age_s = INITIAL_AGE_S if grid is None else min(max(now_s - grid.t_s, 0.0), INITIAL_AGE_S)
-        return assemble_sight(float(fresh), age_s) + tuple(self._read.tolist())
+        if grid is None or now_s - grid.t_s > SILENT_S:
+            return assemble_sight(0.0, INITIAL_AGE_S) + (0.0,) * len(self._read)
+        return assemble_sight(float(fresh), max(now_s - grid.t_s, 0.0)) + tuple(self._read.tolist())
 
 
 def told_setpoint(t_s: float, goal: Goal[float], compass: Floats2 | None) -> Setpoint:

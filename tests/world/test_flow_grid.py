@@ -17,11 +17,13 @@ from envs.flights import Array, draw_flights
 from envs.flow_grid import GridModel, Sight
 from envs.forest import COURSE_ROWS, CROSSING_PLOT, FAR_M, per_metre
 from envs.grid_events import CastRays, GridSensor
+from envs.grid_observation import SILENT_S, GridMemory
 from envs.physics import Body
 from envs.surroundings import Surroundings
 from liquid_pilot.flow_grid import DEFAULT_GRID, GridReader, turning_flow
+from liquid_pilot.fusion import SensorMemory
 from liquid_pilot.geometry import rotation_matrix, to_world
-from liquid_pilot.messages import FlowGrid
+from liquid_pilot.messages import FlowGrid, Imu
 from liquid_pilot.ops import FLOAT_OPS, Vec3
 
 AIRFRAME = load_airframe("cf2x")
@@ -170,3 +172,17 @@ def test_flow_across_the_view_is_the_turn_of_the_ray() -> None:
     for axis in (across, up):  # what stands still moves the other way in the view
         told = turning_flow(axis, ray, (0.0, 0.0, 1.0))
         assert told == pytest.approx(-sum(a * m for a, m in zip(axis, moved, strict=True)), abs=1e-5)
+
+
+def test_what_was_seen_is_forgotten_in_a_silence_as_on_board() -> None:
+    memory, shown = SensorMemory(), GridMemory(DEFAULT_GRID)
+    flow = np.random.default_rng(0).normal(0.0, 0.3, (5, 32, 2))
+    memory.accept(Imu(1.0, (0.0, 0.0, 0.0), (0.0, 0.0, 9.81)))
+    before = shown.show(memory, 0.0)
+    shown.accept(FlowGrid(1.0, 0.04, DEFAULT_GRID.azimuth_rad, DEFAULT_GRID.elevation_rad, flow))
+    seen = shown.show(memory, 0.0)
+    assert seen[0] == 1.0 and seen[1] == 0.0 and any(seen[2:])
+    memory.accept(Imu(1.4, (0.0, 0.0, 0.0), (0.0, 0.0, 9.81)))
+    assert shown.show(memory, 0.0)[2:] == seen[2:]
+    memory.accept(Imu(1.0 + SILENT_S + 0.1, (0.0, 0.0, 0.0), (0.0, 0.0, 9.81)))
+    assert shown.show(memory, 0.0) == before and not any(before[2:])
