@@ -26,7 +26,7 @@ from policies.drills import AVOID_DENSITY_PER_M2, SIGHT, avoid_drill
 from policies.fragments import flatten_weights
 from scripts.benchmarks.avoid_readout import anticipation
 from scripts.benchmarks.cell_file import CellFile
-from scripts.benchmarks.contest import TUNING_SEED, Competed, Model, Recipe, Trained, compete
+from scripts.benchmarks.contest import Competed, Model, Recipe, Trained, check_counts, compete
 from scripts.console import progress_bar
 from scripts.workers.options import ALL_CORES, Workers
 from scripts.workers.pool import WorkerPool
@@ -104,10 +104,9 @@ class Plan:
     cells: tuple[Cell, ...] = CELLS
 
     def __post_init__(self) -> None:
-        if not 1 <= self.seeds < TUNING_SEED:
-            raise ConfigError(f"seeds is {self.seeds}; give 1 to {TUNING_SEED - 1}")
-        if self.flights < 1 or not self.arms:
-            raise ConfigError(f"flights is {self.flights}, models {len(self.arms)}; give at least one of each")
+        check_counts(self.seeds, self.flights)
+        if not self.arms:
+            raise ConfigError("no model is named; leave --models out, or give at least one")
 
     def cells_of(self, arm: Arm) -> list[Cell]:
         """What an arm flies."""

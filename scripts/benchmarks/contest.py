@@ -165,6 +165,14 @@ class Recipe:
         return Run(training, config, model.variant)
 
 
+def check_counts(seeds: int, flights: int, pybullet_flights: int = 0) -> None:
+    """Raise `ConfigError` for seeds, flights of a cell, or flights in PyBullet that no table has."""
+    if not 1 <= seeds < TUNING_SEED:
+        raise ConfigError(f"seeds is {seeds}; give 1 to {TUNING_SEED - 1}")
+    if flights < 1 or pybullet_flights < 0:
+        raise ConfigError(f"flights is {flights} and pybullet_flights {pybullet_flights}; give 1 and 0 at least")
+
+
 def run_folder(folder: Path, run: Run) -> Path:
     """Where a run is kept: readable, and different for every configuration and variant."""
     config = run.config

@@ -27,7 +27,7 @@ from policies.compiled_trainer import flight_rollout, fly_and_score
 from policies.fragments import flatten_weights
 from policies.network import hover_spec
 from scripts.benchmarks.cell_file import CellFile
-from scripts.benchmarks.contest import TRAININGS, TUNING_SEED, Competed, Recipe, Trained, compete
+from scripts.benchmarks.contest import TRAININGS, Competed, Recipe, Trained, check_counts, compete
 from scripts.benchmarks.shift_arms import ABLATION, RACE, SAME, Arm
 from scripts.benchmarks.shift_worlds import USUAL, WORLDS, World
 from scripts.benchmarks.table import summary
@@ -59,12 +59,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.training not in TRAININGS:
             raise ConfigError(unknown_name("training", self.training, list(TRAININGS)))
-        if not 1 <= self.seeds < TUNING_SEED:
-            raise ConfigError(f"seeds is {self.seeds}; give 1 to {TUNING_SEED - 1}")
-        if self.flights < 1 or self.pybullet_flights < 0:
-            raise ConfigError(
-                f"flights is {self.flights} and pybullet_flights {self.pybullet_flights}; give 1 and 0 at least"
-            )
+        check_counts(self.seeds, self.flights, self.pybullet_flights)
 
     @property
     def steps(self) -> int:

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks.cell_file import CellFile
-from scripts.benchmarks.contest import MODELS, TRAININGS, TUNING_SEED, Competed, Model, Recipe, compete
+from scripts.benchmarks.contest import MODELS, TRAININGS, Competed, Model, Recipe, check_counts, compete
 from scripts.console import OUT, progress_bar
 from scripts.evaluation import Case, evaluate, policy_sha256
 from scripts.files import write_json
@@ -47,12 +47,7 @@ class Plan:
     trainings: tuple[str, ...] = ("narrow", "wide")
 
     def __post_init__(self) -> None:
-        if not 1 <= self.seeds < TUNING_SEED:
-            raise ConfigError(f"seeds is {self.seeds}; give 1 to {TUNING_SEED - 1}")
-        if self.flights < 1 or self.pybullet_flights < 0:
-            raise ConfigError(
-                f"flights is {self.flights} and pybullet_flights {self.pybullet_flights}; give 1 and 0 at least"
-            )
+        check_counts(self.seeds, self.flights, self.pybullet_flights)
 
     @property
     def steps(self) -> int:
