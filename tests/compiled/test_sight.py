@@ -252,9 +252,10 @@ def test_lanes_without_sight_are_refused(engine: CompiledRollout) -> None:
     assert short.sight is not None
     with pytest.raises(ConfigError, match="sight has shape"):  # of too few drones
         engine.run(replace(short, sight=short.sight[:, :-1]), case.weights(), case.draw, CONDITIONS, OBJECTIVE)
-    for bad, words in (({"grid_hz": (0.0, 0.0)}, "grid_hz"), ({"grid_dropout": (0.0, 0.4)}, "grid_dropout")):
+    sightless, uneven = replace(CONDITIONS, grid_hz=(0.0, 0.0)), replace(CONDITIONS, grid_dropout=(0.0, 0.4))
+    for bad, words in ((sightless, "grid_hz"), (uneven, "grid_dropout")):
         with pytest.raises(ConfigError, match=words):
-            engine.run(case.lanes(), case.weights(), case.draw, replace(CONDITIONS, **bad), OBJECTIVE)
+            engine.run(case.lanes(), case.weights(), case.draw, bad, OBJECTIVE)
     with pytest.raises(ConfigError, match="looks has shape"):
         engine.run(case.lanes(), case.weights(), replace(case.draw, looks=None), CONDITIONS, OBJECTIVE)
 
