@@ -117,7 +117,7 @@ class AviaryQuad(PyBulletQuad):
         _ = self.client  # refuses once closed
         self._aviary.reset()
         self._body_id, self._h_s = int(self._aviary.getDroneIds()[0]), 0.0  # their step size is set back as well
-        self._trees = frozenset()
+        self._obstacles = frozenset()
         super().reset(params, position_m, attitude_wxyz, velocity_m_s, rates_rad_s, motor_speed)
 
     def change(self, params: FlightParams[float]) -> None:

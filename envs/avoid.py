@@ -1,7 +1,7 @@
 """The task Avoid: fly a course through a forest, told a speed, a height and a heading, and cross 30 m of it.
 
-The course is the world's x. Success: 30 m crossed within `crossing_s`, at no time nearer to a trunk than
-`envs.forest.DRONE_RADIUS_M`, within the bounds of every flight.
+The course is the world's x. Success: 30 m crossed within `crossing_s`, at no time nearer to an obstacle than
+`envs.shapes.DRONE_RADIUS_M`, within the bounds of every flight.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import numpy as np
 from envs.airframe import Airframe
 from envs.conditions import Conditions, Span
 from envs.flights import Array, Flights
-from envs.forest import COURSE_ROWS, CROSSING_PLOT, FAR_M, Plot, check_density
+from envs.forest import COURSE_ROWS, CROSSING_PLOT, SHAPES_PLOT, Plot, check_density
+from envs.obstacle_kinds import OBSTACLES, TREES
 from envs.physics import Body
 from envs.references import ReferencePoint
 from envs.scoring import Rule
+from envs.shapes import FAR_M
 from envs.task import TUMBLE_COS, Course, Goal
 from liquid_pilot.course import told_course
-from liquid_pilot.errors import ConfigError
+from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.geometry import heading, multiply
 from liquid_pilot.ops import Ops
 
@@ -55,14 +57,26 @@ def avoid_goal(ops: Ops, course: Sequence[Any], t_s: Any, body: Body[Any]) -> Go
     return Goal(velocity, height, yaw_rate, point, blocked_m=wall_x - x)
 
 
+def plot_of(obstacles: str) -> Plot:
+    """The plot of a crossing among such obstacles. Raises `ConfigError`."""
+    if obstacles not in OBSTACLES:
+        raise ConfigError(unknown_name("obstacles", obstacles, list(OBSTACLES)))
+    return CROSSING_PLOT if obstacles == TREES else SHAPES_PLOT
+
+
 def avoid_course(
-    plot: Plot, speed_m_s: float | Array, density_per_m2: float | Array, flights: Flights, rng: np.random.Generator
+    plot: Plot,
+    speed_m_s: float | Array,
+    density_per_m2: float | Array,
+    flights: Flights,
+    rng: np.random.Generator,
+    obstacles: str = TREES,
 ) -> Course:
-    """Speed, height, no wall, and forest of each flight, (COURSE_ROWS + plot.rows, n)."""
+    """Speed, height, no wall, and forest of each flight, (COURSE_ROWS + plot.rows, n). obstacles: see `Plot.draw`."""
     n = len(flights)
     speed = np.broadcast_to(np.asarray(speed_m_s, np.float64), (n,))
     told = np.stack([speed, flights.setpoint_height_m, np.full(n, FAR_M)])
-    return np.concatenate([told, plot.draw(density_per_m2, n, rng)])
+    return np.concatenate([told, plot.draw(density_per_m2, n, rng, obstacles)])
 
 
 def wall_in(course: Course, plot: Plot, x_m: Array) -> Course:
@@ -74,13 +88,15 @@ def crossing_course(
     speed_m_s: float,
     density_per_m2: float,
     walled: bool,
+    obstacles: str,
+    plot: Plot,
     flights: Flights,
     duration_s: float,
     rng: np.random.Generator,
 ) -> Course:
     """As `envs.task.Task.course`: a crossing."""
-    course = avoid_course(CROSSING_PLOT, speed_m_s, density_per_m2, flights, rng)
-    return wall_in(course, CROSSING_PLOT, np.full(len(flights), WALL_M)) if walled else course
+    course = avoid_course(plot, speed_m_s, density_per_m2, flights, rng, obstacles)
+    return wall_in(course, plot, np.full(len(flights), WALL_M)) if walled else course
 
 
 def facing_course(flights: Flights, airframe: Airframe) -> Flights:
@@ -110,6 +126,17 @@ def check_speed(speed_m_s: float) -> float:
     return float(speed_m_s)
 
 
-def crossing(speed_m_s: float, density_per_m2: float, walled: bool = False) -> partial[Course]:
-    """`crossing_course` at a speed and a density. walled: there is no way through. Raises `ConfigError`."""
-    return partial(crossing_course, check_speed(speed_m_s), check_density(density_per_m2), walled)
+def crossing(
+    speed_m_s: float,
+    density_per_m2: float,
+    walled: bool = False,
+    obstacles: str = TREES,
+    plot: Plot | None = None,
+) -> partial[Course]:
+    """`crossing_course` at a speed and a density. walled: there is no way through.
+
+    obstacles: see `envs.obstacle_kinds.OBSTACLES`; plot: that has room for them, `plot_of` them if not given. Raises
+    `ConfigError`.
+    """
+    room = plot_of(obstacles) if plot is None else plot
+    return partial(crossing_course, check_speed(speed_m_s), check_density(density_per_m2), walled, obstacles, room)

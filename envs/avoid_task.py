@@ -1,6 +1,6 @@
-"""The task Avoid in PyBullet: see `envs.avoid`. The forest is that of the flight, its trees are bodies.
+"""The task Avoid in PyBullet: see `envs.avoid`. The forest is that of the flight, what stands in it are bodies.
 
-A flight is done when 30 m of the course lie behind it, and lost when it touches a tree or leaves the bounds. A drone
+A flight is done when 30 m of the course lie behind it, and lost when it touches something or leaves the bounds. A drone
 that finds no way through and waits has not crossed, which is counted apart from having touched something.
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from envs.avoid import CROSSING_M, avoid_goal, crossing, crossing_s, facing_course, sighted
+from envs.avoid import CROSSING_M, avoid_goal, crossing, crossing_s, facing_course, plot_of, sighted
 from envs.conditions import Conditions
 from envs.flow_grid import Sight
-from envs.forest import FAR_M
+from envs.obstacle_kinds import TREES
 from envs.quad_env import QuadEnv
+from envs.shapes import FAR_M
 from envs.task import Memory, Moment, Task, any_of, crashed, exceeds, following_reward_per_s
 from liquid_pilot.ops import Ops
 
@@ -39,12 +40,14 @@ def avoid_task(
     density_per_m2: float = AVOID_DENSITY_PER_M2,
     walled: bool = False,
     camera: bool = False,
+    obstacles: str = TREES,
 ) -> Task:
-    """A crossing at a speed, in forests of so many trees per square metre. walled: there is no way through.
+    """A crossing at a speed, in forests of so many obstacles per square metre. walled: there is no way through.
 
-    camera: flow grids come of a camera's pictures, by OpenCV. Raises `ConfigError`.
+    obstacles: what they are, see `envs.obstacle_kinds.OBSTACLES`. camera: flow grids come of a camera's pictures,
+    by OpenCV. Raises `ConfigError`.
     """
-    course = crossing(speed_m_s, density_per_m2, walled)
+    course = crossing(speed_m_s, density_per_m2, walled, obstacles)
     return Task(
         conditions=sighted(Conditions()),
         duration_s=crossing_s(speed_m_s),
@@ -57,7 +60,7 @@ def avoid_task(
         succeeded=lambda ops, memory: 0.0,  # crossing in time ends the flight before
         describe=lambda ops, memory, moment: {"closest_m": memory[0], "crossed_s": memory[1]},
         unmet="not crossed",
-        sees=Sight(),
+        sees=Sight(plot=plot_of(obstacles)),
         camera=camera,
         crosses_m=CROSSING_M,
     )
@@ -76,6 +79,7 @@ class AvoidEnv(QuadEnv):
         density_per_m2: float = AVOID_DENSITY_PER_M2,
         walled: bool = False,
         camera: bool = False,
+        obstacles: str = TREES,
         **options: Any,
     ) -> None:
-        super().__init__(avoid_task(speed_m_s, density_per_m2, walled, camera), **options)
+        super().__init__(avoid_task(speed_m_s, density_per_m2, walled, camera, obstacles), **options)

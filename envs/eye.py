@@ -1,6 +1,6 @@
 """What a forward camera sees of a forest: low-resolution grey pictures by PyBullet's renderer on the processor.
 
-Trunks and floor are textured, the sky is not. The world that is drawn is a client of its own: seeing changes no flight.
+Obstacles and floor are textured, the sky is not. The world that is drawn is a client of its own: seeing changes no flight.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 import numpy.typing as npt
 import pybullet
 
+from envs.eye_meshes import Mesh, obstacle_mesh
 from envs.flights import Array
 from envs.physics import Body
+from envs.shapes import Obstacle
 from envs.vision import import_cv2
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import rotation_matrix, to_world
+from liquid_pilot.ops import Vec2, Vec3
 
 Grey: TypeAlias = npt.NDArray[np.uint8]  # (rows, columns)
 
 FINER: Final = 2  # pixels of the renderer a pixel of the picture, each way
-SIDES: Final = 12  # of a trunk
-TRUNK_M: Final = 8.0  # its height
-BARK_M: Final = 1.0  # a texture repeats after this
 FLOOR_M: Final = 4.0
 FLOOR_HALF_M: Final = 80.0
 CELLS: Final = (4, 8, 16, 32, 64)  # of the noise that textures are made of
@@ -70,42 +70,26 @@ class Eye:
         if self._client < 0:
             raise SimulationError("PyBullet gave no client for a camera; close environments that are not used any more")
 
-    def plant(self, trees: Array) -> None:
-        """Nothing but the floor and these trees, (n, 3), x, y and radius."""
+    def plant(self, obstacles: Array) -> None:
+        """Nothing but the floor and these obstacles, (n, 7), see `envs.shapes.Obstacle`."""
         client = self._client
         pybullet.resetSimulation(physicsClientId=client)
         bark, floor = (pybullet.loadTexture(str(path), physicsClientId=client) for path in _textures())
         half, end = FLOOR_HALF_M, 2.0 * FLOOR_HALF_M / FLOOR_M
-        self._show(
-            [(-half, -half, 0.0), (half, -half, 0.0), (half, half, 0.0), (-half, half, 0.0)],
-            [0, 1, 2, 0, 2, 3],
-            [(0.0, 0.0), (end, 0.0), (end, end), (0.0, end)],
-            floor,
-        )
-        for number, (x, y, radius) in enumerate(trees.tolist()):
-            corners, uvs = [], []
-            for k in range(SIDES + 1):
-                angle = 2.0 * math.pi * k / SIDES
-                for z in (0.0, TRUNK_M):
-                    corners.append((x + radius * math.cos(angle), y + radius * math.sin(angle), z))
-                    uvs.append((0.37 * number + radius * angle / BARK_M, z / BARK_M))
-            indices = [a + b for a in range(0, 2 * SIDES, 2) for b in (0, 2, 1, 1, 2, 3)]
-            self._show(corners, indices, uvs, bark)
+        ground: list[Vec3[float]] = [(-half, -half, 0.0), (half, -half, 0.0), (half, half, 0.0), (-half, half, 0.0)]
+        uvs: list[Vec2[float]] = [(0.0, 0.0), (end, 0.0), (end, end), (0.0, end)]
+        self._show(Mesh(ground, [0, 1, 2, 0, 2, 3], uvs), floor)
+        for number, row in enumerate(obstacles.tolist()):
+            self._show(obstacle_mesh(Obstacle(*row), number), bark)
 
-    def _show(
-        self,
-        corners: list[tuple[float, float, float]],
-        indices: list[int],
-        uvs: list[tuple[float, float]],
-        texture: int,
-    ) -> None:
+    def _show(self, mesh: Mesh, texture: int) -> None:
         """A body that is seen and nothing else; light comes from everywhere, so that normals do not matter."""
         shape = pybullet.createVisualShape(
             pybullet.GEOM_MESH,
-            vertices=corners,
-            indices=indices,
-            uvs=uvs,
-            normals=[(0.0, 0.0, 1.0)] * len(corners),
+            vertices=mesh.corners,
+            indices=mesh.indices,
+            uvs=mesh.uvs,
+            normals=[(0.0, 0.0, 1.0)] * len(mesh.corners),
             physicsClientId=self._client,
         )
         body = pybullet.createMultiBody(baseVisualShapeIndex=shape, physicsClientId=self._client)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from envs.forest import CROSSING_PLOT, Plot, per_metre, trees_of
+from envs.forest import CROSSING_PLOT, NEAR, Plot
 from envs.physics import Body
+from envs.shapes import Target, obstacles_of, per_metre, target
 from liquid_pilot.flow_grid import DEFAULT_GRID, GridLayout, moving_flow, turning_flow
 from liquid_pilot.geometry import Matrix3, rotation_matrix, to_body, to_world
 from liquid_pilot.ops import Ops, S, Vec2, Vec3
@@ -18,7 +19,7 @@ class GridModel:
     """Rays, and how wrong they are: noise of every flow, and in proportion to it; silent beyond reach, cut to a limit.
 
     Rays lose rays_lost of their readings. Little flow is lost in the noise, so that nothing is seen around where the
-    drone flies to: the blind spot of all flow. Without sees_trees rays go through trunks: a control.
+    drone flies to: the blind spot of all flow. Without sees_trees rays go through all obstacles: a control.
     """
 
     layout: GridLayout = DEFAULT_GRID
@@ -40,24 +41,19 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class View(Generic[S]):
-    """From where a grid is taken. offsets: see `envs.forest.per_metre`."""
+    """From where a grid is taken, and what may be seen from there."""
 
     matrix: Matrix3[S]
     velocity_m_s: Vec3[S]  # body
     height_m: S
-    offsets: tuple[tuple[S, S, S], ...]
+    targets: tuple[Target[S], ...]
 
 
-def view(body: Body[S], near: Sequence[S]) -> View[S]:
-    """near: trees, see `envs.forest.Plot.nearest`."""
+def view(ops: Ops, body: Body[S], near: Sequence[S]) -> View[S]:
+    """near: obstacles, see `envs.forest.Plot.nearest`."""
     matrix = rotation_matrix(body.attitude_wxyz)
-    px, py, pz = body.position_m
-    offsets = []
-    for x, y, radius in trees_of(near):
-        ox: Any = x - px
-        oy: Any = y - py
-        offsets.append((ox, oy, ox * ox + oy * oy - radius * radius))
-    return View(matrix, to_body(matrix, body.velocity_m_s), pz, tuple(offsets))
+    targets = tuple(target(ops, obstacle, body.position_m) for obstacle in obstacles_of(near, NEAR))
+    return View(matrix, to_body(matrix, body.velocity_m_s), body.position_m[2], targets)
 
 
 def ray_flow(
@@ -74,8 +70,8 @@ def ray_flow(
     axes: see `liquid_pilot.flow_grid.ray_axes`; noise: standard normal numbers.
     """
     ray, *tangents = axes
-    trunks = seen_from.offsets if model.sees_trees else ()
-    per_m = per_metre(ops, to_world(seen_from.matrix, ray), seen_from.height_m, trunks, model.reach_m)
+    targets = seen_from.targets if model.sees_trees else ()
+    per_m = per_metre(ops, to_world(seen_from.matrix, ray), seen_from.height_m, targets, model.reach_m)
     flows = []
     for axis, n in zip(tangents, noise, strict=True):
         true: Any = moving_flow(axis, seen_from.velocity_m_s, per_m) + turning_flow(axis, ray, rates_rad_s)

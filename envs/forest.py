@@ -1,14 +1,13 @@
-"""Forests: upright trunks on a plot that repeats without end, how near they are, and what a ray meets.
+"""Forests: obstacles on a plot that repeats without end, and those of them that are near.
 
-x is the course, y to its left. A plot has a fixed number of places for trees; a place without one has radius `NO_TREE`.
-Of the trees, those `NEAR` that matter most are looked at: the nearest, where one that lies behind counts `BEHIND_M`
-further. A ray that a trunk, or the floor, stops within `REACH_M` sees it; flow of what is farther away drowns in noise.
+x is the course, y to its left. A plot has a fixed number of places; a place without an obstacle has radius `NO_TREE`.
+Of the obstacles, those `NEAR` that matter most are looked at: the nearest, where one that lies behind counts `BEHIND_M`
+further.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -16,72 +15,95 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.flights import Array
+from envs.obstacle_kinds import GATE_ROOM_M, NO_TREE, TREES, gates, shaped
+from envs.shapes import FAR_M, SHAPE_ROWS, TREE_ROWS, TRUNK
 from liquid_pilot.errors import ConfigError
-from liquid_pilot.ops import Ops, S, Vec3
 
 Reals: TypeAlias = npt.NDArray[np.floating[Any]]
 
 NEAR: Final = 12
 BEHIND_M: Final = 3.0
-FAR_M: Final = 1e4
-NO_TREE: Final = -1e3  # radius
 TREE_RADIUS_M: Final = (0.15, 0.35)
 WALL_STEP_M: Final = 0.75  # between the middles of the trunks of a wall, which no drone passes
 START_CLEAR_M: Final = 2.5  # around the place where flights begin
-DRONE_RADIUS_M: Final = 0.12  # a centre nearer to a surface touches it: a drone of 0.1 kg and its guards
-COURSE_ROWS: Final = 3  # of a course before its trees: speed, height, x of a wall
-TREE_ROWS: Final = 3  # x, y, radius
+HALF_X: Final = 4  # row of an obstacle
+NOBODY: Final = (FAR_M, FAR_M, 0.1, *TRUNK)  # in place of an obstacle where there are fewer
+COURSE_ROWS: Final = 3  # of a course before its forest: speed, height, x of a wall
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A piece of forest that repeats, its middle where flights begin. trees: places for them. Raises `ConfigError`."""
+    """A piece of forest that repeats, its middle where flights begin. Raises `ConfigError`.
 
-    trees: int
+    places: for obstacles. shapes: these may be others than trees, which takes `SHAPE_ROWS` numbers for each.
+    """
+
+    places: int
     length_m: float
     width_m: float
+    shapes: bool = False
 
     def __post_init__(self) -> None:
-        if self.trees < NEAR or not (self.length_m > 5.0 and self.width_m > 5.0):
+        if self.places < NEAR or not (self.length_m > 5.0 and self.width_m > 5.0):
             raise ConfigError(
-                f"a plot of {self.length_m} x {self.width_m} m for {self.trees} trees; give at least {NEAR}, and more "
-                "than 5 m each way"
+                f"a plot of {self.length_m} x {self.width_m} m with {self.places} places; give at least {NEAR}, and "
+                "more than 5 m each way"
             )
+
+    @property
+    def row_numbers(self) -> int:
+        """Numbers of an obstacle, see `envs.shapes.Obstacle`."""
+        return SHAPE_ROWS if self.shapes else TREE_ROWS
+
+    @property
+    def bodies(self) -> int:
+        """Obstacles that it has rows for: gates are three."""
+        return self.places + 2 * gates(self.places) * self.shapes
 
     @property
     def rows(self) -> int:
-        """Numbers that say where its trees stand."""
-        return TREE_ROWS * self.trees
+        """Numbers that say where its obstacles stand."""
+        return self.row_numbers * self.bodies
+
+    @property
+    def near_rows(self) -> int:
+        """Numbers of those that are near."""
+        return self.row_numbers * NEAR
 
     @property
     def densest_per_m2(self) -> float:
-        """With a tree in every place."""
-        return self.trees / (self.length_m * self.width_m)
+        """With an obstacle in every place."""
+        return self.places / (self.length_m * self.width_m)
 
-    def draw(self, density_per_m2: float | Array, n: int, rng: np.random.Generator) -> Array:
-        """n forests, (rows, n): x, y and radius of every tree. Places are independent: trees may touch and make walls.
+    def draw(self, density_per_m2: float | Array, n: int, rng: np.random.Generator, kind: str = TREES) -> Array:
+        """n forests, (rows, n). Places are independent: obstacles may touch and make walls.
 
-        Raises `ConfigError` for a density that the plot has no room for.
+        kind: see `envs.obstacle_kinds.OBSTACLES`. Raises `ConfigError` for a density that the plot has no room for,
+        and for a kind that it has not.
         """
         wanted = np.broadcast_to(np.asarray(density_per_m2, np.float64) * self.length_m * self.width_m, (n,))
-        if not bool(((wanted >= 0.0) & (wanted < self.trees + 1)).all()):
+        if not bool(((wanted >= 0.0) & (wanted < self.places + 1)).all()):
             raise ConfigError(
-                f"density {density_per_m2} trees per m^2; a plot has places for 0 to {self.densest_per_m2:.3g}"
+                f"density {density_per_m2} obstacles per m^2; a plot has places for 0 to {self.densest_per_m2:.3g}"
             )
-        x, y = (side * (rng.random((self.trees, n)) - 0.5) for side in (self.length_m, self.width_m))
-        radius = rng.uniform(*TREE_RADIUS_M, (self.trees, n))
-        drawn = rng.random((self.trees, n))  # the fraction of a tree is one in so many forests
-        stands = np.arange(self.trees)[:, None] + drawn[:1] < wanted
-        stands &= np.hypot(x, y) > START_CLEAR_M + radius
-        return np.stack([x, y, np.where(stands, radius, NO_TREE)], axis=1).reshape(self.rows, n)
+        if kind != TREES and not self.shapes:
+            raise ConfigError(f"a plot for trees alone has no {kind}; make it with shapes=True")
+        x, y = (side * (rng.random((self.places, n)) - 0.5) for side in (self.length_m, self.width_m))
+        radius = rng.uniform(*TREE_RADIUS_M, (self.places, n))
+        drawn = rng.random((self.places, n))  # the fraction of a tree is one in so many forests
+        stands = np.arange(self.places)[:, None] + drawn[:1] < wanted
+        stands &= np.hypot(x, y) > START_CLEAR_M + (radius if kind == TREES else GATE_ROOM_M)
+        trees = np.stack([x, y, np.where(stands, radius, NO_TREE)], axis=1)
+        return (shaped(trees, kind, rng) if self.shapes else trees).reshape(self.rows, n)
 
     def walled(self, rows: Array, x_m: Array) -> Array:
         """The forests with a wall of trunks across, at x_m (n,): there is no way through."""
         count = math.ceil(self.width_m / WALL_STEP_M)
-        trees = rows.reshape(self.trees, TREE_ROWS, -1).copy()
+        found = rows.reshape(self.bodies, self.row_numbers, -1).copy()
         across = self.width_m * ((np.arange(count) + 0.5) / count - 0.5)
-        trees[:count, 0], trees[:count, 1], trees[:count, 2] = x_m, across[:, None], TREE_RADIUS_M[1]
-        return np.asarray(trees.reshape(self.rows, -1))
+        found[:count, 0], found[:count, 1], found[:count, 2] = x_m, across[:, None], TREE_RADIUS_M[1]
+        found[:count, TREE_ROWS:] = np.array(TRUNK)[: self.row_numbers - TREE_ROWS, None]
+        return np.asarray(found.reshape(self.rows, -1))
 
     def centre(self, body: Reals) -> None:
         """Move places (at least x and y as rows, n) by whole plots into the middle one, which changes nothing seen."""
@@ -89,19 +111,23 @@ class Plot:
             body[row] -= side * _whole(body[row] / side)
 
     def nearest(self, rows: Reals, x_m: Reals, y_m: Reals) -> Reals:
-        """(TREE_ROWS * NEAR, n) of forests `rows` (rows, n) seen from (n,): the trees that matter most, in that order.
+        """(near_rows, n) of forests `rows` (rows, n) seen from (n,): the obstacles that matter most, in that order.
 
         Places are those of the repetition of the plot that is nearest.
         """
-        x, y, radius = rows.reshape(self.trees, TREE_ROWS, -1).swapaxes(0, 1)
-        dx, dy = x - x_m, y - y_m
+        found = rows.reshape(self.bodies, self.row_numbers, -1).copy()
+        dx, dy = found[:, 0] - x_m, found[:, 1] - y_m
         dx, dy = dx - self.length_m * _whole(dx / self.length_m), dy - self.width_m * _whole(dy / self.width_m)
-        stands = radius > 0.0
-        key = np.where(stands, np.hypot(dx, dy) - radius + BEHIND_M * (dx < -0.5), FAR_M)
+        found[:, 0], found[:, 1] = x_m + dx, y_m + dy
+        gone = ~(found[:, 2] > NO_TREE)
+        gx, gy = (dx, dy) if not self.shapes else (
+            np.maximum(np.abs(d) - found[:, row], 0.0) for d, row in ((dx, HALF_X), (dy, HALF_X + 1))
+        )
+        key = np.where(gone, FAR_M, np.hypot(gx, gy) - found[:, 2] + BEHIND_M * (dx < -0.5))
         order = np.argsort(key, axis=0, kind="stable")[:NEAR]
-        near = [np.take_along_axis(part, order, axis=0) for part in (x_m + dx, y_m + dy, radius, stands)]
-        found = [np.where(near[3], part, away) for part, away in zip(near[:3], (FAR_M, FAR_M, 0.1), strict=True)]
-        return np.stack(found, axis=1).reshape(TREE_ROWS * NEAR, -1)
+        nobody = np.array(NOBODY[: self.row_numbers])[:, None]
+        found = np.where(gone[:, None], nobody, found)
+        return np.take_along_axis(found, order[:, None], axis=0).reshape(self.near_rows, -1)
 
 
 def _whole(x: Reals) -> Reals:
@@ -109,43 +135,8 @@ def _whole(x: Reals) -> Reals:
     return np.trunc(x + np.copysign(0.5, x))
 
 
-TRAINING_PLOT: Final = Plot(40, 20.0, 16.0)
 CROSSING_PLOT: Final = Plot(88, 44.0, 16.0)  # of a crossing of 30 m, without meeting a tree twice
-
-
-def trees_of(near: Sequence[S]) -> list[tuple[S, S, S]]:
-    """x, y and radius of each."""
-    return [(near[k], near[k + 1], near[k + 2]) for k in range(0, len(near), TREE_ROWS)]
-
-
-def clearance_m(ops: Ops, near: Sequence[S], x_m: S, y_m: S) -> S:
-    """Free space between the nearest of these trees and a drone: `DRONE_RADIUS_M` less than from its centre."""
-    least: Any = FAR_M
-    for x, y, radius in trees_of(near):
-        dx, dy = x - x_m, y - y_m
-        free: Any = ops.sqrt(dx * dx + dy * dy + 1e-9) - radius
-        least = ops.minimum(free, least)
-    result: S = least - DRONE_RADIUS_M
-    return result
-
-
-def per_metre(ops: Ops, ray: Vec3[S], height_m: S, offsets: Sequence[tuple[S, S, S]], reach_m: float) -> S:
-    """One over the distance at which a ray (unit vector, world) meets a trunk or the floor, 0 beyond reach_m.
-
-    offsets: of each tree from the drone, x and y, and their square less that of the radius.
-    """
-    rx, ry, rz = ray
-    flat: Any = ops.maximum(rx * rx + ry * ry, 1e-4)
-    nearest: Any = ops.select(-1e-3, rz, height_m / ops.maximum(-rz, 1e-3), FAR_M)
-    for ox, oy, outside in offsets:
-        ahead: Any = rx * ox + ry * oy
-        root: Any = ahead * ahead - flat * outside
-        met = (ahead - ops.sqrt(ops.maximum(root, 1e-9))) / flat
-        met = ops.select(root, 0.0, ops.select(ahead, 0.0, met, FAR_M), FAR_M)
-        nearest = ops.minimum(met, nearest)
-    nearest = ops.maximum(nearest, 0.05)
-    result: S = ops.select(reach_m, nearest, 1.0 / nearest, 0.0)
-    return result
+SHAPES_PLOT: Final = Plot(88, 44.0, 16.0, shapes=True)  # the same with more than trees
 
 
 def check_density(density_per_m2: float) -> float:

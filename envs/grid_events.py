@@ -42,7 +42,7 @@ class CastRays:
         """Of the motion at the end of the window, turned as the body did on average."""
         rays, (rows, columns) = self.layout.rays, (len(self.layout.elevation_rad), len(self.layout.azimuth_rad))
         x, y, _ = body.position_m
-        seen_from: View[Any] = view(body, self._forest.near(x, y))
+        seen_from: View[Any] = view(FLOAT_OPS, body, self._forest.near(x, y))
         noise, lost = self._rng.standard_normal((2, rays)), self._rng.random(rays) < self._model.rays_lost
         told = ray_flow(
             NUMPY_OPS,

@@ -30,7 +30,7 @@ from liquid_pilot.observation import GRAVITY_M_S2
 from liquid_pilot.ops import FLOAT_OPS, Vec3, Vec4
 
 CommandValues: TypeAlias = tuple[float, Vec3[float]]  # (thrust_m_s2, rates_rad_s)
-FOREST_X_M: Final = (-6.0, 42.0)  # where trees are bodies: farther than a crossing goes
+FOREST_X_M: Final = (-6.0, 42.0)  # where obstacles are bodies: farther than a crossing goes
 FOREST_Y_M: Final = (-24.0, 24.0)
 _NO_COMMAND: Final[CommandValues] = (math.nan, (math.nan, math.nan, math.nan))  # to the rate loop
 
@@ -112,13 +112,12 @@ class HandLaunch:
 
     @property
     def free_m(self) -> float:
-        """Free space around the drone, 0 where it touches a tree; infinite without a forest."""
+        """Free space around the drone, 0 where it touches something; infinite without a forest."""
         if self.forest is None:
             return math.inf
-        if self.quad.touches_trees:
+        if self.quad.touches_obstacles:
             return 0.0
-        x, y, _ = self.body.position_m
-        return self.forest.free_m(x, y)
+        return self.forest.free_m(self.body.position_m)
 
     def plant(self, sight: Sight, rows: Array, camera: bool = False) -> None:
         """Put the drone into a forest, rows as of `Plot.draw`, (plot.rows,). Call it before `first_messages`.
@@ -126,10 +125,10 @@ class HandLaunch:
         camera: its grids come of a camera's pictures; else they are computed from what is true.
         """
         self.forest = Surroundings(sight.plot, rows)
-        trees = self.forest.within(FOREST_X_M, FOREST_Y_M)
-        self.quad.plant(trees)
+        obstacles = self.forest.within(FOREST_X_M, FOREST_Y_M)
+        self.quad.plant(obstacles)
         if self.conditions.sees:
-            self.sensors.see(sight.model, self.forest, self.quad.look_at(trees) if camera else None)
+            self.sensors.see(sight.model, self.forest, self.quad.look_at(obstacles) if camera else None)
 
     def first_messages(self) -> list[Sensed]:
         """What the sensors say at t = 0, in the hand. Call it once, before `advance`."""

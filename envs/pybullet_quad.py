@@ -66,7 +66,7 @@ class PyBulletQuad:
         self.params = nominal_params(airframe)
         self._h_s = 0.0
         self._scene: Scene | None = None
-        self._trees: frozenset[int] = frozenset()  # bodies
+        self._obstacles: frozenset[int] = frozenset()  # bodies
         self._eye: Eye | None = None
         self._client, self._body_id = self._load()
         self.reset(self.params, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 0.0))
@@ -133,32 +133,32 @@ class PyBulletQuad:
         self.throw(velocity_m_s, rates_rad_s)
 
     def _clear(self) -> None:
-        """Take away the trees. The world begins anew: of bodies that are removed one by one, PyBullet keeps memory."""
-        if self._trees:
-            self._trees = frozenset()
+        """Take away the obstacles. The world begins anew: of bodies that are removed one by one, PyBullet keeps memory."""
+        if self._obstacles:
+            self._obstacles = frozenset()
             pybullet.resetSimulation(physicsClientId=self.client)
             self._body_id, self._h_s = self._build(self.client), 0.0
 
-    def plant(self, trees: Array) -> None:
-        """Trees (n, 3), x, y and radius, stand there until the next `reset`."""
-        self._trees |= frozenset(plant(self.client, trees))
+    def plant(self, obstacles: Array) -> None:
+        """Obstacles (n, 7), see `envs.shapes.Obstacle`, stand there until the next `reset`."""
+        self._obstacles |= frozenset(plant(self.client, obstacles))
 
-    def look_at(self, trees: Array) -> Eye:
-        """Its forward camera, before these trees. Raises `MissingExtraError` without OpenCV."""
+    def look_at(self, obstacles: Array) -> Eye:
+        """Its forward camera, before these obstacles. Raises `MissingExtraError` without OpenCV."""
         if self._eye is None:
             from envs.eye import Eye  # needs OpenCV
 
             self._eye = Eye()
-        self._eye.plant(trees)
+        self._eye.plant(obstacles)
         return self._eye
 
     @property
-    def touches_trees(self) -> bool:
+    def touches_obstacles(self) -> bool:
         """Whether PyBullet found contact with one in the newest substep."""
-        if not self._trees:
+        if not self._obstacles:
             return False
         found = pybullet.getContactPoints(self._body_id, physicsClientId=self.client)
-        return any(contact[2] in self._trees for contact in found)
+        return any(contact[2] in self._obstacles for contact in found)
 
     def change(self, params: FlightParams[float]) -> None:
         """Another mass, inertia, thrust ... from now on; position and velocity go on."""

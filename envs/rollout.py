@@ -94,7 +94,7 @@ class _Recorder:
             outcome=outcome,
             touchdown_m_s=touchdown_m_s,
             crosses_m=crosses_m,
-            trees=None if launch.forest is None else launch.forest.within(FOREST_X_M, FOREST_Y_M),
+            obstacles=None if launch.forest is None else launch.forest.within(FOREST_X_M, FOREST_Y_M),
         )
 
 

@@ -18,7 +18,7 @@ from envs.airframe import Airframe
 from envs.scene_backdrop import Image, draw_backdrop
 from envs.scene_camera import Camera, Chase, Window, focal_px, yaw_rad
 from envs.scene_shapes import DISC_ALPHA, Mesh, airframe_meshes, drone_radius_m, propeller_meshes, target_mesh
-from envs.scene_trees import Trees, draw_trees, split
+from envs.scene_obstacles import draw_obstacles, split
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import rotation_matrix, to_world
 from liquid_pilot.ops import Vec3, Vec4
@@ -34,13 +34,13 @@ _NEAR_M, _FAR_M = 0.02, 60.0
 class Scene:
     """What there is to see. Close it after use."""
 
-    def __init__(self, airframe: Airframe, trees: Trees | None = None) -> None:
-        """trees: (n, 3) x, y and radius of trunks."""
+    def __init__(self, airframe: Airframe, obstacles: npt.NDArray[np.float64] | None = None) -> None:
+        """obstacles: (n, 7), see `envs.shapes.Obstacle`."""
         self._client = pybullet.connect(pybullet.DIRECT)
         if self._client < 0:
             raise SimulationError("PyBullet gave no client for pictures; close environments that are not used any more")
         self.airframe = airframe
-        self._trees = trees
+        self._obstacles = obstacles
         self._radius_m = drone_radius_m(airframe)
         self._chase = Chase(self._radius_m)
         self._frame = [add_body(self._client, mesh) for mesh in airframe_meshes(airframe)]
@@ -73,9 +73,9 @@ class Scene:
         shadows.append((position_m, 0.45 * self._radius_m))
         picture = draw_backdrop(camera, width, height, shadows)
         before = None
-        if self._trees is not None:
-            behind, before = split(camera, self._trees, (px, py))
-            draw_trees(picture, camera, behind)
+        if self._obstacles is not None:
+            behind, before = split(camera, self._obstacles, (px, py))
+            draw_obstacles(picture, camera, behind)
         place(self._client, self._frame, position_m, attitude_wxyz)
         place(self._client, self._target, target_m, LEVEL)
         balls = [(position_m, 1.1 * self._radius_m)]
@@ -84,7 +84,7 @@ class Scene:
         window = _around([camera.window(*ball, width, height) for ball in balls])
         self._draw(picture, camera, window, position_m, attitude_wxyz)
         if before is not None:
-            draw_trees(picture, camera, before)
+            draw_obstacles(picture, camera, before)
         return _bytes(picture)
 
     def _draw(

@@ -38,7 +38,7 @@ class FlightTrace:
     outcome: str = ""  # under a task: "success", or why the flight failed
     touchdown_m_s: float = 0.0  # under a task: speed of the fastest touchdown
     crosses_m: float = 0.0  # under a task: how far along x was to be crossed, if there was something to cross
-    trees: Array | None = None  # (n, 3) x, y and radius of what stood there
+    obstacles: Array | None = None  # (n, 7) of what stood there, see `envs.shapes.Obstacle`
 
     @property
     def tilt_rad(self) -> Array:

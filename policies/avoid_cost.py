@@ -1,6 +1,6 @@
 """What crossing a forest well costs, as a smooth function of one event: the objective of the trainer of Avoid.
 
-Two penalties say what is in the way. The barrier grows where a trunk is near, in proportion to how fast the drone
+Two penalties say what is in the way. The barrier grows where an obstacle is near, in proportion to how fast the drone
 comes nearer. The other looks ahead (velocity obstacles, Fiorini and Shiller, 1998): flying on as it does, how near
 would the drone pass, and how soon? It gives a slope across the course long before there is contact. What only weighs
 them (speeds, times) is taken as told. Their slope along the course is damped: the drone shall dodge rather than brake.
@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from envs.forest import FAR_M, trees_of
+from envs.forest import NEAR
 from envs.physics import Body
+from envs.shapes import FAR_M, Obstacle, gap_m, obstacles_of, surface_m
 from envs.task import Goal
 from liquid_pilot.geometry import rotation_matrix
 from liquid_pilot.ops import Ops
 
-COUNTED: Final = 6  # trees, of those that are near
-STOP_M: Final = 1.0  # before the middle of a wall
-SLOWING_M: Final = 2.5  # before that, in which the wanted speed goes down
+COUNTED: Final = 6  # obstacles, of those that are near
+STOP_M: Final = 1.5  # before the middle of a wall
+SLOWING_M: Final = 3.5  # before that, in which the wanted speed goes down
+RETREAT: Final = 0.4  # of the speed, at most, back from a wall: who only stands sees no flow, forgets it, and flies on
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class AvoidWeights:
     contact_m: float = 0.15  # clearance of the centre that is contact
     contact_per_m: float = 20.0
     passing: float = 4.0
-    passing_m: float = 0.45  # clearance of the centre that a tree should be passed with
+    passing_m: float = 0.45  # clearance of the centre that an obstacle should be passed with
     soon_s: float = 0.6
     slope_along: float = 0.4  # share of the slope along the course that is kept
     ceiling: float = 30.0  # more than this no event costs, apart from what is in the way
@@ -72,8 +74,8 @@ def avoid_cost(
 
 
 def wanted_m_s(ops: Ops, goal: Goal[Any]) -> Any:
-    """Speed along the course: that of the goal, but before a wall it goes down to nothing."""
-    slow: Any = ops.clip((goal.blocked_m - STOP_M) * (1.0 / SLOWING_M), 0.0, 1.0)
+    """Speed along the course: that of the goal, but before a wall it goes down to nothing, and nearer than that back."""
+    slow: Any = ops.clip((goal.blocked_m - STOP_M) * (1.0 / SLOWING_M), -RETREAT, 1.0)
     return goal.point.velocity_m_s[0] * ops.select(goal.blocked_m, 0.0, slow, 1.0)
 
 
@@ -100,25 +102,36 @@ def _flight_cost(
 def _forest_cost(
     ops: Ops, weights: AvoidWeights, body: Body[Any], near: Sequence[Any], still: Body[Any], slope_along: Any
 ) -> Any:
-    (x, y, _), (vx, vy, _), (sx, _, _) = body.position_m, body.velocity_m_s, still.position_m
+    (x, y, z), (vx, vy, _), (sx, _, still_z) = body.position_m, body.velocity_m_s, still.position_m
     x = slope_along * x + (1.0 - slope_along) * sx
     speed = ops.sqrt(vx * vx + vy * vy + 1e-6) + 0.3
     ux, uy = vx / speed, vy / speed
     told = _speed(ops, still) + 0.3
     total: Any = 0.0
-    for tx, ty, radius in trees_of(near)[:COUNTED]:
-        dx, dy = tx - x, ty - y
-        clear = ops.sqrt(dx * dx + dy * dy + 1e-9) - radius
-        closing, ahead = _closing(ops, still, tx, ty)
+    for obstacle in obstacles_of(near, NEAR)[:COUNTED]:
+        dx, dy = obstacle.x - x, obstacle.y - y
+        clear = surface_m(ops, obstacle, (x, y, z))
+        closing, ahead = _closing(ops, still, obstacle.x, obstacle.y)
         inside = ops.maximum(weights.barrier_m - clear, 0.0)
         contact = weights.contact_per_m * (weights.contact_m - clear)
         touching = 0.25 * (contact + ops.sqrt(contact * contact + 2.0))
         miss = dx * uy - dy * ux
-        short = ops.maximum(radius + weights.passing_m - ops.sqrt(miss * miss + 1e-9), 0.0)
-        soon = ops.select(ahead, 0.0, ops.exp(ahead * (-1.0 / weights.soon_s) / told), 0.0)
+        half, level = _seen_along(ops, weights, obstacle, (ux, uy), still_z)
+        short = ops.maximum(half + weights.passing_m - ops.sqrt(miss * miss + 1e-9), 0.0)
+        soon = level * ops.select(ahead, 0.0, ops.exp(ahead * (-1.0 / weights.soon_s) / told), 0.0)
         total = total + weights.barrier * closing * (inside * inside + touching)
         total = total + weights.passing * told * soon * short * short
     return total
+
+
+def _seen_along(ops: Ops, weights: AvoidWeights, obstacle: Obstacle[Any], way: tuple[Any, Any], z_m: Any) -> Any:
+    """Half of its width as one sees it who flies that way, and 1 where it stands in the way: 0 well above or below."""
+    if obstacle.plain:
+        return obstacle.radius, 1.0
+    across, along = (ops.maximum(u, -u) for u in way)
+    half = obstacle.radius + obstacle.half_x * along + obstacle.half_y * across
+    over = gap_m(ops, obstacle.z - z_m, obstacle.half_z) / (obstacle.radius + weights.barrier_m)
+    return half, ops.maximum(1.0 - over, 0.0)
 
 
 def _speed(ops: Ops, still: Body[Any]) -> Any:
@@ -127,7 +140,7 @@ def _speed(ops: Ops, still: Body[Any]) -> Any:
 
 
 def _closing(ops: Ops, still: Body[Any], tx: Any, ty: Any) -> tuple[Any, Any]:
-    """Speed towards a tree, at least 0.3 m/s, and how far ahead it lies in the direction of flight."""
+    """Speed towards an obstacle, at least 0.3 m/s, and how far ahead it lies in the direction of flight."""
     (x, y, _), (vx, vy, _) = still.position_m, still.velocity_m_s
     dx, dy = tx - x, ty - y
     along: Any = vx * dx + vy * dy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -17,12 +18,13 @@ from envs.avoid import (
     crossing,
     crossing_s,
     facing_course,
+    plot_of,
     wall_in,
 )
 from envs.conditions import Conditions
 from envs.flights import Flights
 from envs.flow_grid import Sight
-from envs.forest import COURSE_ROWS
+from envs.forest import COURSE_ROWS, SHAPES_PLOT, Plot
 from envs.mission import (
     FOLLOW_S,
     GROUND_DEPTH_M,
@@ -35,6 +37,7 @@ from envs.mission import (
     mission_course,
     mission_goes_on,
 )
+from envs.obstacle_kinds import TREES
 from envs.physics import Body
 from envs.scoring import FLOOR_M, HOVER_RULE, TRANSIENT_S, Rule
 from envs.sensors import DEFAULT_SENSORS, SensorModels
@@ -52,11 +55,12 @@ TRACK_M_S: Final = 2.0  # fastest that a track policy is made for
 AVOID_M_S: Final = 4.0  # of the crossings that choose the weights
 AVOID_DENSITY_PER_M2: Final = 0.1
 LESSON_DENSITY_PER_M2: Final = (1.0 / 12.0, 1.0 / 8.0)
-WALLED: Final = 0.08  # share of the forests without a way through
+WALLED: Final = 0.2  # share of the forests without a way through
 WALL_AWAY_M: Final = (4.0, 20.0)  # from where lessons begin
 OTHER_SPEED: Final = 0.1  # chance of a drone that flies on to be told another speed
 STAYING: Final = 0.05  # share of the drones in a lesson
 SIGHT: Final = Sight()
+MIXED: Final = 0.4  # share of the forests in which balls, boxes and gates stand between the trees
 PLACE_M_S: Final = 2.6  # of a policy that flies to places: a figure-eight of 1.0 x 0.5 m within 3.5 s
 
 
@@ -231,7 +235,7 @@ MISSION_DRILL: Final = Drill(
 
 
 def _avoid_lessons(
-    flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
+    plot: Plot, flights: Flights, airframe: Airframe, curriculum: Curriculum, seconds: float, rng: np.random.Generator
 ) -> tuple[Flights, Course]:
     """Forests of every density; half of the drones are thrown along the course, as fast as they shall fly.
 
@@ -245,9 +249,12 @@ def _avoid_lessons(
     ahead = np.stack([speed, 0.0 * speed, 0.0 * speed], axis=1)
     thrown = rng.random((n, 1)) < 0.5
     begun = replace(begun, launch_velocity_m_s=begun.launch_velocity_m_s + thrown * ahead)
-    course = avoid_course(SIGHT.plot, speed, rng.uniform(*LESSON_DENSITY_PER_M2, n), flights, rng)
+    density = rng.uniform(*LESSON_DENSITY_PER_M2, n)
+    course = avoid_course(plot, speed, density, flights, rng)
+    if plot.shapes:
+        course = np.where(rng.random(n) < MIXED, avoid_course(plot, speed, density, flights, rng, "mixed"), course)
     side = np.where(rng.random(n) < 0.5, -1.0, 1.0)
-    wall = wall_in(course, SIGHT.plot, side * rng.uniform(*WALL_AWAY_M, n))
+    wall = wall_in(course, plot, side * rng.uniform(*WALL_AWAY_M, n))
     return begun, np.where(rng.random(n) < WALLED, wall, course)
 
 
@@ -258,15 +265,23 @@ def _avoid_onward(course: Course, new: Course, conditions: Conditions, rng: np.r
 
 
 def avoid_drill(
-    speed_m_s: float = AVOID_M_S, density_per_m2: float = AVOID_DENSITY_PER_M2, walled: bool = False
+    speed_m_s: float = AVOID_M_S,
+    density_per_m2: float = AVOID_DENSITY_PER_M2,
+    walled: bool = False,
+    obstacles: str = TREES,
+    plot: Plot | None = None,
 ) -> Drill:
-    """The task avoid at a speed, in forests of a density. walled: without a way through. Raises `ConfigError`."""
+    """The task avoid at a speed, in forests of a density. walled: without a way through. Raises `ConfigError`.
+
+    obstacles, plot: see `envs.avoid.crossing`; lessons have more than trees where the plot has room for it.
+    """
+    room = plot_of(obstacles) if plot is None else plot
     return Drill(
         name="avoid",
-        rows=lambda seconds: COURSE_ROWS + SIGHT.plot.rows,
+        rows=lambda seconds: COURSE_ROWS + room.rows,
         goal=avoid_goal,
-        course=crossing(speed_m_s, density_per_m2, walled),
-        lessons=_avoid_lessons,
+        course=crossing(speed_m_s, density_per_m2, walled, obstacles, room),
+        lessons=partial(_avoid_lessons, room),
         rule=AVOID_RULE,
         curriculum=Curriculum(
             first_horizon_s=0.8,
@@ -285,7 +300,7 @@ def avoid_drill(
         batch=128,
         validation_s=crossing_s(speed_m_s),
         launch=facing_course,
-        sees=SIGHT,
+        sees=Sight(plot=room),
         onward=_avoid_onward,
         learning_rate=3e-3,
         oldest_s=12.0,
@@ -297,7 +312,7 @@ DRILLS: Final = {
     "track": track_drill(transient_s=TRANSIENT_S),
     "track-position": track_position_drill(),
     "mission": MISSION_DRILL,
-    "avoid": avoid_drill(),
+    "avoid": avoid_drill(plot=SHAPES_PLOT),
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from envs.flow_grid import GridModel
 from envs.physics import Body
 from scripts.flying import Job, import_pybullet
-from scripts.forest_flights import trees_of
+from scripts.forest_flights import obstacles_in
 
 PICTURES: Final = 40
 X_M: Final = (-6.0, 42.0)
@@ -27,7 +27,7 @@ def camera_cost_ms(job: Job) -> tuple[float, float]:
 
     eye, rng = Eye(), np.random.default_rng(0)
     try:
-        eye.plant(trees_of(job, X_M, Y_M))
+        eye.plant(obstacles_in(job, X_M, Y_M))
         source, begin_s = CameraFlow(GridModel(), eye, 1.0, rng), time.perf_counter()
         pictures = [
             eye.picture(Body((STEP_M * k, 0.0, 1.0), (3.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0)))

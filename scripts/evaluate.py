@@ -46,7 +46,7 @@ from scripts.crossings import AVOID
 from scripts.evaluation import Case, cautions, evaluate
 from scripts.files import check_file, write_json
 from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one, score_of
-from scripts.forest_flights import PATHS, fly_path, trees_of
+from scripts.forest_flights import PATHS, fly_path, obstacles_in
 from scripts.pictures.avoid import X_M, Y_M, Panel, draw_crossings
 from scripts.pictures.cheetah import draw_cheetah
 from scripts.pictures.flight import draw_flight
@@ -166,8 +166,8 @@ def draw_forests(options: Options, cells: Sequence[Case], pool: FlightPool, prog
     for cell in cells:
         job = replace(cell.job(), flights=PATHS)
         paths = pool.each(fly_path, job, PATHS, lambda: progress.advance(task))
-        title = f"{cell.speed} m/s, {cell.density} trees/m$^2$"
-        panels.append(Panel(title, trees_of(job, X_M, Y_M), paths))
+        title = f"{cell.speed} m/s, {cell.density} {cell.obstacles}/m$^2$"
+        panels.append(Panel(title, obstacles_in(job, X_M, Y_M), paths))
     return draw_crossings(panels, options.forest, f"{short_name(options.case.policy)} through a forest")
 
 

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from envs.airframe import load_airframe
 from envs.conditions import Conditions, parse_dropout, parse_imu_hz
 from envs.faults import fault_names, parse_fault
+from envs.obstacle_kinds import OBSTACLES, TREES
 from envs.parts import conditions_with, parse_sensors
 from envs.scoring import FlightScore, summarise
 from liquid_pilot.bundle import load_bundle
@@ -80,7 +81,10 @@ class Case:
     speed: str = "3"
     """Of avoid: the speed that is asked for in m/s, or several, as in 1,2,3,4: a row for each."""
     density: str = "0.1"
-    """Of avoid: trees per square metre, or several."""
+    """Of avoid: obstacles per square metre, or several."""
+    obstacles: str = TREES
+    """Of avoid: what they are. trees, spheres, boxes, gates (a gate in every fourth place, trees in the others), or
+    mixed: a quarter of each."""
     walled: bool = False
     """Of avoid: no forest has a way through; not to have crossed, and to have touched nothing, is the best there is."""
     grid_hz: str = "20-30"
@@ -186,6 +190,8 @@ class Case:
             foreign += [text for text in self.dropout if text.startswith("grid:")]
             if foreign:
                 raise ConfigError(f"{' '.join(foreign)}: of the task avoid alone; give --task avoid, or leave it out")
+        if self.obstacles not in OBSTACLES:
+            raise ConfigError(unknown_name("obstacles", self.obstacles, list(OBSTACLES)))
         if self.flow not in FLOWS:
             raise ConfigError(unknown_name("flow", self.flow, list(FLOWS)))
         if self.flow == "camera":
@@ -276,6 +282,7 @@ class Case:
                 density_per_m2=density,
                 walled=self.walled,
                 camera=self.flow == "camera",
+                obstacles=self.obstacles,
             )
         return Job(*flown, self.task, self.reference, self.track_m_s, self.transient_s)
 
@@ -347,7 +354,7 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     drills = {
         "track": lambda: track_drill(case.reference, case.track_m_s, case.transient_s),
         "track-position": lambda: track_position_drill(case.reference, case.track_m_s),
-        AVOID: lambda: avoid_drill(job.speed_m_s, job.density_per_m2, job.walled),
+        AVOID: lambda: avoid_drill(job.speed_m_s, job.density_per_m2, job.walled, job.obstacles),
     }
     drill = drills[case.task]() if case.task in drills else drill_of(case.task)
 
@@ -376,7 +383,7 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
         "score": case.score,
         **({name: getattr(case, name) for name in OF_TRACK} if case.task in TRACKS else {}),
         **(
-            {**crossing_row(conditions, job.speed_m_s, job.density_per_m2, job.walled), "flow": case.flow}
+            {**crossing_row(conditions, job.speed_m_s, job.density_per_m2, job.walled), "flow": case.flow, "obstacles": job.obstacles}
             if case.task == AVOID
             else {}
         ),

@@ -18,6 +18,7 @@ import numpy as np
 from envs.airframe import Airframe, load_airframe
 from envs.conditions import Conditions
 from envs.flights import Flights, draw_flights
+from envs.obstacle_kinds import TREES
 from envs.references import hover
 from envs.scoring import FlightScore, score_hover, score_task
 from envs.task import Task
@@ -64,7 +65,8 @@ AVIARY_SCORE: Final = "hover-aviary"
 class Job:
     """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`.
 
-    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2, walled, camera: of avoid.
+    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2, walled, camera, obstacles: of
+    avoid.
     """
 
     policy: str
@@ -82,6 +84,7 @@ class Job:
     density_per_m2: float = 0.0
     walled: bool = False
     camera: bool = False
+    obstacles: str = TREES
 
     def __post_init__(self) -> None:
         if self.flights < 1:
@@ -132,7 +135,7 @@ def task_of(job: Job) -> Task:
         "track": lambda: track_task(job.reference, job.speed_m_s, job.transient_s),
         "track-position": lambda: track_position_task(job.reference, job.speed_m_s),
         "mission": lambda: MISSION,
-        "avoid": lambda: avoid_task(job.speed_m_s, job.density_per_m2, job.walled, job.camera),
+        "avoid": lambda: avoid_task(job.speed_m_s, job.density_per_m2, job.walled, job.camera, job.obstacles),
     }
     return tasks[job.task]()
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from envs.conditions import Span
 from envs.flights import Array, Flights
-from envs.forest import COURSE_ROWS, CROSSING_PLOT, TREE_ROWS
+from envs.avoid import plot_of
+from envs.forest import COURSE_ROWS
 from envs.surroundings import Surroundings
 from envs.task import Course
 from scripts.flying import Job, fly_task_of, task_of
@@ -18,6 +19,7 @@ PATHS: Final = 12  # in a picture
 STARTS_M: Final[Span] = (-7.0, 7.0)  # along y; x is 0
 START_X_M: Final = (-0.5, 0.0, 0.5, 1.0, 1.5, 2.0)  # where there is room around a start
 START_FREE_M: Final = 0.8
+START_Z_M: Final = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,15 @@ class Path:
 
 
 def forest_of(job: Job) -> Array:
-    """Where its trees stand, (CROSSING_PLOT.rows,); by the job's seed and density alone."""
+    """Where its obstacles stand, rows of its plot; by the job's seed, density and kind of obstacles alone."""
     rng = np.random.default_rng([job.seed, 2])
-    return np.asarray(CROSSING_PLOT.draw(job.density_per_m2, 1, rng)[:, 0])
+    return np.asarray(plot_of(job.obstacles).draw(job.density_per_m2, 1, rng, job.obstacles)[:, 0])
 
 
 def starts_m(job: Job) -> Array:
     """(PATHS,) places on the line x = 0 with room around, as far apart as they can be."""
-    forest, places = Surroundings(CROSSING_PLOT, forest_of(job)), np.linspace(*STARTS_M, 281)
-    free = [y for y in places.tolist() if min(forest.free_m(x, y) for x in START_X_M) > START_FREE_M]
+    forest, places = Surroundings(plot_of(job.obstacles), forest_of(job)), np.linspace(*STARTS_M, 281)
+    free = [y for y in places.tolist() if min(forest.free_m((x, y, START_Z_M)) for x in START_X_M) > START_FREE_M]
     return np.asarray(np.array(free or [0.0])[np.linspace(0, max(len(free) - 1, 0), PATHS).round().astype(int)])
 
 
@@ -45,7 +47,7 @@ def fly_path(job: Job, index: int) -> Path:
     """Flight `index` of the job, in the job's forest, from the start with this number."""
     start = float(starts_m(job)[index])
     rows = forest_of(job)
-    rows[1::TREE_ROWS] -= start  # flights begin at y = 0
+    rows[1 :: plot_of(job.obstacles).row_numbers] -= start  # flights begin at y = 0
     task = task_of(job)
     drawn = task.course
 
@@ -58,6 +60,6 @@ def fly_path(job: Job, index: int) -> Path:
     return Path(trace.position_m[flown, :2] + (0.0, start), trace.outcome)
 
 
-def trees_of(job: Job, x_m: Span, y_m: Span) -> Array:
-    """Of the job's forest, within these: (n, 3), x, y and radius."""
-    return Surroundings(CROSSING_PLOT, forest_of(job)).within(x_m, y_m)
+def obstacles_in(job: Job, x_m: Span, y_m: Span) -> Array:
+    """Of the job's forest, within these: (n, 7), see `envs.shapes.Obstacle`."""
+    return Surroundings(plot_of(job.obstacles), forest_of(job)).within(x_m, y_m)

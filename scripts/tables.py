@@ -97,7 +97,7 @@ def _parts(row: Mapping[str, Any]) -> tuple[str, ...]:
         grid, lost = row["grid_hz"], row["grid_dropout"]
         crossing = (
             f"{row['speed_m_s']:g} m/s",
-            f"{row['density_per_m2']:g} trees/m^2",
+            f"{row['density_per_m2']:g} {row['obstacles']}/m^2",
             "no way through" if row["walled"] else "",
             "" if row["flow"] == "analytic" else f"flow by {row['flow']}",
             f"grid {grid if isinstance(grid, str) else f'{grid:g}'} Hz",

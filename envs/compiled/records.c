@@ -67,7 +67,7 @@ typedef struct {
     V net[NET_TAPE];
 #if LP_SEES
     Glance *glance; /* the grid heard at its start, or NULL */
-    V near[3 * LP_NEAR]; /* trees, at its end */
+    V near[LP_ROW * LP_NEAR]; /* obstacles, at its end */
 #endif
 } Step;
 
@@ -93,7 +93,7 @@ typedef struct {
     V in_effect[4];
     V cost, weight;
 #if LP_SEES
-    V near[3 * LP_NEAR], sight[LP_GRID + ENC_OUT + 3]; /* trees; rows as envs.compiled.sight has them */
+    V near[LP_ROW * LP_NEAR], sight[LP_GRID + ENC_OUT + 3]; /* obstacles; rows as envs.compiled.sight has them */
     Stream sparks;       /* of the noise of grids */
     Glance *glances;
     V *sight_delta;

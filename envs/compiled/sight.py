@@ -17,7 +17,9 @@ from envs.compiled.state import BODY, BODY_ROWS, CONSTANTS, Clocks, Reals
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import Conditions
 from envs.flow_grid import GridModel, Sight, View, ray_flow, view
-from envs.forest import BEHIND_M, COURSE_ROWS, FAR_M, NEAR, TREE_ROWS
+from envs.forest import BEHIND_M, COURSE_ROWS, NEAR, NOBODY, Plot
+from envs.obstacle_kinds import NO_TREE
+from envs.shapes import FAR_M, TARGET_ROWS, TREE_ROWS, target_numbers, targets_of
 from liquid_pilot.flow_grid import shown, turning_flow
 from liquid_pilot.observation import INITIAL_AGE_S
 from liquid_pilot.ops import Ops
@@ -72,20 +74,19 @@ def looks(camera: Camera, dt_s: Clocks, conditions: Conditions, rng: np.random.G
 
 def _pose(ops: Ops, a: Arrays) -> dict[str, Scalars]:
     body = unflatten(BODY, a["body"][:BODY_ROWS])
-    seen_from: View[Any] = view(body, a["near"])
+    seen_from: View[Any] = view(ops, body, a["near"])
     return {
         "pose": flatten((seen_from.matrix, seen_from.velocity_m_s, seen_from.height_m)),
-        "offset": flatten(seen_from.offsets),
+        "targets": [number for seen in seen_from.targets for number in target_numbers(seen)],
     }
 
 
 def _ray(model: GridModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     """Both flows of a ray as the network is shown them."""
-    t, pose, o = a["axes"], a["pose"], a["offset"]
+    t, pose = a["axes"], a["pose"]
     axes = (tuple(t[:3]), tuple(t[3:6]), tuple(t[6:]))
-    offsets = tuple((o[k], o[k + 1], o[k + 2]) for k in range(0, len(o), TREE_ROWS))
     matrix = (tuple(pose[:3]), tuple(pose[3:6]), tuple(pose[6:9]))
-    seen_from: View[Any] = View(matrix, tuple(pose[9:12]), pose[12], offsets)
+    seen_from: View[Any] = View(matrix, tuple(pose[9:12]), pose[12], tuple(targets_of(a["targets"], NEAR)))
     rates = unflatten(BODY, a["body"][:BODY_ROWS]).rates_rad_s
     scale = a["constants"][CONSTANTS["noise_scale"].start]
     noise = (a["noise"][0], a["noise"][1])
@@ -96,13 +97,18 @@ def _ray(model: GridModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     }
 
 
+def _target_rows(plot: Plot) -> int:
+    """Numbers of what rays may meet."""
+    return NEAR * (TARGET_ROWS if plot.shapes else TREE_ROWS)
+
+
 def sight_equations(sight: Sight, constants: int, machine: int) -> list[Equation]:
     """What sight.c calls. constants, machine: rows of these arrays."""
-    near = {"near": TREE_ROWS * NEAR}
+    near = {"near": sight.plot.near_rows}
     ray_in = {
         "axes": 9,
         "pose": POSE_ROWS,
-        "offset": TREE_ROWS * NEAR,
+        "targets": _target_rows(sight.plot),
         "body": machine,
         "gyro": 3,
         "constants": constants,
@@ -117,9 +123,12 @@ def sight_macros(sight: Sight) -> str:
     """Sizes, places and the table of rays, as C text."""
     layout, plot = sight.model.layout, sight.plot
     sizes = {
-        "TREES": plot.trees,
+        "BODIES": plot.bodies,
+        "ROW": plot.row_numbers,
         "NEAR": NEAR,
-        "AT_TREES": COURSE_ROWS,
+        "AT_BODIES": COURSE_ROWS,
+        "TARGETS": _target_rows(plot),
+        "NO_TREE": NO_TREE,
         "RAYS": layout.rays,
         "GRID": layout.numbers,
         "POSE": POSE_ROWS,
@@ -131,4 +140,6 @@ def sight_macros(sight: Sight) -> str:
     }
     rows = ",\n".join("{" + ", ".join(repr(float(x)) for x in flatten(axes)) + "}" for axes in layout.axes())
     defines = "".join(f"#define LP_{name} {value}\n" for name, value in sizes.items())
+    nobody = ", ".join(map(repr, NOBODY[: plot.row_numbers]))
+    defines += f"static const LP_REAL LP_NOBODY[LP_ROW] = {{{nobody}}};\n"
     return f"{defines}static const LP_REAL LP_AXES[LP_RAYS][9] = {{\n{rows}\n}};\n"

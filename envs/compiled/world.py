@@ -30,7 +30,7 @@ from envs.compiled.state import (
 from envs.compiled.tracer import flatten, unflatten
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY
 from envs.fault_effects import LOAD_ROW, ONBOARD, Disturbance, disturbed, flow_spike, range_spike
-from envs.forest import NEAR, TREE_ROWS, clearance_m
+from envs.forest import NEAR
 from envs.physics import (
     Actuators,
     Body,
@@ -55,6 +55,7 @@ from envs.sensors import (
     specific_force,
     true_flow,
 )
+from envs.shapes import clearance_m, obstacles_of
 from envs.task import SETPOINT_AIM, Aim, Goal, turn_of, turned
 from envs.wind import gust_m_s, step_gusts
 from liquid_pilot.command import CommandLimits, from_action
@@ -88,7 +89,7 @@ def noise_rows(locates: bool) -> tuple[int, int]:
 class EventCost:
     """Cost of one event: `function(ops, weights, body, goal, action, previous)`; so many weights, set at run time.
 
-    Where a forest is crossed, it is given two arguments more: the trees nearby (see `envs.forest.Plot.nearest`), and
+    Where a forest is crossed, it is given two arguments more: the obstacles nearby (see `envs.forest.Plot.nearest`), and
     the body once more, in which it has no slope.
     """
 
@@ -224,7 +225,7 @@ def _measure(model: WorldModel, ops: Ops, a: Arrays) -> dict[str, Scalars]:
     figures = [z, upright, ops.sqrt(ex * ex + ey * ey), ops.maximum(dz, -dz), goal.settled, goal.aloft]
     figures += [z - model.airframe.rest_height_m, speed, off]
     if model.aim.sees is not None:
-        figures += [clearance_m(ops, a["near"], body.position_m[0], body.position_m[1]), body.position_m[0]]
+        figures += [clearance_m(ops, obstacles_of(a["near"], NEAR), body.position_m), body.position_m[0]]
     return {"figures": figures}
 
 
@@ -327,7 +328,7 @@ def equations(model: WorldModel) -> list[Equation]:
     substep_in = {**machine, "drift": DRIFT_ROWS, **constants, "command": 4, "wind": 3, "h_both": 2}
     imu_in = {**machine, "acc": 3, "drift": DRIFT_ROWS, **constants, "noise": 6}
     flow_in = {**machine, **constants, "integral": 2, "window": 1, "gyro_sum": 3, "count": 1, "gyro": 3, "noise": 2}
-    near = {} if model.aim.sees is None else {"near": TREE_ROWS * NEAR}
+    near = {} if model.aim.sees is None else {"near": model.aim.sees.plot.near_rows}
     still = near and {"still": MACHINE_ROWS}
     cost_in = {**aimed, "weights": model.cost.weights, "action": 4, "previous": 4, **near, **still}
     observe_in = {"seen": seen_rows(model), **aimed, **constants}

@@ -1,4 +1,4 @@
-"""A planner that knows where the trees stand: the upper row of the tables of Avoid.
+"""A planner that knows where the obstacles stand: the upper row of the tables of Avoid.
 
 Every 40 ms it samples velocities around the course, predicts where each would take the
 drone, and chooses by progress and by the free space on the way (dynamic window, Fox, Burgard and Thrun, 1997). The
@@ -14,19 +14,28 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from envs.flights import Array
-from envs.forest import DRONE_RADIUS_M, TREE_ROWS
+from envs.forest import NEAR, NOBODY
 from envs.physics import Body
 from envs.references import ReferencePoint
+from envs.shapes import DRONE_RADIUS_M, Obstacle, gap_m, obstacles_of
 from liquid_pilot.course import told_course
 from liquid_pilot.geometry import heading
 from liquid_pilot.messages import Command, PositionSetpoint
-from liquid_pilot.ops import FLOAT_OPS
+from liquid_pilot.ops import FLOAT_OPS, NUMPY_OPS
 from policies.experts.geometric import GeometricController, GeometricGains
 
 if TYPE_CHECKING:
     from envs.surroundings import Surroundings
 
 GAINS: Final = GeometricGains(velocity_per_s=3.0, tilt_limit_deg=40.0, attitude_per_s=9.0)
+
+
+OVER_M: Final = 0.4  # what ends so far above or below the drone is not in its way
+
+
+def surface_height_m(obstacle: Obstacle[float], z_m: float) -> float:
+    """From a height up or down to an obstacle's; 0 or less within."""
+    return float(gap_m(FLOAT_OPS, obstacle.z - z_m, obstacle.half_z)) - obstacle.radius
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +74,31 @@ class Planner:
         along_x, along_y, _ = course.velocity_m_s
         speed = math.hypot(along_x, along_y)
         c, s = (along_x / speed, along_y / speed) if speed > 0.0 else (1.0, 0.0)
-        (x, y, _), (vx, vy, _) = body.position_m, body.velocity_m_s
+        (x, y, z), (vx, vy, _) = body.position_m, body.velocity_m_s
         if t_s >= self._next_s and speed > 0.0:
             self._next_s = t_s + self._search.period_s
-            dx, dy, radius = (np.reshape(forest.near(x, y), (-1, TREE_ROWS)) - (x, y, 0.0)).T
-            trees = np.stack([c * dx + s * dy, c * dy - s * dx, radius], axis=1)
-            self._choose(np.array([c * vx + s * vy, c * vy - s * vx]), speed, trees)
+            level = [o for o in obstacles_of(forest.near(x, y), NEAR) if surface_height_m(o, z) < OVER_M]
+            seen = [(o.x - x, o.y - y, o.radius, o.half_x, o.half_y) for o in level] or [NOBODY[:5]]
+            self._choose(np.array([c * vx + s * vy, c * vy - s * vx]), (c, s), speed, np.array(seen))
         along, left = (speed * self._chosen).tolist()
         velocity = (c * along - s * left, s * along + c * left, 0.0)
         _, yaw_rate = told_course(FLOAT_OPS, heading(FLOAT_OPS, body.attitude_wxyz), velocity[:2], (c, s))
         point = ReferencePoint((x, y, course.position_m[2]), velocity, (0.0, 0.0, 0.0))
         return self._controller.track(t_s, body, point, yaw_rate)
 
-    def _choose(self, velocity: Array, speed_m_s: float, trees: Array) -> None:
-        """velocity (2,) and trees (n, 3) from the drone, along the course and to its left."""
+    def _choose(self, velocity: Array, way: tuple[float, float], speed_m_s: float, obstacles: Array) -> None:
+        """velocity (2,) along the course and to its left; obstacles (n, 5), x, y from the drone, radius and half sides.
+
+        way: the course's direction, by which its axes are turned into the world's.
+        """
         search, t = self._search, self._times
         late = search.lag_s * -np.expm1(-t / search.lag_s)  # (T,) seconds by which the new velocity is behind
         wanted = speed_m_s * self._wanted
         path = wanted[:, None] * (t - late)[:, None] + velocity * late[:, None]  # (C, T, 2)
-        offsets = path[:, :, None] - trees[:, :2]  # (C, T, n, 2)
-        free = (np.sqrt((offsets**2).sum(axis=-1)) - trees[:, 2]).min(axis=-1) - DRONE_RADIUS_M
+        (c, s), (along, left) = way, (path[:, :, None, k] for k in range(2))
+        x, y, radius, half_x, half_y = obstacles.T
+        gx, gy = gap_m(NUMPY_OPS, c * along - s * left - x, half_x), gap_m(NUMPY_OPS, s * along + c * left - y, half_y)
+        free = (np.hypot(gx, gy) - radius).min(axis=-1) - DRONE_RADIUS_M  # (C, T)
         short = np.clip(1.0 - free / search.wanted_m, 0.0, 1.0)
         cost = search.nearness * short**2 + search.touching * (free < 0.0)
         lost = (cost * np.exp(-t / search.fading_s)).sum(axis=1) * (search.horizon_s / search.steps)

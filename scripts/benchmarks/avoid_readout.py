@@ -14,8 +14,9 @@ from envs.compiled.sight import Camera
 from envs.compiled.state import CONSTANTS, intervals
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from envs.forest import COURSE_ROWS, clearance_m
+from envs.forest import COURSE_ROWS, NEAR
 from envs.ledger import new_ledger
+from envs.shapes import clearance_m, obstacles_of
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.ops import NUMPY_OPS
 from policies.compiled_trainer import draw_steps, new_lanes
@@ -82,7 +83,7 @@ def _record(rollout: CompiledRollout, bundle: Bundle, flights: int, seed: int) -
         lanes = rollout.score(lanes, weights, draw, conditions, ledger, SECONDS)
         body = lanes.world.value("body").astype(np.float64)
         near = SIGHT.plot.nearest(course[COURSE_ROWS:], body[0], body[1])
-        free = clearance_m(NUMPY_OPS, list(near), body[0], body[1])
+        free = clearance_m(NUMPY_OPS, obstacles_of(list(near), NEAR), (body[0], body[1], body[2]))
         untouched &= (free > 0.0) & (body[2] > 0.1)
         neurons.append(lanes.h[:units].T.astype(np.float64))
         truth.append(np.stack([body[3], body[4], np.minimum(free, _NEAR_M)], axis=1))

@@ -11,10 +11,11 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Patch, Rectangle
 
 from envs.avoid import CROSSING_M
 from envs.conditions import Span
+from envs.shapes import Obstacle
 from scripts.forest_flights import Path as Flown
 from scripts.pictures.style import BLUE, GREY, INK, ORANGE, VERMILION, Array, headline, house_style, new_figure, save
 
@@ -26,10 +27,10 @@ SUCCESS, TOUCHED = "success", "touched"
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One forest and the paths through it. trees: (n, 3) x, y and radius."""
+    """One forest and the paths through it. obstacles: (n, 7), see `envs.shapes.Obstacle`."""
 
     title: str
-    trees: Array
+    obstacles: Array
     paths: Sequence[Flown]
 
 
@@ -47,13 +48,13 @@ def draw_crossings(panels: Sequence[Panel], path_png: str | Path, title: str) ->
             axes.set_axis_off()
         legend = grid[0, 0].get_legend_handles_labels()
         figure.legend(*legend, loc="outside lower center", ncols=4)
-        headline(figure, title, "the course goes to the right; grey: trunks; every flight has a drone of its own")
+        headline(figure, title, "the course goes to the right; grey: obstacles; every flight has a drone of its own")
         return save(figure, Path(path_png))
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
-    trunks = [Circle((x, y), radius) for x, y, radius in panel.trees.tolist()]
-    axes.add_collection(PatchCollection(trunks, facecolor=BARK, edgecolor="none", zorder=1))
+    outlines = [_outline(Obstacle(*row)) for row in panel.obstacles.tolist()]
+    axes.add_collection(PatchCollection(outlines, facecolor=BARK, edgecolor="none", zorder=1))
     axes.axvline(CROSSING_M, color=GREY, lw=1.0, ls="--")
     for flown in panel.paths:
         touched = flown.outcome == TOUCHED
@@ -71,10 +72,18 @@ def _panel(axes: Axes, panel: Panel) -> None:
     axes.grid(False)
 
 
+def _outline(obstacle: Obstacle[float]) -> Patch:
+    """From above."""
+    x, y, half_x, half_y = obstacle.x, obstacle.y, obstacle.half_x, obstacle.half_y
+    if half_x > 0.0:
+        return Rectangle((x - half_x, y - half_y), 2.0 * half_x, 2.0 * half_y)
+    return Circle((x, y), obstacle.radius)
+
+
 def _name(axes: Axes) -> None:
     """Entries of the legend, the same in every panel."""
     nowhere = np.full(1, np.nan)
     axes.plot(nowhere, nowhere, color=BLUE, label="crossed")
-    axes.plot(nowhere, nowhere, "X-", color=VERMILION, mec="white", ms=11, label="touched a trunk")
+    axes.plot(nowhere, nowhere, "X-", color=VERMILION, mec="white", ms=11, label="touched something")
     axes.plot(nowhere, nowhere, "s-", color=ORANGE, mec="white", ms=8, label="not crossed, or left the bounds")
     axes.plot(nowhere, nowhere, "o", color=INK, ms=4, label="release")

@@ -116,7 +116,7 @@ def frames(
     panel = Panel(trace, title, faults, ending)
     position, attitude = poses(trace, times_s)
     newest = np.searchsorted(trace.t_s, times_s, side="right") - 1
-    with closing(Scene(airframe, trace.trees)) as scene:
+    with closing(Scene(airframe, trace.obstacles)) as scene:
         for t_s, place, turn, k in zip(times_s.tolist(), position, attitude, newest, strict=True):
             x, y, z = place.tolist()
             qw, qx, qy, qz = turn.tolist()
