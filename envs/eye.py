@@ -1,6 +1,7 @@
 """What a forward camera sees of a forest: low-resolution grey pictures by PyBullet's renderer on the processor.
 
-Obstacles and floor are textured, the sky is not. The world that is drawn is a client of its own: seeing changes no flight.
+Obstacles and floor are textured, the sky is not. The world that is drawn is a client of its own: seeing changes no
+flight.
 """
 
 from __future__ import annotations

@@ -120,8 +120,10 @@ class Plot:
         dx, dy = dx - self.length_m * _whole(dx / self.length_m), dy - self.width_m * _whole(dy / self.width_m)
         found[:, 0], found[:, 1] = x_m + dx, y_m + dy
         gone = ~(found[:, 2] > NO_TREE)
-        gx, gy = (dx, dy) if not self.shapes else (
-            np.maximum(np.abs(d) - found[:, row], 0.0) for d, row in ((dx, HALF_X), (dy, HALF_X + 1))
+        gx, gy = (
+            (dx, dy)
+            if not self.shapes
+            else (np.maximum(np.abs(d) - found[:, row], 0.0) for d, row in ((dx, HALF_X), (dy, HALF_X + 1)))
         )
         key = np.where(gone, FAR_M, np.hypot(gx, gy) - found[:, 2] + BEHIND_M * (dx < -0.5))
         order = np.argsort(key, axis=0, kind="stable")[:NEAR]

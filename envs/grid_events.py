@@ -15,7 +15,7 @@ from envs.sample_clock import SampleClock
 from envs.surroundings import Surroundings
 from liquid_pilot.flow_grid import GridLayout
 from liquid_pilot.messages import FlowGrid
-from liquid_pilot.ops import NUMPY_OPS, Vec3
+from liquid_pilot.ops import FLOAT_OPS, NUMPY_OPS, Vec3
 
 
 class FlowSource(Protocol):

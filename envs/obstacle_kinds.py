@@ -53,7 +53,9 @@ def shaped(trees: Array, kind: str, rng: np.random.Generator) -> Array:
     if kind in ("gates", "mixed"):
         at = np.nonzero(turn == FOURTH - 1)[0]
         posts = _gates(rows[at], drawn[at])
-        for part, where in zip(posts, (at, places + np.arange(len(at)), places + len(at) + np.arange(len(at))), strict=True):
+        for part, where in zip(
+            posts, (at, places + np.arange(len(at)), places + len(at) + np.arange(len(at))), strict=True
+        ):
             rows[where] = part
     return rows
 

@@ -133,7 +133,7 @@ class PyBulletQuad:
         self.throw(velocity_m_s, rates_rad_s)
 
     def _clear(self) -> None:
-        """Take away the obstacles. The world begins anew: of bodies that are removed one by one, PyBullet keeps memory."""
+        """Take away the obstacles. A new world: PyBullet keeps memory of bodies removed one by one."""
         if self._obstacles:
             self._obstacles = frozenset()
             pybullet.resetSimulation(physicsClientId=self.client)

@@ -17,8 +17,8 @@ import pybullet
 from envs.airframe import Airframe
 from envs.scene_backdrop import Image, draw_backdrop
 from envs.scene_camera import Camera, Chase, Window, focal_px, yaw_rad
-from envs.scene_shapes import DISC_ALPHA, Mesh, airframe_meshes, drone_radius_m, propeller_meshes, target_mesh
 from envs.scene_obstacles import draw_obstacles, split
+from envs.scene_shapes import DISC_ALPHA, Mesh, airframe_meshes, drone_radius_m, propeller_meshes, target_mesh
 from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import rotation_matrix, to_world
 from liquid_pilot.ops import Vec3, Vec4

@@ -1,4 +1,4 @@
-"""Obstacles of a picture, computed a pixel at a time, as `envs.scene_backdrop` computes the floor that they stand on."""
+"""Obstacles of a picture, a pixel at a time, as `envs.scene_backdrop` computes the floor that they stand on."""
 
 from __future__ import annotations
 

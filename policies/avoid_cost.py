@@ -74,7 +74,7 @@ def avoid_cost(
 
 
 def wanted_m_s(ops: Ops, goal: Goal[Any]) -> Any:
-    """Speed along the course: that of the goal, but before a wall it goes down to nothing, and nearer than that back."""
+    """Speed along the course: that of the goal, but before a wall it goes down to nothing, and then back."""
     slow: Any = ops.clip((goal.blocked_m - STOP_M) * (1.0 / SLOWING_M), -RETREAT, 1.0)
     return goal.point.velocity_m_s[0] * ops.select(goal.blocked_m, 0.0, slow, 1.0)
 

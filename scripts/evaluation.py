@@ -383,7 +383,11 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
         "score": case.score,
         **({name: getattr(case, name) for name in OF_TRACK} if case.task in TRACKS else {}),
         **(
-            {**crossing_row(conditions, job.speed_m_s, job.density_per_m2, job.walled), "flow": case.flow, "obstacles": job.obstacles}
+            {
+                **crossing_row(conditions, job.speed_m_s, job.density_per_m2, job.walled),
+                "flow": case.flow,
+                "obstacles": job.obstacles,
+            }
             if case.task == AVOID
             else {}
         ),

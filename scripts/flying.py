@@ -65,8 +65,8 @@ AVIARY_SCORE: Final = "hover-aviary"
 class Job:
     """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`.
 
-    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2, walled, camera, obstacles: of
-    avoid.
+    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2, walled, camera and
+    obstacles: of avoid.
     """
 
     policy: str

@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from envs.avoid import plot_of
 from envs.conditions import Span
 from envs.flights import Array, Flights
-from envs.avoid import plot_of
 from envs.forest import COURSE_ROWS
 from envs.surroundings import Surroundings
 from envs.task import Course

@@ -89,8 +89,8 @@ def noise_rows(locates: bool) -> tuple[int, int]:
 class EventCost:
     """Cost of one event: `function(ops, weights, body, goal, action, previous)`; so many weights, set at run time.
 
-    Where a forest is crossed, it is given two arguments more: the obstacles nearby (see `envs.forest.Plot.nearest`), and
-    the body once more, in which it has no slope.
+    Where a forest is crossed, it is given two arguments more: the obstacles nearby (see `envs.forest.Plot.nearest`),
+    and the body once more, in which it has no slope.
     """
 
     weights: int

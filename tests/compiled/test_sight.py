@@ -24,9 +24,11 @@ from envs.compiled.world import noise_rows
 from envs.conditions import Conditions
 from envs.flights import draw_flights
 from envs.flow_grid import GridModel, Sight, ray_flow, view
-from envs.forest import COURSE_ROWS, CROSSING_PLOT, TREE_ROWS, clearance_m
+from envs.forest import COURSE_ROWS, CROSSING_PLOT, NEAR, SHAPES_PLOT
 from envs.ledger import LEDGER, flight_scores, new_ledger
+from envs.obstacle_kinds import NO_TREE, TREES
 from envs.physics import Body
+from envs.shapes import clearance_m, obstacles_of
 from liquid_pilot import native
 from liquid_pilot.command import DEFAULT_LIMITS, from_action
 from liquid_pilot.errors import ConfigError
@@ -44,9 +46,11 @@ pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compil
 
 AIRFRAME = load_airframe("cf2x")
 LAYOUT = even_grid(6, 3, 80.0, 40.0)
-SIGHT = Sight(GridModel(LAYOUT, rays_lost=0.0), CROSSING_PLOT)
-DRILL = replace(avoid_drill(2.0), sees=SIGHT)
-AIM = DRILL.aim(10.0)
+MODEL = GridModel(LAYOUT, rays_lost=0.0)
+DRILLS = {
+    kind: replace(avoid_drill(2.0, obstacles=kind), sees=Sight(MODEL, plot))
+    for kind, plot in ((TREES, CROSSING_PLOT), ("mixed", SHAPES_PLOT))
+}
 WEIGHTS = AvoidWeights()
 OBJECTIVE = Objective(astuple(WEIGHTS))
 CONDITIONS = replace(
@@ -56,26 +60,32 @@ CONDITIONS = replace(
 STEPS, LANES = 46, 5
 
 
+def engine_of(kind: str) -> CompiledRollout:
+    spec = avoid_spec("decay", LAYOUT)
+    return flight_rollout(AIRFRAME, spec, substep_s=0.005, dtype=np.float64, aim=DRILLS[kind].aim(10.0))
+
+
 @pytest.fixture(scope="module")
 def engine() -> CompiledRollout:
-    spec = avoid_spec("decay", LAYOUT)
-    return flight_rollout(AIRFRAME, spec, substep_s=0.005, dtype=np.float64, aim=AIM)
+    return engine_of(TREES)
 
 
 class Case:
     """Some drones in dense forests, thrown along their course, and a network that does something."""
 
-    def __init__(self, form: str = "decay") -> None:
-        rng = np.random.default_rng(7)
+    def __init__(self, kind: str = TREES, form: str = "decay") -> None:
+        rng, aim = np.random.default_rng(7), DRILLS[kind].aim(10.0)
+        assert aim.sees is not None
+        self.sight = aim.sees
         self.world = BatchedQuad(
-            AIRFRAME, CONDITIONS, torch.Generator().manual_seed(1), substep_s=0.005, dtype=torch.float64, aim=AIM
+            AIRFRAME, CONDITIONS, torch.Generator().manual_seed(1), substep_s=0.005, dtype=torch.float64, aim=aim
         )
         flights = draw_flights(AIRFRAME, CONDITIONS, LANES, rng)
         speed = np.hypot(*flights.setpoint_velocity_m_s.T)
         flights = facing_course(flights, AIRFRAME)
         ahead = np.stack([speed, 0.3 * speed, 0.0 * speed], axis=1)
         flights = replace(flights, launch_velocity_m_s=flights.launch_velocity_m_s + ahead)
-        self.course = avoid_course(CROSSING_PLOT, speed, 1.0 / 8.0, flights, rng)
+        self.course = avoid_course(self.sight.plot, speed, 1.0 / 8.0, flights, rng, kind)
         self.start = self.world.reset(flights, self.course)
         self.network = PolicyNetwork(avoid_spec(form, LAYOUT), 4).to(torch.float64)
         with torch.no_grad():
@@ -94,20 +104,20 @@ class Case:
     def lanes(self) -> Lanes:
         state = pack(self.start)
         h, action = np.zeros((self.network.spec.state_width, LANES)), np.zeros((4, LANES))
-        return Lanes(state, h, action, blind(SIGHT, 24, LANES, np.float64))
+        return Lanes(state, h, action, blind(self.sight, 24, LANES, np.float64))
 
     def near(self, state: BatchedState) -> Any:
         x, y = (axis.detach().numpy() for axis in state.body.position_m[:2])
-        return CROSSING_PLOT.nearest(self.course[COURSE_ROWS:], x, y)
+        return self.sight.plot.nearest(self.course[COURSE_ROWS:], x, y)
 
     def grid(self, state: BatchedState) -> Any:
         """What is shown of a grid taken now, (numbers, LANES), by numpy."""
         arrays = [tuple(part.detach().numpy() for part in parts) for parts in astuple_of(state.body)]
         body: Body[Any] = Body(*arrays)
-        seen_from, flow = view(body, self.near(state)), []
+        seen_from, flow = view(NUMPY_OPS, body, self.near(state)), []
         zero = np.zeros(LANES)
         for axes in LAYOUT.axes():
-            flow.append(ray_flow(NUMPY_OPS, SIGHT.model, axes, seen_from, body.rates_rad_s, (zero, zero), zero))
+            flow.append(ray_flow(NUMPY_OPS, MODEL, axes, seen_from, body.rates_rad_s, (zero, zero), zero))
         flows = np.array(flow).reshape(3, 6, 2, LANES)
         gyro = np.stack([axis.detach().numpy() for axis in state.sensors.gyro_rad_s])
         reader = GridReader(LAYOUT)
@@ -168,8 +178,9 @@ def fly(case: Case, engine: CompiledRollout, gradients: bool = True) -> RolloutR
     return engine.run(case.lanes(), case.weights(), case.draw, CONDITIONS, OBJECTIVE, gradients)
 
 
-def test_loss_gradient_and_features_are_those_of_the_equations(engine: CompiledRollout) -> None:
-    case = Case()
+@pytest.mark.parametrize("kind", DRILLS)
+def test_loss_gradient_and_features_are_those_of_the_equations(kind: str) -> None:
+    case, engine = Case(kind), engine_of(kind)
     loss, states, features, _ = fly_torch(case)
     loss.backward()
     slopes = {name: slope_of(value) for name, value in case.network.named_weights().items()}
@@ -189,7 +200,7 @@ def test_a_forest_matters_to_loss_and_gradient(engine: CompiledRollout) -> None:
     case = Case()
     here = fly(case, engine)
     bare = case.lanes()
-    bare.world.course[COURSE_ROWS + 2 :: TREE_ROWS] = -1e3  # no radius: no tree
+    bare.world.course[COURSE_ROWS + 2 :: case.sight.plot.row_numbers] = NO_TREE
     there = engine.run(bare, case.weights(), case.draw, CONDITIONS, OBJECTIVE)
     assert here.gradient is not None and there.gradient is not None
     assert here.loss > there.loss + 0.1
@@ -211,20 +222,21 @@ def test_chunks_and_gradients_do_not_change_the_flight(engine: CompiledRollout) 
     assert_allclose(lanes.sight, whole.lanes.sight, atol=1e-12)
 
 
-def test_the_ledger_knows_the_nearest_trunk_and_when_a_forest_was_crossed(engine: CompiledRollout) -> None:
-    case = Case()
+@pytest.mark.parametrize("kind", DRILLS)
+def test_the_ledger_knows_the_nearest_obstacle_and_when_a_forest_was_crossed(kind: str) -> None:
+    case, engine = Case(kind), engine_of(kind)
     with torch.no_grad():
         _, states, _, trees = fly_torch(case)
-    rule = replace(DRILL.rule, crosses_m=0.8)
+    rule = replace(DRILLS[kind].rule, crosses_m=0.8)
     ledger = new_ledger(LANES)
     engine.score(case.lanes(), case.weights(), case.draw, CONDITIONS, ledger, 10.0, rule)
     found = dict(zip(LEDGER, ledger, strict=True))
     closest, crossed = np.full(LANES, np.inf), np.zeros(LANES)
     for state, near in zip(states, trees, strict=True):
-        x, y = (axis.numpy() for axis in state.body.position_m[:2])
+        x, y, z = (axis.numpy() for axis in state.body.position_m)
         since = (state.t_s - state.release_s).numpy()
         counts = (since >= 0) & (crossed == 0)
-        free = clearance_m(NUMPY_OPS, list(near), x, y)
+        free = clearance_m(NUMPY_OPS, obstacles_of(list(near), NEAR), (x, y, z))
         closest = np.where(counts, np.minimum(closest, free), closest)
         crossed = np.where(counts & (x >= 0.8), since, crossed)
     assert_allclose(found["closest_m"], closest, rtol=1e-6)

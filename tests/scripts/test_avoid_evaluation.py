@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from envs.airframe import load_airframe
 from envs.avoid import CROSSING_M
+from envs.shapes import trunks
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.flow_grid import DEFAULT_GRID
 from policies.drills import drill_of
@@ -137,6 +138,6 @@ def test_paths_of_a_picture_lead_through_one_forest(tmp_path: Path) -> None:
     lost = Flown(np.array([[0.0, 0.0], [5.0, 1.0]]), "touched")
     stands = task_of(job).sees
     assert stands is not None
-    panels = [Panel("4 m/s", trees[trees[:, 2] > 0.0], [lost, replace(lost, outcome="not crossed")])] * 3
+    panels = [Panel("4 m/s", trunks(trees[trees[:, 2] > 0.0]), [lost, replace(lost, outcome="not crossed")])] * 3
     picture = draw_crossings(panels, tmp_path / "paths.png", "paths")
     assert picture.stat().st_size > 20_000

@@ -19,13 +19,15 @@ from envs.avoid import CROSSING_M, crossing_s
 from envs.avoid_task import avoid_task
 from envs.conditions import Conditions
 from envs.flights import draw_flights
-from envs.forest import COURSE_ROWS, CROSSING_PLOT, DRONE_RADIUS_M, NO_TREE
+from envs.forest import COURSE_ROWS, CROSSING_PLOT
 from envs.launch import HandLaunch
+from envs.obstacle_kinds import NO_TREE
 from envs.physics import Body
 from envs.pybullet_quad import PyBulletQuad
 from envs.quad_env import CRASH_REWARD, OBS_MODES, QuadEnv
 from envs.rollout import fly_task
 from envs.scoring import score_task
+from envs.shapes import DRONE_RADIUS_M, trunks
 from envs.task import Task
 from envs.trace import FlightTrace
 from liquid_pilot.errors import ConfigError
@@ -47,7 +49,7 @@ CALM: dict[str, Any] = {
 
 def with_trees(task: Task, trees: Sequence[tuple[float, float, float]]) -> Task:
     """The task in a forest of these trees, x, y and radius, and no others."""
-    rows = np.full((CROSSING_PLOT.trees, 3), (0.0, 0.0, NO_TREE))
+    rows = np.full((CROSSING_PLOT.places, 3), (0.0, 0.0, NO_TREE))
     rows[: len(trees)] = np.reshape(trees, (-1, 3))
 
     def course(flights: Any, duration_s: float, rng: np.random.Generator) -> Any:
@@ -85,8 +87,8 @@ def made(**options: Any) -> QuadEnv:
 def test_trees_are_bodies_where_they_are_said_to_stand_until_the_next_reset() -> None:
     trees = np.random.default_rng(0).uniform((-5.0, -5.0, 0.15), (5.0, 5.0, 0.35), (40, 3))
     with PyBulletQuad(AIRFRAME) as quad:
-        assert not quad.touches_trees
-        quad.plant(trees)
+        assert not quad.touches_obstacles
+        quad.plant(trunks(trees))
         assert pybullet.getNumBodies(physicsClientId=quad.client) == 1 + 3  # sixteen trees are one
         for x, y, _ in trees.tolist():
             top = pybullet.rayTest((x, y, 6.0), (x, y, 0.5), physicsClientId=quad.client)[0]
@@ -123,7 +125,7 @@ def test_a_drone_that_meets_a_trunk_is_stopped_by_it_and_knows() -> None:
         touched = []
         for _ in range(200):
             quad.substep((9.81, (0.0, 0.0, 0.0)), (0.0, 0.0, 0.0), 0.002)
-            touched.append(quad.touches_trees)
+            touched.append(quad.touches_obstacles)
         assert any(touched) and not touched[0]
         assert quad.body.position_m[0] < 0.5 - 0.2
 
@@ -134,7 +136,7 @@ def test_touching_ends_a_flight_where_the_trunk_stands() -> None:
     assert (score.success, score.reason) == (False, "touched") and math.isnan(score.crossing_m_s)
     away = math.hypot(trace.position_m[-1, 0] - 6.0, trace.position_m[-1, 1] - 0.05) - 0.3
     assert 0.05 < away <= DRONE_RADIUS_M  # at most 3 cm in a step
-    assert trace.trees is not None and trace.trees.tolist()[0] == [6.0, pytest.approx(0.05 - 16.0), 0.3]
+    assert trace.obstacles is not None and trace.obstacles.tolist()[0][:3] == [6.0, pytest.approx(0.05 - 16.0), 0.3]
 
 
 def test_a_crossing_is_done_after_30_m_at_the_speed_that_was_flown() -> None:

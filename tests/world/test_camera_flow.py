@@ -94,7 +94,7 @@ def test_pictures_say_what_true_rays_say(eye: Eye) -> None:
     eye.plant(forest.within(FOREST_X_M, FOREST_Y_M))
     told, wanted = list[Array](), list[Array]()
     for x in np.arange(0.0, 30.0, 1.0).tolist():
-        if forest.free_m(x, 0.0) < 0.4:
+        if forest.free_m((x, 0.0, 1.1)) < 0.4:
             continue
         rates = rng.normal(0.0, 0.4, 3).tolist()
         body = moving(x, (3.0, rng.normal(0.0, 0.7), rng.normal(0.0, 0.2)), (rates[0], rates[1], rates[2]))

@@ -15,10 +15,11 @@ from envs.compiled.sight import LOOKS
 from envs.conditions import Conditions
 from envs.flights import Array, draw_flights
 from envs.flow_grid import GridModel, Sight
-from envs.forest import COURSE_ROWS, CROSSING_PLOT, FAR_M, per_metre
+from envs.forest import COURSE_ROWS, CROSSING_PLOT, NEAR
 from envs.grid_events import CastRays, GridSensor
 from envs.grid_observation import SILENT_S, GridMemory
 from envs.physics import Body
+from envs.shapes import FAR_M, obstacles_of, per_metre, target
 from envs.surroundings import Surroundings
 from liquid_pilot.flow_grid import DEFAULT_GRID, GridReader, turning_flow
 from liquid_pilot.fusion import SensorMemory
@@ -38,7 +39,7 @@ def a_forest(seed: int = 0, density_per_m2: float = 0.12) -> Surroundings:
 
 
 def one_tree(x_m: float, y_m: float, radius_m: float = 0.2) -> Surroundings:
-    rows = np.full((CROSSING_PLOT.trees, 3), (0.0, 0.0, -1e3))
+    rows = np.full((CROSSING_PLOT.places, 3), (0.0, 0.0, -1e3))
     rows[0] = x_m, y_m, radius_m
     return Surroundings(CROSSING_PLOT, rows.ravel())
 
@@ -105,7 +106,7 @@ def test_what_a_ray_meets_is_what_stands_there() -> None:
     forest = a_forest(3)
     trees = forest.within((-30.0, 60.0), (-30.0, 30.0))
     near = forest.near(5.0, 2.0)
-    offsets = [(x - 5.0, y - 2.0, (x - 5.0) ** 2 + (y - 2.0) ** 2 - r * r) for x, y, r in np.reshape(near, (-1, 3))]
+    offsets = [target(FLOAT_OPS, obstacle, (5.0, 2.0, 1.0)) for obstacle in obstacles_of(near, NEAR)]
     for angle in np.linspace(-math.pi, math.pi, 721):
         c, s = math.cos(angle), math.sin(angle)
         per_m = per_metre(FLOAT_OPS, (c, s, 0.0), 1.0, offsets, 3.5)
@@ -120,9 +121,9 @@ def test_what_a_ray_meets_is_what_stands_there() -> None:
 
 def test_free_space_counts_the_drone_itself() -> None:
     forest = one_tree(5.0, 1.0, 0.25)
-    assert forest.free_m(5.0, 2.0) == pytest.approx(1.0 - 0.25 - 0.12)
-    assert forest.free_m(5.0, 1.3) < 0.0
-    shifted = forest.free_m(5.0 + 44.0, 2.0 - 16.0)  # of the next plot
+    assert forest.free_m((5.0, 2.0, 1.0)) == pytest.approx(1.0 - 0.25 - 0.12)
+    assert forest.free_m((5.0, 1.3, 1.0)) < 0.0
+    shifted = forest.free_m((5.0 + 44.0, 2.0 - 16.0, 1.0))  # of the next plot
     assert shifted == pytest.approx(1.0 - 0.25 - 0.12)
 
 

@@ -27,19 +27,14 @@ from envs.flights import draw_flights
 from envs.flow_grid import GridModel, ray_flow, view
 from envs.forest import (
     CROSSING_PLOT,
-    DRONE_RADIUS_M,
-    FAR_M,
     NEAR,
-    NO_TREE,
     START_CLEAR_M,
-    TREE_ROWS,
     Plot,
-    clearance_m,
-    per_metre,
-    trees_of,
 )
 from envs.grid_observation import told_setpoint
+from envs.obstacle_kinds import NO_TREE
 from envs.physics import Body
+from envs.shapes import DRONE_RADIUS_M, FAR_M, TREE_ROWS, clearance_m, obstacles_of, per_metre
 from liquid_pilot.course import YAW_LIMIT_RAD_S, told_course
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.flow_grid import DEFAULT_GRID, GridReader, ray_axes
@@ -56,10 +51,14 @@ def lone_tree(x_m: float, y_m: float, radius_m: float, plot: Plot = CROSSING_PLO
     return rows
 
 
+def free_at(near: Any, x_m: Any, y_m: Any) -> Any:
+    return clearance_m(NUMPY_OPS, obstacles_of(list(near), NEAR), (x_m, y_m, 1.2))
+
+
 @pytest.mark.parametrize("density", [0.0, 1.0 / 12.0, 0.1, 0.125])
 def test_a_forest_has_its_density_but_for_the_start(density: float) -> None:
     rows = CROSSING_PLOT.draw(density, 400, np.random.default_rng(1))
-    x, y, radius = rows.reshape(CROSSING_PLOT.trees, TREE_ROWS, -1).swapaxes(0, 1)
+    x, y, radius = rows.reshape(CROSSING_PLOT.places, TREE_ROWS, -1).swapaxes(0, 1)
     area = CROSSING_PLOT.length_m * CROSSING_PLOT.width_m - math.pi * (START_CLEAR_M + 0.25) ** 2
     assert (radius > 0).sum(axis=0).mean() == pytest.approx(density * area, rel=0.02)
     stands = radius > 0
@@ -75,11 +74,11 @@ def test_a_forest_repeats_without_end(along: int, across: int, seed: int) -> Non
     x, y = rng.uniform(-20, 20, 3), rng.uniform(-7, 7, 3)
     far_x, far_y = x + along * CROSSING_PLOT.length_m, y + across * CROSSING_PLOT.width_m
     here, there = CROSSING_PLOT.nearest(rows, x, y), CROSSING_PLOT.nearest(rows, far_x, far_y)
-    free, far = (clearance_m(NUMPY_OPS, list(n), *p) for n, p in ((here, (x, y)), (there, (far_x, far_y))))
+    free, far = (free_at(n, *p) for n, p in ((here, (x, y)), (there, (far_x, far_y))))
     assert_allclose(far, free, atol=1e-9)
     body = np.stack([far_x, far_y])
     CROSSING_PLOT.centre(body)
-    assert_allclose(clearance_m(NUMPY_OPS, list(CROSSING_PLOT.nearest(rows, *body)), *body), free, atol=1e-9)
+    assert_allclose(free_at(CROSSING_PLOT.nearest(rows, *body), *body), free, atol=1e-9)
     assert (np.abs(body) <= [[22.0], [8.0]]).all()
 
 
@@ -99,10 +98,12 @@ def test_the_trees_nearby_are_the_nearest_and_those_behind_come_later() -> None:
 
 def test_clearance_and_rays_of_one_tree_are_known() -> None:
     near = [float(v) for v in CROSSING_PLOT.nearest(lone_tree(5.0, 0.0, 0.25), np.zeros(1), np.zeros(1))[:, 0]]
-    assert clearance_m(FLOAT_OPS, near, 0.0, 0.0) == pytest.approx(4.75 - DRONE_RADIUS_M, abs=1e-6)
-    assert trees_of(near)[1][:2] == (FAR_M, FAR_M)
+    assert clearance_m(FLOAT_OPS, obstacles_of(near, NEAR), (0.0, 0.0, 1.5)) == pytest.approx(
+        4.75 - DRONE_RADIUS_M, abs=1e-6
+    )
+    assert obstacles_of(near, NEAR)[1][:2] == (FAR_M, FAR_M)
     body: Body[float] = Body((0.0, 0.0, 1.5), STILL, LEVEL, STILL)
-    offsets = view(body, near).offsets
+    offsets = view(FLOAT_OPS, body, near).targets
     assert 1.0 / per_metre(FLOAT_OPS, (1.0, 0.0, 0.0), 1.5, offsets, 12.0) == pytest.approx(4.75, abs=1e-3)
     up = math.sqrt(0.5)  # 45 degrees up meets the trunk farther along the ray
     assert 1.0 / per_metre(FLOAT_OPS, (up, 0.0, up), 1.5, offsets, 12.0) == pytest.approx(4.75 / up, abs=1e-3)
@@ -123,7 +124,7 @@ def test_a_ray_ends_on_the_trunk(distance: float, azimuth: float, seed: int) -> 
     elevation = rng.uniform(-0.3, 0.3)
     ray, _, _ = ray_axes(aim, elevation)
     near = [x, y, radius] + [FAR_M, FAR_M, 0.1] * (NEAR - 1)
-    met = 1.0 / per_metre(FLOAT_OPS, ray, 50.0, view(body, near).offsets, 1e3)
+    met = 1.0 / per_metre(FLOAT_OPS, ray, 50.0, view(FLOAT_OPS, body, near).targets, 1e3)
     assert math.hypot(met * ray[0] - x, met * ray[1] - y) == pytest.approx(radius, abs=1e-4)
     assert met < math.hypot(x, y) / math.cos(elevation)
 
@@ -133,8 +134,8 @@ def test_flow_of_a_trunk_ahead_expands_with_speed_over_distance() -> None:
     body: Body[float] = Body((0.0, 0.0, 1.5), (2.0, 0.0, 0.0), LEVEL, STILL)
     model = GridModel(noise_rad_s=0.0, noise_share=0.0)
     at = 0.05
-    flow = ray_flow(FLOAT_OPS, model, ray_axes(at, 0.0), view(body, near), STILL, (0.0, 0.0), 1.0)
-    distance = 1.0 / per_metre(FLOAT_OPS, ray_axes(at, 0.0)[0], 1.5, view(body, near).offsets, 12.0)
+    flow = ray_flow(FLOAT_OPS, model, ray_axes(at, 0.0), view(FLOAT_OPS, body, near), STILL, (0.0, 0.0), 1.0)
+    distance = 1.0 / per_metre(FLOAT_OPS, ray_axes(at, 0.0)[0], 1.5, view(FLOAT_OPS, body, near).targets, 12.0)
     assert flow[0] == pytest.approx(2.0 * math.sin(at) / distance, rel=1e-9)  # outwards
     assert flow[1] == pytest.approx(0.0, abs=1e-12)
 
@@ -143,7 +144,10 @@ def test_turning_says_nothing_once_the_gyro_has_taken_it_away() -> None:
     near, rates = [FAR_M, FAR_M, 0.1] * NEAR, (0.7, -1.1, 0.4)
     body: Body[float] = Body((0.0, 0.0, 100.0), STILL, LEVEL, rates)
     model = GridModel(noise_rad_s=0.0, noise_share=0.0)
-    flow = [ray_flow(FLOAT_OPS, model, axes, view(body, near), rates, (0.0, 0.0), 1.0) for axes in DEFAULT_GRID.axes()]
+    flow = [
+        ray_flow(FLOAT_OPS, model, axes, view(FLOAT_OPS, body, near), rates, (0.0, 0.0), 1.0)
+        for axes in DEFAULT_GRID.axes()
+    ]
     seen = GridReader(DEFAULT_GRID).read(np.array(flow).reshape(5, 32, 2), rates)
     assert np.abs(np.array(flow)).max() > 0.5
     assert_allclose(seen, 0.0, atol=1e-6)
@@ -196,7 +200,7 @@ def test_a_wall_leaves_no_way_through() -> None:
     for x, column in zip((10.0, -5.0, 7.0, 19.0), rows.T, strict=True):
         for y in np.arange(-8.0, 8.0, 0.05):
             near = CROSSING_PLOT.nearest(column[:, None], np.array([x]), np.array([y]))
-            assert clearance_m(NUMPY_OPS, list(near), np.array([x]), np.array([y]))[0] < 0.0
+            assert free_at(near, np.array([x]), np.array([y]))[0] < 0.0
 
 
 def test_no_pilot_is_told_of_a_wall() -> None:

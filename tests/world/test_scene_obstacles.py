@@ -11,8 +11,9 @@ import pytest
 from envs.airframe import load_airframe
 from envs.scene import Scene
 from envs.scene_camera import Chase, focal_px
+from envs.scene_obstacles import TOP_M
 from envs.scene_shapes import drone_radius_m
-from envs.scene_trees import TOP_M
+from envs.shapes import trunks
 
 AIRFRAME = load_airframe("cf2x")
 PLACE, LEVEL = (2.0, 1.0, 1.2), (1.0, 0.0, 0.0, 0.0)
@@ -21,7 +22,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 def picture(*trees: tuple[float, float, float]) -> Picture:
-    with closing(Scene(AIRFRAME, np.reshape(np.array(trees, float), (-1, 3)))) as scene:
+    with closing(Scene(AIRFRAME, trunks(np.reshape(np.array(trees, float), (-1, 3))))) as scene:
         return scene.picture(PLACE, LEVEL, width=WIDTH, height=HEIGHT)
 
 
