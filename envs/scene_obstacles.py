@@ -75,7 +75,7 @@ def draw_obstacles(picture: Image, camera: Camera, obstacles: Array) -> None:
 
 
 def _upright(obstacle: Obstacle[float]) -> bool:
-    return obstacle.half_z >= ENDLESS_M
+    return bool(obstacle.half_z >= ENDLESS_M)
 
 
 def _rays(

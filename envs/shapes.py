@@ -45,8 +45,12 @@ def trunks(trees: Array) -> Array:
 def obstacles_of(near: Sequence[S], count: int) -> list[Obstacle[S]]:
     """So many of them, from the numbers of `envs.forest.Plot.nearest`: `TREE_ROWS` or `SHAPE_ROWS` of each."""
     width = len(near) // count
-    rows = [near[k : k + width] for k in range(0, len(near), width)]
-    return [Obstacle(*row, plain=True) if width == TREE_ROWS else Obstacle(*row) for row in rows]
+    found = []
+    for k in range(0, len(near), width):
+        x, y, radius, *rest = near[k : k + width]
+        z, half_x, half_y, half_z = rest or TRUNK
+        found.append(Obstacle(x, y, radius, z, half_x, half_y, half_z, plain=not rest))
+    return found
 
 
 def gap_m(ops: Ops, distance_m: Any, half_m: Any) -> Any:

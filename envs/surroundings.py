@@ -28,7 +28,7 @@ class Surroundings:
 
     def near(self, x_m: float, y_m: float) -> list[float]:
         """The obstacles that matter there, see `Plot.nearest`."""
-        near = self.plot.nearest(self._rows, np.array([x_m]), np.array([y_m]))[:, 0].tolist()
+        near: list[float] = self.plot.nearest(self._rows, np.array([x_m]), np.array([y_m]))[:, 0].tolist()
         self._near, self._looked_m = obstacles_of(near, NEAR), (x_m, y_m)
         return near
 
