@@ -28,7 +28,7 @@ from envs.batched_sensors import (
     step_noise,
 )
 from envs.batched_state import BatchedState, detach, lane_constants, vec3
-from envs.compiled.world import noise_rows
+from envs.compiled.model import noise_rows
 from envs.conditions import ACCEL_WALK_RATIO, HISTORY, SUBSTEP_S, Conditions, check_batched, check_locates
 from envs.fault_effects import (
     Disturbance,

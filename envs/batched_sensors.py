@@ -69,7 +69,7 @@ class StepNoise:
 
 
 def step_noise(normal: Tensor, uniform: Tensor) -> StepNoise:
-    """Name the rows of normal and uniform numbers, so many as `envs.compiled.world.noise_rows` says."""
+    """Name the rows of normal and uniform numbers, so many as `envs.compiled.model.noise_rows` says."""
     n, u = normal.unbind(), uniform.unbind()
     located = len(u) > 4
     return StepNoise(

@@ -15,9 +15,9 @@ from envs.airframe import Airframe
 from envs.batched_state import BatchedState
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective
+from envs.compiled.model import EventCost, WorldModel
 from envs.compiled.sight import Camera, blind, looks
 from envs.compiled.state import CONSTANTS, Clocks, choose, intervals, reset
-from envs.compiled.world import EventCost, WorldModel
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import Flights, draw_flights
 from envs.ledger import flight_scores, new_ledger

@@ -21,10 +21,11 @@ import numpy.typing as npt
 from envs.compiled.emit import prelude
 from envs.compiled.faults import fault_rows, imu_events
 from envs.compiled.job import Draw, Job, Lanes, NetworkSource, Objective, RolloutResult
+from envs.compiled.model import WorldModel, noise_rows
 from envs.compiled.sight import ARRIVES, sight_rows
 from envs.compiled.state import CLOCKS, Reals
 from envs.compiled.tracer import flatten
-from envs.compiled.world import WorldModel, noise_rows, world_source
+from envs.compiled.world import world_source
 from envs.conditions import SUBSTEP_S, Conditions, check_batched, check_locates, check_sees
 from envs.ledger import LEDGER, Ledger
 from envs.scoring import HOVER_RULE, MEASURE_AFTER_S, Rule

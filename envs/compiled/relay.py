@@ -10,8 +10,8 @@ import numpy as np
 from envs.airframe import Airframe
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, NetworkSource, Objective
+from envs.compiled.model import EventCost, WorldModel
 from envs.compiled.state import VALUES, Clocks, Reals, RolloutState, reset
-from envs.compiled.world import EventCost, WorldModel
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import RELEASE_THRUST, Flights
 from liquid_pilot.command import CommandLimits

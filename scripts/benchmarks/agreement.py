@@ -21,8 +21,8 @@ from envs.batched_quad import BatchedQuad
 from envs.batched_sensors import step_noise
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective, RolloutResult
+from envs.compiled.model import WorldModel, noise_rows
 from envs.compiled.state import Reals, RolloutState, intervals
-from envs.compiled.world import WorldModel, noise_rows
 from envs.conditions import Conditions
 from envs.flights import draw_flights
 from liquid_pilot.bundle import Bundle

@@ -20,8 +20,8 @@ from envs.compiled import engine as engine_module
 from envs.compiled import state as flat
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective, RolloutResult
+from envs.compiled.model import noise_rows
 from envs.compiled.state import RolloutState, intervals
-from envs.compiled.world import noise_rows
 from envs.conditions import MIXED_IMU_HZ, Conditions
 from envs.faults import Fault
 from envs.flights import draw_flights

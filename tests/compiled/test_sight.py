@@ -18,9 +18,9 @@ from envs.batched_sensors import step_noise
 from envs.batched_state import BatchedState
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, Objective, RolloutResult
+from envs.compiled.model import noise_rows
 from envs.compiled.sight import ARRIVES, LOOKS, Camera, blind, looks
 from envs.compiled.state import intervals
-from envs.compiled.world import noise_rows
 from envs.conditions import Conditions
 from envs.flights import draw_flights
 from envs.flow_grid import GridModel, Sight, ray_flow, view
