@@ -209,8 +209,9 @@ class Onboard:
     sections: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[SECTION ...]")] = ()
     """steps: microseconds of a step. parity: every runtime beside numpy. small: int8 weights and Q15 state, in flight.
     m7: instructions, flash and RAM on a Cortex-M7. latency: IMU sample to command over MAVLink, beside the Kalman
-    filter with PID. fuzz, files: mutated MAVLink; logs, policy files and MSP. soak: an hour of simulated flight over a
-    bad link with a fault a minute. All of them if none is named, about half an hour."""
+    filter with PID; of a policy that sees, flow grid to command in the controller. fuzz, files: mutated MAVLink; logs,
+    policy files and MSP. soak: an hour of simulated flight over a bad link with a fault a minute. All of them if none
+    is named, about half an hour."""
     policy: str = "hover"
     """Shipped name or path of the policy."""
     flights: int = 100

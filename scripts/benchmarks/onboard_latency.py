@@ -3,6 +3,8 @@
 The autopilot measures: from handing HIGHRES_IMU to its socket to the kernel's arrival time of the SET_ATTITUDE_TARGET
 that names that sample. The pilots fly the same simulated drone through the same runtime; the rival is the Kalman filter
 with the cascaded PID. The autopilot's simulation shares the machine with them.
+
+Of a policy that sees, which no autopilot can feed, `onboard_grid_latency` measures flow grid to command instead.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from liquid_pilot.runtime.preflight import Facts
 from liquid_pilot.runtime.realtime import punctual
 from liquid_pilot.supervisor import Condition, State
 from policies.experts.pid_ekf import PidEkfPilot
-from scripts.benchmarks import onboard
+from scripts.benchmarks import onboard, onboard_grid_latency
 from scripts.console import ERR, OUT
 from scripts.tables import rich_table
 
@@ -179,6 +181,8 @@ def _fly(pilot: str, near: Udp, autopilot: subprocess.Popen[str], imu_hz: float,
 
 def run(plan: onboard.Plan) -> dict[str, Any]:
     """The section "latency"."""
+    if load_bundle(plan.policy).sees:
+        return onboard_grid_latency.run(plan)
     seconds = 5.0 if plan.quick else 30.0
     ours, rival = (measure(pilot, seconds, IMU_HZ, plan.seed, plan.fifo) for pilot in (plan.policy, RIVAL))
     ratio = ours.median_ms / rival.median_ms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from liquid_pilot.bundle import Bundle, make_bundle, make_selftest
 from liquid_pilot.cells import CellSpec, weight_shapes
 from liquid_pilot.export.plan import make_plan
 from liquid_pilot.observation import OBS_DIM
+
+SENSORS: Final = ("imu", "flow", "range")
+OF_SENSORS: Final = ("trained_rates_hz", "sensor_limits_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,16 @@ class Count:
 
 
 def random_bundle(form: str, units: int, like: Bundle) -> Bundle:
-    """A policy without a backbone and with random weights, which costs what a trained one of its size does."""
+    """A policy without a backbone and with random weights, which costs what a trained one of its size does.
+
+    It has the sensors of `hover`, whatever those of `like` are.
+    """
     spec = CellSpec(form, OBS_DIM, units, 4, 0, 1, like.spec.time_unit_s)
     rng = np.random.default_rng([0])
     size = 1.0 / np.sqrt(units)
     weights = {name: (size * rng.normal(size=shape)).astype(np.float32) for name, shape in weight_shapes(spec).items()}
     metadata = like.metadata
+    rates_hz, limits_s = ({s: metadata[key].get(s, metadata[key]["imu"]) for s in SENSORS} for key in OF_SENSORS)
     return make_bundle(
         f"{form}{units}",
         like.task,
@@ -35,8 +43,8 @@ def random_bundle(form: str, units: int, like: Bundle) -> Bundle:
         weights,
         like.limits,
         make_selftest(spec, weights, rng),
-        trained_rates_hz=metadata["trained_rates_hz"],
-        sensor_limits_s=metadata["sensor_limits_s"],
+        trained_rates_hz=rates_hz,
+        sensor_limits_s=limits_s,
         setpoint_limits=metadata["setpoint_limits"],
         airframe=metadata["airframe"],
         training={"config": {}, "seed": 0, "commit": "none: random weights", "minutes": 0.0},

@@ -14,7 +14,8 @@ from liquid_pilot.native_step import compiled
 from liquid_pilot.selftest import replay
 from scripts.benchmarks.onboard import Plan
 from scripts.console import OUT
-from scripts.cortex_m7.emulate import INSTALL, drawn_events, measure, missing_tools
+from scripts.cortex_m7.drawn import drawn_events
+from scripts.cortex_m7.emulate import INSTALL, measure, missing_tools
 from scripts.export import Step, make_onnx, onnx_step, torchscript_step
 from scripts.tables import rich_table, short_name
 

@@ -143,7 +143,8 @@ def works(bundle: Bundle) -> dict[str, Work]:
         "C as the controller calls it": steps_of(compiled(bundle).step, x, h),
         "numpy": steps_of(Network(bundle.spec, bundle.weights).step, x, h),
     }
-    return own | torch_works(bundle) | {"C, int8 weights": inside_c(bundle, Storage(int8=True))}
+    small = {} if bundle.sees else {"C, int8 weights": inside_c(bundle, Storage(int8=True))}
+    return own | torch_works(bundle) | small
 
 
 def rivals(bundle: Bundle, rounds: int, round_s: float) -> tuple[list[list[str]], dict[str, Any]]:

@@ -12,19 +12,19 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from liquid_pilot.bundle import Bundle
+from liquid_pilot.encoder import EncoderSpec
 from liquid_pilot.errors import ConfigError, LiquidPilotError
 from liquid_pilot.export.core import FLOAT, Storage
 from liquid_pilot.export.policy import export_c, write_c
 from liquid_pilot.export.quantise import quantised_network
 from liquid_pilot.selftest import replay
-
-F32: TypeAlias = npt.NDArray[np.float32]
+from liquid_pilot.stepper import Stepper
+from scripts.cortex_m7.drawn import F32, GRIDS, STEPS, answers, drawn_events, drawn_grids
 
 COMPILER: Final = "arm-none-eabi-gcc"
 SIZE: Final = "arm-none-eabi-size"
@@ -38,11 +38,12 @@ FLAGS: Final = (
     "-std=c99", "-Wall", "-Wextra", "-Werror", "-O2", "-funroll-loops", "-ffp-contract=fast",
     "-ffunction-sections", "-fdata-sections",
 )  # fmt: skip
-STEPS: Final = 1000  # as in main.c
 WATCHED_BYTES: Final = 4 * 4096  # of the stack, as in main.c
 INSTRUCTIONS_PER_TICK: Final = 40
 CYCLES_PER_INSTRUCTION: Final = (1.0, 1.5)  # assumed: code and weights in tightly coupled memory or cache
 CLOCKS_MHZ: Final = (216, 480)
+IMU_HZ: Final = 400.0  # of the shares of a processor's time that are told
+GRID_HZ: Final = 30.0
 MOST_SECONDS: Final = 120.0
 HERE: Final = Path(__file__).parent
 _NAME: Final = "policy"
@@ -53,13 +54,28 @@ class EmulationError(LiquidPilotError, RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredGrid:
+    """What a flow grid needs on a Cortex-M7: one call of `NAME_see`, rotation taken out and the encoder run.
+
+    instructions: the mean over 100 grids; instructions_spread: between the least and the most of them, to 40.
+    stack_bytes: its deepest use. difference: largest from numpy of any feature, and of any action of the steps in
+    physical units that answer them.
+    """
+
+    instructions: float
+    instructions_spread: int
+    stack_bytes: int
+    difference: float
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What one policy needs on a Cortex-M7.
 
     instructions: of a step, the mean over 1,000; instructions_spread: between the least and the most of them, to 40.
-    flash_bytes: code and constants of the policy's object file, self-test included. ram_bytes: state_bytes, and
-    stack_bytes, the deepest use by a step in physical units. difference: largest of any action from numpy;
-    selftest_difference: what the target found itself.
+    flash_bytes: code and constants of the policy's object file, self-test included. ram_bytes: state_bytes, and the
+    deepest stack; stack_bytes: that of a step in physical units. difference: largest of any action from numpy;
+    selftest_difference: what the target found itself. grid: of a policy that sees, None of others.
     """
 
     policy: str
@@ -70,16 +86,35 @@ class Measured:
     stack_bytes: int
     difference: float
     selftest_difference: float
+    grid: MeasuredGrid | None = None
 
     @property
     def ram_bytes(self) -> int:
-        """State and stack."""
-        return self.state_bytes + self.stack_bytes
+        """State, and the deeper of the stacks of a step and of a grid, which are not used at once."""
+        return self.state_bytes + max(self.stack_bytes, 0 if self.grid is None else self.grid.stack_bytes)
 
     def rates_hz(self, clock_mhz: float) -> tuple[float, float]:
         """Steps in a second at the lower and upper end of what an instruction is assumed to take."""
         fast, slow = CYCLES_PER_INSTRUCTION
         return clock_mhz * 1e6 / (self.instructions * slow), clock_mhz * 1e6 / (self.instructions * fast)
+
+    def shares(self, clock_mhz: float, imu_hz: float, grid_hz: float) -> tuple[float, float]:
+        """Least and largest share of the processor's time, as `rates_hz` assumes, for so many steps and grids a second.
+
+        grid_hz is of no account where the policy does not see.
+        """
+        grid = 0.0 if self.grid is None else self.grid.instructions
+        return _seconds(self.instructions * imu_hz + grid * grid_hz, clock_mhz)
+
+    def answer_s(self, clock_mhz: float) -> tuple[float, float]:
+        """Least and most seconds, as `rates_hz` assumes, of a grid and the step that answers it; else of a step."""
+        return _seconds(self.instructions + (0.0 if self.grid is None else self.grid.instructions), clock_mhz)
+
+
+def _seconds(instructions: float, clock_mhz: float) -> tuple[float, float]:
+    """At the lower and upper end of what an instruction is assumed to take."""
+    fast, slow = CYCLES_PER_INSTRUCTION
+    return instructions * fast / (clock_mhz * 1e6), instructions * slow / (clock_mhz * 1e6)
 
 
 def missing_tools() -> list[str]:
@@ -94,24 +129,6 @@ def check_tools() -> None:
         raise ConfigError(f"{', '.join(missing)} is not on the PATH; install it: {INSTALL}")
 
 
-def drawn_events(inputs: int) -> tuple[F32, F32]:
-    """Inputs (1000, inputs) within -2 and 2, and times (1000,) from 0 to 0.05 s: those of main.c, bit for bit."""
-    x, dt_s, number = np.empty((STEPS, inputs), np.float32), np.empty(STEPS, np.float32), 1
-
-    def drawn() -> np.float32:
-        nonlocal number
-        number = (number * 1664525 + 1013904223) % 2**32
-        value: np.float32 = np.float32(number >> 8)
-        return value
-
-    for k in range(STEPS):
-        for i in range(inputs):
-            x[k, i] = drawn() * np.float32(1.0 / 4194304.0) - np.float32(2.0)
-        dt_s[k] = drawn() * (np.float32(0.05) / np.float32(16777216.0))
-    dt_s[::16] = 0.0
-    return x, dt_s
-
-
 def measure(bundle: Bundle, storage: Storage = FLOAT, flags: Sequence[str] = FLAGS) -> Measured:
     """Build, fly, compare. Raises `ConfigError` where a tool is missing, `EmulationError` where one fails."""
     check_tools()
@@ -121,22 +138,47 @@ def measure(bundle: Bundle, storage: Storage = FLOAT, flags: Sequence[str] = FLA
         _build(folder, flags)
         sections = _run([SIZE, "-A", "policy.o"], folder).splitlines()
         said = _said(_fly(folder))
-    if said["stack"][0][0] >= WATCHED_BYTES:
-        raise EmulationError(f"the step uses all {WATCHED_BYTES} bytes of stack that are watched; watch more in main.c")
     network = quantised_network(bundle, storage)
     wanted, _ = replay(network, *drawn_events(bundle.spec.inputs))
-    found = np.array(said["step"], np.uint32).view(np.float32)
-    ((sum_, idle, least, most),) = said["ticks"]
+    instructions, spread = _instructions(said["ticks"], STEPS)
     return Measured(
         policy=bundle.name,
-        instructions=(sum_ - idle) * INSTRUCTIONS_PER_TICK / STEPS,
-        instructions_spread=(most - least) * INSTRUCTIONS_PER_TICK,
+        instructions=instructions,
+        instructions_spread=spread,
         flash_bytes=sum(_section(line) for line in sections),
         state_bytes=said["state"][0][0],
-        stack_bytes=said["stack"][0][0],
-        difference=float(np.abs(found - wanted).max()),
+        stack_bytes=_stack(said["stack"]),
+        difference=_apart(said["step"], wanted),
         selftest_difference=float(np.array(said["selftest"][0], np.uint32).view(np.float32)[0]),
+        grid=None if bundle.spec.encoder is None else _measured_grid(bundle, bundle.spec.encoder, network, said),
     )
+
+
+def _measured_grid(
+    bundle: Bundle, spec: EncoderSpec, network: Stepper, said: Mapping[str, list[list[int]]]
+) -> MeasuredGrid:
+    instructions, spread = _instructions(said["grid_ticks"], GRIDS)
+    features, actions = answers(bundle, spec, network, drawn_grids(spec))
+    difference = max(_apart(said["features"], features), _apart(said["answer"], actions))
+    return MeasuredGrid(instructions, spread, _stack(said["grid_stack"]), difference)
+
+
+def _instructions(ticks: list[list[int]], calls: int) -> tuple[float, int]:
+    """Mean of a call, and what lies between the least and the most."""
+    ((sum_, idle, least, most),) = ticks
+    return (sum_ - idle) * INSTRUCTIONS_PER_TICK / calls, (most - least) * INSTRUCTIONS_PER_TICK
+
+
+def _stack(said: list[list[int]]) -> int:
+    ((bytes_,),) = said
+    if bytes_ >= WATCHED_BYTES:
+        raise EmulationError(f"all {WATCHED_BYTES} bytes of stack that are watched are used; watch more in main.c")
+    return bytes_
+
+
+def _apart(bits: list[list[int]], wanted: F32) -> float:
+    """Largest difference of any number; NaN where one is."""
+    return float(np.abs(np.array(bits, np.uint32).view(np.float32) - wanted).max())
 
 
 def _section(line: str) -> int:
@@ -157,7 +199,7 @@ def _fly(folder: Path) -> str:
     machine = ["-M", "mps2-an500", "-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=0"]
     hosted = ["-semihosting-config", "enable=on,target=native"]
     done = _run([EMULATOR, *machine, *hosted, "-kernel", "flown.elf"], folder, both=True)
-    if "ticks" not in done:
+    if "\nticks" not in done:
         raise EmulationError(f"the emulated processor stopped early and said: {done[-300:]!r}")
     return done
 

@@ -10,7 +10,7 @@ import pytest
 
 from liquid_pilot.bundle import load_bundle
 from scripts import benchmark
-from scripts.benchmarks import onboard, onboard_small, onboard_steps
+from scripts.benchmarks import onboard, onboard_m7, onboard_small, onboard_steps
 from scripts.benchmarks.onboard_fuzz import Fuzzed
 from scripts.benchmarks.onboard_models import count, random_bundle, raptor, transformer
 from scripts.benchmarks.onboard_parity import differences
@@ -30,6 +30,29 @@ def test_counts_are_those_of_hand() -> None:
     name, small = transformer(hover.parameters)
     assert "events" in name and abs(small.parameters / hover.parameters - 1.0) < 0.15
     assert small.products > 3 * found.products
+
+
+@pytest.mark.parametrize("policy", ["avoid", "track-position"])
+def test_a_rival_of_any_policy_has_the_sensors_of_hover(policy: str) -> None:
+    rival = random_bundle("gru", 64, load_bundle(policy))
+    assert set(rival.metadata["trained_rates_hz"]) == {"imu", "flow", "range"} and not rival.sees
+    assert count(rival).products == 3 * 64 * (21 + 64) + 64 * 4
+
+
+def test_small_forms_of_a_policy_that_sees_leave_int8_out() -> None:
+    assert {name: form.int8 for name, form in onboard_m7.small_forms(load_bundle("avoid")).items()} == {"Q15": False}
+    assert all(form.int8 for form in onboard_m7.small_forms(load_bundle("hover")).values())
+
+
+@pytest.mark.skipif(bool(emulate.missing_tools()), reason=f"not installed: {emulate.INSTALL}")
+def test_the_m7_section_tells_of_grids(tmp_path: Path) -> None:
+    path = onboard.run(onboard.Plan("avoid", tmp_path, quick=True), ["m7"])
+    found = json.loads(path.read_text())["m7"]
+    grid = found["measured"]["avoid"]["grid"]
+    assert grid["instructions"] > 0.0 and 0.0 < grid["difference"] <= 1e-5
+    assert found["measured"]["gru64"]["grid"] is None
+    least, most = found["shares"]["at_216_mhz"]
+    assert 0.0 < least < most < 1.0
 
 
 @needs_compiler
