@@ -137,15 +137,15 @@ def task_of(job: Job) -> Task:
     return tasks[job.task]()
 
 
-def fly_task_of(job: Job, index: int, task: Task) -> FlightTrace:
-    """Flight `index` of a job whose task has a course of its own."""
+def fly_task_of(job: Job, index: int, task: Task, flyer: Flyer | None = None) -> FlightTrace:
+    """Flight `index` of a job whose task has a course of its own. flyer: a fresh one, in place of the job's policy."""
     import_pybullet()
     from envs.rollout import fly_task
 
     airframe, flights = _drawn(job)
     row, rng = flights.rows(slice(index, index + 1)), np.random.default_rng([job.seed, index, 1])
     with _quad(job, airframe) as quad:
-        return fly_task(_flyer(job, airframe), task, airframe, row, job.conditions, rng, job.duration_s, quad)
+        return fly_task(flyer or _flyer(job, airframe), task, airframe, row, job.conditions, rng, job.duration_s, quad)
 
 
 def _flyer(job: Job, airframe: Airframe) -> Flyer:
