@@ -27,6 +27,7 @@ from liquid_pilot import cli
 from liquid_pilot.commands.grid import CSV_COLUMNS
 from liquid_pilot.flow_grid import DEFAULT_GRID
 from liquid_pilot.vision import import_cv2
+from scripts import forest_pictures
 
 cv2 = import_cv2()
 CLEAR = GridModel(noise_rad_s=0.0, noise_share=0.0, rays_lost=0.0, reach_m=25.0)
@@ -213,3 +214,17 @@ def test_ctrl_c_ends_a_camera_with_its_figures(
     monkeypatch.setattr("liquid_pilot.picture_source.open_pictures", pictures_until_ctrl_c)
     assert cli.main(["grid", "0", "--fx", "67"]) == 0
     assert "4 pictures" in capsys.readouterr().out
+
+
+def test_pictures_of_a_drawn_forest_are_a_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(tmp_path / "pictures")
+    small = ["--columns", "160", "--rows", "64", "--pictures", "4"]
+    assert forest_pictures.main([folder, *small]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    focal = said.rpartition("--fx ")[2]
+    assert float(focal) == pytest.approx(Lens().focal_px, abs=0.01)
+    assert cli.main(["grid", folder, "--fx", focal, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["grids"] == 3
+    assert forest_pictures.main([folder, *small]) != 0  # nothing is overwritten
+    assert forest_pictures.main([str(tmp_path / "other"), "--hz", "0"]) != 0
+    capsys.readouterr()
