@@ -119,6 +119,7 @@ def test_a_video_says_what_true_rays_say(eye: Eye, tmp_path: Path, capsys: pytes
     assert np.diff(stamps) == pytest.approx(DT_S, abs=1e-5)
     assert (told["pictures"], told["grids"]) == (pictures, len(found)) == (pictures, pictures - 1)
     assert 0.0 < told["cost_median_ms"] <= told["cost_p99_ms"] == pytest.approx(1e3 / told["sustains_hz"])
+    assert 0.0 < told["processor_median_ms"] and told["threads"] == 1
     assert told["silent_share"] == pytest.approx(np.isnan(found[..., 0]).mean())
     agree(found, np.array([true_flow(body) for body in bodies[1:]]))
 
