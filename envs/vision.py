@@ -1,16 +1,7 @@
-"""OpenCV, where it is there."""
+"""OpenCV, where it is there, under the name that the modules here know."""
 
 from __future__ import annotations
 
-from typing import Any
+from liquid_pilot.vision import import_cv2
 
-from liquid_pilot.errors import MissingExtraError
-
-
-def import_cv2() -> Any:
-    """OpenCV. Raises `MissingExtraError`."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingExtraError("pictures of a camera need OpenCV; pip install 'liquid-pilot[vision]'") from error
-    return cv2
+__all__ = ["import_cv2"]

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from liquid_pilot import __version__
-from liquid_pilot.commands import export, fly, inspect, mask, replay, report, zoo
+from liquid_pilot.commands import export, fly, grid, inspect, mask, replay, report, zoo
 from liquid_pilot.errors import LiquidPilotError
 
-COMMANDS: Final = (zoo, inspect, fly, replay, report, mask, export)  # a module each, light to import
+COMMANDS: Final = (zoo, inspect, fly, replay, report, mask, export, grid)  # a module each, light to import
 EXIT_BAD_INPUT: Final = 2
 
 _DESCRIPTION: Final = "Flies and looks into Liquid Pilot policies: very small liquid networks that fly a quadrotor."
@@ -27,6 +27,7 @@ examples:
   liquid-pilot replay hover flight.mcap         the same commands again from a recorded flight
   liquid-pilot report flight.mcap               a flight log as one HTML page
   liquid-pilot export hover --c firmware/policy      as C99, for a microcontroller
+  liquid-pilot grid 0 --fx 270                  flow grids of a camera, and what they cost here
 """
 
 

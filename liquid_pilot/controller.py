@@ -162,6 +162,11 @@ class Controller:
         return np.array(self._observation)
 
     @property
+    def shown_grid(self) -> Float32 | None:
+        """The flow grid that the network flies by, see `liquid_pilot.sight.Sight.shown`; None without one."""
+        return None if self._view.sight is None else self._view.sight.shown
+
+    @property
     def time_constants(self) -> Float32:
         """Time constant of each neuron now, in seconds: shape (units,), or (0,) for cells without one."""
         return np.asarray(self._network.time_constants(self._observation, self._hidden), dtype=np.float32)

@@ -37,6 +37,7 @@ class Sight:
     def reset(self) -> None:
         """As before the first grid."""
         self._features = (0.0,) * self._spec.features
+        self._shown: F32 | None = None
         self._newest: npt.NDArray[np.float64] | None = None  # accepted or not
         self._forget_times()
 
@@ -54,6 +55,14 @@ class Sight:
     def t_s(self) -> float | None:
         """Stamp of the newest accepted grid, None before the first on this clock."""
         return self._t_s
+
+    @property
+    def shown(self) -> F32 | None:
+        """The grid whose features the network is shown, as the encoder saw it: (numbers,), see `GridReader.read`.
+
+        The same array, which nobody can write to, until another one is shown; None while the network is shown none.
+        """
+        return self._shown
 
     def accept(self, grid: FlowGrid, memory: SensorMemory) -> LiquidPilotError | None:
         """Take one grid over; otherwise the record that says why it was dropped."""
@@ -94,11 +103,13 @@ class Sight:
         grid, self._pending = self._pending, None
         if grid is not None:
             rates = memory.mean_gyro(grid.t_s - grid.dt_s, grid.t_s)
-            shown = self._reader.read(grid.flow_rad_s, rates)
+            self._shown = shown = self._reader.read(grid.flow_rad_s, rates)
+            shown.flags.writeable = False
             with np.errstate(all="ignore"):  # the controller judges what comes of it
                 self._features = tuple(self._encoder.features(shown, speed_m_s).tolist())
         fresh, self._fresh = self._fresh, False
         if self._t_s is None or now_s - self._t_s > limit_s:
+            self._shown = None
             return assemble_sight(0.0, INITIAL_AGE_S) + (0.0,) * len(self._features)
         return assemble_sight(float(fresh), self.age_s(now_s)) + self._features
 

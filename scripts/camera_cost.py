@@ -35,7 +35,7 @@ def camera_cost_ms(job: Job) -> tuple[float, float]:
         ]
         drawn_s = time.perf_counter()
         for before, now in pairwise(pictures):
-            source.compare(before, now, 0.04)
+            source.pictures.flows(before, now, 0.04)
         found_s = time.perf_counter()
     finally:
         eye.close()

@@ -19,6 +19,7 @@ Examples:
   python -m scripts.evaluate hover --flights 1 --fault flow:off@6s+1s --video flight.mp4          # or flight.gif
   python -m scripts.evaluate hover --engine batched --flights 2000   # the network alone, fast
   python -m scripts.evaluate planner --task avoid --speed 1,2,3,4 --density 0.1 --flights 100     # of forests
+  python -m scripts.evaluate avoid --task avoid --flights 1 --sight sight.png     # what it saw, and its neurons
   python -m scripts.evaluate hover --sim gym-pybullet-drones --flights 100                        # in its CtrlAviary
   python -m scripts.evaluate hover --sim gym-pybullet-drones --score hover-aviary --flights 100   # by its reward
   python -m scripts.evaluate half-cheetah --task half-cheetah --flights 20 --json run.json --video run.mp4
@@ -50,8 +51,10 @@ from scripts.forest_flights import PATHS, fly_path, obstacles_in
 from scripts.pictures.avoid import X_M, Y_M, Panel, draw_crossings
 from scripts.pictures.cheetah import draw_cheetah
 from scripts.pictures.flight import draw_flight
+from scripts.pictures.sight import draw_sight
 from scripts.pictures.video import check_video, draw_video
 from scripts.returns import return_table
+from scripts.seen_flight import check_seen, fly_seen
 from scripts.tables import number, score_table, short_name
 from scripts.training.options import changed_options
 from scripts.workers.options import ALL_CORES, WorkerOptions
@@ -71,8 +74,10 @@ class Options:
     """Draw one of the flights as a video to this .mp4, or to this .gif (smaller pictures, fewer of them)."""
     forest: Path | None = None
     """Of --task avoid: draw flights through one forest from above to this PNG, a panel for each speed and density."""
+    sight: Path | None = None
+    """Of --task avoid: draw what one of the flights saw to this PNG: flow grids, neurons and free space over time."""
     draw_flight: Annotated[int, tyro.conf.arg(aliases=["--picture-flight"])] = 0
-    """Which flight --picture and --video draw, from 0."""
+    """Which flight --picture, --sight and --video draw, from 0."""
     workers: WorkerOptions = ALL_CORES
 
 
@@ -90,8 +95,8 @@ def run(options: Options) -> None:
     cells = case.cells()
     for cell in cells:
         cell.check()
-    if len(cells) > 1 and (options.picture is not None or options.video is not None):
-        raise ConfigError("--picture and --video draw one flight; give one speed and one density")
+    if len(cells) > 1 and (options.picture is not None or options.video is not None or options.sight is not None):
+        raise ConfigError("--picture, --sight and --video draw one flight; give one speed and one density")
     check_outputs(options, case.count)
     for caution in dict.fromkeys(text for cell in cells for text in cautions(cell)):
         ERR.print(f"note: {caution}", highlight=False)
@@ -116,6 +121,11 @@ def run(options: Options) -> None:
     if drawn is not None:
         OUT.print(f"wrote {drawn}")
     draw(options, cells[0].job())
+    if options.sight is not None:
+        seen = fly_seen(cells[0].job(), options.draw_flight)
+        where = f"{case.speed} m/s, {case.density} {case.obstacles}/m²"
+        title = f"{short_name(case.policy)}: flight {options.draw_flight}, {where}"
+        OUT.print(f"wrote {draw_sight(seen, options.sight, title)}")
 
 
 def run_cheetah(options: Options) -> None:
@@ -152,6 +162,9 @@ def check_outputs(options: Options, flights: int) -> None:
         check_file("--forest", options.forest, ".png")
         if options.case.task != AVOID or options.case.engine != "pybullet":
             raise ConfigError("--forest draws flights of --task avoid in PyBullet")
+    if options.sight is not None:
+        check_file("--sight", options.sight, ".png")
+        check_seen(options.case)
     if options.picture is not None:
         check_file("--picture", options.picture, ".png")
     if options.video is not None:

@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("pyproject.toml", "LICENSE", "README.md", "liquid_pilot", "envs", "policies", "scripts")
-BLOCKED = ("torch", "pybullet", "gymnasium", "stable_baselines3", "mcap", "matplotlib", "envs", "policies", "scripts")
+EXTRAS = ("mcap", "matplotlib", "cv2")
+BLOCKED = ("torch", "pybullet", "gymnasium", "stable_baselines3", *EXTRAS, "envs", "policies", "scripts")
 
 
 @pytest.fixture(scope="module")

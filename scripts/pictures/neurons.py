@@ -36,14 +36,14 @@ def draw_neurons(trace: FlightTrace, path_png: str | Path, title: str) -> Path:
     Rows are sorted from the fastest neuron to the slowest, in every panel alike.
     """
     t = trace.t_s - trace.release_s
-    order = _slowness_order(trace)
+    order = slowness_order(trace)
     with house_style():
         figure = new_figure(15.5, 11.0)
         grid = figure.add_gridspec(4, 1, height_ratios=(1.0, 3.6, 2.2, 3.6))
         first = figure.add_subplot(grid[0])
         panels = [first] + [figure.add_subplot(grid[row], sharex=first) for row in (1, 2, 3)]
         _error(first, trace, t)
-        _state_map(panels[1], trace, t, order)
+        state_map(panels[1], trace, t, order)
         _lines(panels[2], trace, t, order)
         _tau_map(panels[3], trace, t, order)
         for axes in panels[:-1]:
@@ -55,7 +55,7 @@ def draw_neurons(trace: FlightTrace, path_png: str | Path, title: str) -> Path:
         return save(figure, Path(path_png))
 
 
-def _slowness_order(trace: FlightTrace) -> Order:
+def slowness_order(trace: FlightTrace) -> Order:
     """Row order: by median time constant where the cell has one, else as stored."""
     if trace.time_constant_s.shape[1]:
         return np.asarray(np.argsort(np.median(trace.time_constant_s, axis=0)), dtype=np.int64)
@@ -71,7 +71,7 @@ def _error(axes: Axes, trace: FlightTrace, t: Array) -> None:
     axes.axvline(0.0, color=GREY, lw=0.9)
 
 
-def _edges(t: Array) -> Array:
+def edges(t: Array) -> Array:
     """Cell edges of columns that start at each time stamp."""
     return np.append(t, t[-1] + (t[-1] - t[-2] if len(t) > 1 else 1.0))
 
@@ -85,12 +85,13 @@ def _rows(axes: Axes, units: int) -> None:
     axes.axvline(0.0, color=INK, lw=1.0)
 
 
-def _state_map(axes: Axes, trace: FlightTrace, t: Array, order: Order) -> None:
+def state_map(axes: Axes, trace: FlightTrace, t: Array, order: Order) -> None:
+    """Every neuron's state as colours, a row each. t: (T,) seconds since the release; order: of the rows."""
     states = trace.hidden[:, order].T  # (units, T)
     units = states.shape[0]
     limit = max(0.3, float(np.abs(states).max()))  # no contrast is invented for idle neurons
     mesh = axes.pcolormesh(
-        _edges(t), np.arange(units + 1), states, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True
+        edges(t), np.arange(units + 1), states, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True
     )
     _rows(axes, units)
     axes.set_title("State of each neuron")
@@ -117,7 +118,7 @@ def _tau_map(axes: Axes, trace: FlightTrace, t: Array, order: Order) -> None:
     tau_ms = 1e3 * trace.time_constant_s[:, order].T  # (units, T)
     low, high = np.percentile(tau_ms, [1.0, 99.0])
     norm = LogNorm(max(float(low), 1e-3), max(float(high), float(low) * 1.01, 2e-3))
-    mesh = axes.pcolormesh(_edges(t), np.arange(len(tau_ms) + 1), tau_ms, cmap="cividis", norm=norm, rasterized=True)
+    mesh = axes.pcolormesh(edges(t), np.arange(len(tau_ms) + 1), tau_ms, cmap="cividis", norm=norm, rasterized=True)
     _rows(axes, len(tau_ms))
     axes.set_title("Time constant of each neuron (log colours)")
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.01, aspect=18, extend="both")

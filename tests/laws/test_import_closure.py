@@ -13,9 +13,20 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WORKSHOP = frozenset({"envs", "policies", "scripts", "tests"})
-HEAVY = ("torch", "pybullet", "gymnasium", "stable_baselines3", "mcap", "matplotlib", "tensorboard", "tyro", "scipy")
+HEAVY = (
+    "torch",
+    "pybullet",
+    "gymnasium",
+    "stable_baselines3",
+    "mcap",
+    "matplotlib",
+    "tensorboard",
+    "tyro",
+    "scipy",
+    "cv2",
+)
 ONBOARD = frozenset({"liquid_pilot", "numpy", "safetensors"})
-EXTRAS = frozenset({"mcap", "matplotlib"})  # behind the extras `log` and `report`, imported where they are used
+EXTRAS = frozenset({"mcap", "matplotlib", "cv2"})  # behind `log`, `report` and `vision`, imported where they are used
 
 
 def run(code: str, *arguments: str) -> str:

@@ -60,7 +60,7 @@ def before(body: Body[float]) -> Body[float]:
 
 def compared(eye: Eye, body: Body[float]) -> Array:
     source = CameraFlow(CLEAR, eye, 0.0, np.random.default_rng(0))
-    return source.compare(eye.picture(before(body)), eye.picture(body), DT_S)
+    return source.pictures.flows(eye.picture(before(body)), eye.picture(body), DT_S)
 
 
 def true(forest: Surroundings, body: Body[float]) -> Array:
