@@ -22,8 +22,9 @@ import tyro
 from rich.rule import Rule
 
 from liquid_pilot.bundle import Bundle, load_bundle
+from scripts.case import Case
 from scripts.console import OUT, exit_code, progress_bar
-from scripts.evaluation import Case, evaluate
+from scripts.evaluation import evaluate
 from scripts.files import check_folder, write_json
 from scripts.flying import GEOMETRIC, FlightPool, fly_one
 from scripts.pictures.flight import draw_flight

@@ -41,10 +41,11 @@ from envs.airframe import load_airframe
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.half_cheetah import TASK as CHEETAH
 from scripts.camera_cost import camera_cost_ms
+from scripts.case import Case
 from scripts.cheetah import USUAL_EPISODES, CheetahJob, CheetahRhythm, cheetah_table, evaluate_cheetah, rhythm_text
 from scripts.console import ERR, OUT, exit_code, progress_bar
 from scripts.crossings import AVOID
-from scripts.evaluation import Case, cautions, evaluate
+from scripts.evaluation import cautions, evaluate
 from scripts.files import check_file, write_json
 from scripts.flying import ERRORS_SCORE, OWN_SIM, FlightPool, Job, fly_one, score_of
 from scripts.forest_flights import PATHS, fly_path, obstacles_in

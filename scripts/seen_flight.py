@@ -17,7 +17,7 @@ from scripts.flying import CONVENTIONAL, Job, fly_task_of, task_of
 
 if TYPE_CHECKING:
     from liquid_pilot.messages import Command, Message
-    from scripts.evaluation import Case
+    from scripts.case import Case
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import numpy as np
 from envs.airframe import AIRFRAME_DIR, load_airframe
 from envs.airframe_draw import draw_airframe, write_airframe
 from scripts.benchmarks.rates import sweep
+from scripts.case import Case
 from scripts.console import OUT
-from scripts.evaluation import Case
 from scripts.pictures.airframes import draw_airframes
 from scripts.tables import number, rich_table
 from scripts.workers.options import Workers

@@ -9,8 +9,8 @@ from typing import Annotated
 import tyro
 
 from liquid_pilot.errors import ConfigError
+from scripts.case import Case
 from scripts.console import OUT
-from scripts.evaluation import Case
 from scripts.files import check_folder
 from scripts.workers.options import ALL_CORES, WorkerOptions
 

@@ -28,8 +28,9 @@ from policies.imitation.trainer import ImitationConfig, ImitationTrainer
 from policies.network import hover_spec
 from policies.schedule import train
 from scripts.benchmarks.table import summary, texts
+from scripts.case import Case
 from scripts.console import OUT, progress_bar
-from scripts.evaluation import Case, evaluate
+from scripts.evaluation import evaluate
 from scripts.files import write_json
 from scripts.flying import FlightPool
 from scripts.pictures.demonstrations import draw_demonstrations

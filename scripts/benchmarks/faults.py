@@ -14,8 +14,9 @@ from rich.progress import Progress
 from envs.airframe import load_airframe
 from envs.scoring import FlightScore, landed_safely, score_hover, summarise
 from scripts.benchmarks.cell_file import CellFile
+from scripts.case import Case
 from scripts.console import OUT, progress_bar
-from scripts.evaluation import Case, policy_sha256
+from scripts.evaluation import policy_sha256
 from scripts.flying import FlightPool, Job, fly_one
 from scripts.pictures.faults import draw_faults
 from scripts.tables import number, rich_table

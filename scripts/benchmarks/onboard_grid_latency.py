@@ -21,9 +21,9 @@ from liquid_pilot.errors import SimulationError
 from liquid_pilot.messages import Command, FlowGrid, Imu, Message
 from liquid_pilot.runtime.realtime import punctual
 from liquid_pilot.supervisor import State
+from scripts.case import Case
 from scripts.console import ERR, OUT
 from scripts.crossings import AVOID
-from scripts.evaluation import Case
 from scripts.flying import Job, fly_task_of, import_pybullet, task_of
 from scripts.tables import rich_table, short_name
 

@@ -15,9 +15,9 @@ from liquid_pilot.export.core import FLOAT, Q15_FORMS, Storage
 from liquid_pilot.export.quantise import quantised_network
 from liquid_pilot.selftest import replay
 from scripts.benchmarks.onboard import Plan
+from scripts.case import Case
 from scripts.console import OUT, progress_bar
 from scripts.cortex_m7.drawn import drawn_events
-from scripts.evaluation import Case
 from scripts.flying import FlightPool, Job, fly_one, import_pybullet
 from scripts.tables import number, rich_table, short_name
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from scripts.benchmarks.cell_file import CellFile
+from scripts.case import Case
 from scripts.console import OUT, progress_bar
-from scripts.evaluation import Case, evaluate, policy_sha256
+from scripts.evaluation import evaluate, policy_sha256
 from scripts.flying import FlightPool
 from scripts.pictures.rates import draw_rates
 from scripts.tables import NARROW_HEADER, rich_table, short_names

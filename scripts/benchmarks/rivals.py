@@ -15,8 +15,9 @@ from policies.experts.raptor import load_raptor
 from scripts.benchmarks import eights
 from scripts.benchmarks.cell_file import CellFile
 from scripts.benchmarks.rates import sweep
+from scripts.case import Case
 from scripts.console import OUT, progress_bar
-from scripts.evaluation import Case, policy_sha256
+from scripts.evaluation import policy_sha256
 from scripts.flying import CONVENTIONAL, RAPTORS, FlightPool
 from scripts.pictures.rivals import draw_rivals
 from scripts.tables import number, rich_table, short_names

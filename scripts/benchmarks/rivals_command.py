@@ -11,8 +11,8 @@ import tyro
 from envs.conditions import parse_imu_hz
 from envs.references import EIGHT_PERIODS_S
 from liquid_pilot.errors import ConfigError
+from scripts.case import Case
 from scripts.console import OUT
-from scripts.evaluation import Case
 from scripts.files import check_folder
 from scripts.workers.options import ALL_CORES, WorkerOptions
 

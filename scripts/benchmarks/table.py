@@ -18,8 +18,9 @@ from liquid_pilot.bundle import load_bundle
 from liquid_pilot.errors import ConfigError
 from scripts.benchmarks.cell_file import CellFile
 from scripts.benchmarks.contest import MODELS, TRAININGS, Competed, Model, Recipe, check_counts, compete
+from scripts.case import Case
 from scripts.console import OUT, progress_bar
-from scripts.evaluation import Case, evaluate, policy_sha256
+from scripts.evaluation import evaluate, policy_sha256
 from scripts.files import write_json
 from scripts.flying import GEOMETRIC, FlightPool
 from scripts.pictures.table import draw_table

@@ -12,8 +12,9 @@ from typing import Any, Final
 from envs.scoring import FlightScore
 from liquid_pilot.bundle import load_bundle
 from scripts.benchmarks.cell_file import CellFile
+from scripts.case import Case
 from scripts.console import OUT, progress_bar
-from scripts.evaluation import Case, figures, policy_sha256
+from scripts.evaluation import figures, policy_sha256
 from scripts.flying import AVIARY_SIM, OWN_SIM, FlightPool, Job, score_one
 from scripts.tables import cells, places, rich_table, short_names
 from scripts.workers.options import Workers

@@ -12,6 +12,7 @@ from envs.airframe import load_airframe
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK as CHEETAH
+from scripts.case import Case
 from scripts.cheetah import (
     RETURN_HEADER,
     USUAL_EPISODES,
@@ -20,7 +21,7 @@ from scripts.cheetah import (
     evaluate_cheetah,
     return_cells,
 )
-from scripts.evaluation import Case, cautions, evaluate
+from scripts.evaluation import cautions, evaluate
 from scripts.flying import FlightPool
 from scripts.tables import CROSSING_HEADER, HEADER, PLACE_HEADER, cells, crosses, places
 

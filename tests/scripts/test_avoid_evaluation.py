@@ -21,8 +21,9 @@ from policies.experts.planner import Planner
 from policies.export import export_network
 from policies.network import PolicyNetwork, avoid_spec
 from scripts import evaluate as script
+from scripts.case import Case
 from scripts.crossings import grid_span, pairs
-from scripts.evaluation import Case, cautions, evaluate
+from scripts.evaluation import cautions, evaluate
 from scripts.flying import CONVENTIONAL, FlightPool, task_of
 from scripts.forest_flights import PATHS, fly_path, forest_of, starts_m
 from scripts.forest_flights import Path as Flown

@@ -15,7 +15,7 @@ from liquid_pilot.errors import BundleError, ConfigError
 from scripts import card
 from scripts.cards import scores
 from scripts.cards.scores import CARDS, Plan, plan_of, task_card
-from scripts.evaluation import TASKS
+from scripts.case import TASKS
 from scripts.training.options import CheetahOptions, ImitationOptions, Options, command_of
 from tests.scripts.synthetic import write_random_policy
 

@@ -17,7 +17,8 @@ from scripts import benchmark, train
 from scripts import evaluate as script
 from scripts.benchmarks.cell_file import read_cells
 from scripts.benchmarks.rates import RatePoint, sweep
-from scripts.evaluation import Case, cautions, evaluate
+from scripts.case import Case
+from scripts.evaluation import cautions, evaluate
 from scripts.flying import FlightPool, Job, score_one
 from scripts.tables import condition, failures, score_table, short_name, short_names
 from scripts.workers.options import Workers

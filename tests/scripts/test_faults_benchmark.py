@@ -11,7 +11,7 @@ import pytest
 from envs.scoring import FlightScore
 from scripts import benchmark
 from scripts.benchmarks import faults
-from scripts.evaluation import Case
+from scripts.case import Case
 from scripts.workers.options import Workers
 
 UP = FlightScore(True, "", 0.1, 0.02)

@@ -11,7 +11,7 @@ import pytest
 from liquid_pilot.errors import ConfigError, MissingExtraError
 from scripts import benchmark
 from scripts.benchmarks import eights, rates, rivals
-from scripts.evaluation import Case
+from scripts.case import Case
 from scripts.workers.options import Workers
 
 SHORT = rivals.Follow("sinusoid", 0.3, "50")

@@ -15,7 +15,7 @@ from liquid_pilot.controller import Controller
 from liquid_pilot.flow_grid import DEFAULT_GRID, GridReader
 from liquid_pilot.messages import Attitude, FlowGrid, Imu, PositionSetpoint
 from scripts import evaluate as script
-from scripts.evaluation import Case
+from scripts.case import Case
 from scripts.flying import fly_one
 from scripts.pictures.outlines import clearances_m, outlines_deg
 from scripts.pictures.sight import APART_S, FIELDS, draw_sight, passes_s

@@ -11,7 +11,8 @@ from envs.scoring import FlightScore
 from scripts import benchmark
 from scripts.benchmarks import transfer
 from scripts.benchmarks.transfer_command import Transfer
-from scripts.evaluation import Case, figures
+from scripts.case import Case
+from scripts.evaluation import figures
 from scripts.flying import AVIARY_SIM, OWN_SIM, FlightPool, Job
 from scripts.workers.options import Workers
 

@@ -31,7 +31,7 @@ from liquid_pilot.observation import GRAVITY_M_S2
 from liquid_pilot.ops import Vec4
 from liquid_pilot.rate_loop import RateLoopState
 from scripts import evaluate as script
-from scripts.evaluation import Case
+from scripts.case import Case
 from scripts.flying import score_one
 from scripts.returns import return_figures, return_one
 

@@ -25,7 +25,7 @@ from liquid_pilot.errors import ConfigError
 from liquid_pilot.geometry import rotation_matrix
 from liquid_pilot.messages import Range
 from policies.flat_state import pack
-from scripts.evaluation import Case
+from scripts.case import Case
 from tests.compiled.test_rollout import BUSY, fly, fly_torch, make_case, rollout
 
 ZERO = (0.0, 0.0, 0.0)
