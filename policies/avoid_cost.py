@@ -31,6 +31,7 @@ class AvoidWeights:
 
     along: float = 1.0  # (m/s)^2 of the speed along the course; beyond the knee in proportion
     across: float = 0.15  # (m/s)^2
+    across_before_wall: float = 1.0  # in place of that where it shall stop: to the side it sees no tree
     velocity_knee_m_s: float = 0.5
     vertical_velocity: float = 0.5
     height: float = 2.0  # m^2
@@ -91,7 +92,9 @@ def _flight_cost(
     ex, ez, turn = v[0] - speed, body.position_m[2] - goal.height_m, w[2] - goal.yaw_rate_rad_s
     leaning = ops.maximum(0.5 - matrix[2][2], 0.0)
     cost = weights.along * _bent(ops, ex * ex, weights.velocity_knee_m_s)
-    cost = cost + weights.across * _bent(ops, v[1] * v[1], weights.velocity_knee_m_s)
+    stopping = ops.select(STOP_M + SLOWING_M, goal.blocked_m, weights.across_before_wall, weights.across)
+    across = ops.select(goal.blocked_m, 0.0, stopping, weights.across)
+    cost = cost + across * _bent(ops, v[1] * v[1], weights.velocity_knee_m_s)
     cost = cost + weights.vertical_velocity * v[2] * v[2] + weights.height * ez * ez
     cost = cost + weights.rates * (w[0] * w[0] + w[1] * w[1]) + weights.yaw_rate * turn * turn
     cost = cost + weights.facing * matrix[1][0] * matrix[1][0] + weights.upright * leaning * leaning
