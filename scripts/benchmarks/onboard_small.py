@@ -71,6 +71,9 @@ def run(plan: Plan) -> dict[str, Any]:
     """Compute, fly, print. Figures for onboard.json."""
     import_pybullet()
     bundle = load_bundle(plan.policy)
+    if bundle.sees:
+        OUT.print(f"{short_name(plan.policy)} sees: there are no small numbers of its encoder yet, and no rows here")
+        return {}
     rates = IMU_HZ[:1] if plan.quick else IMU_HZ
     rows, figures = [], dict[str, Any]()
     with FlightPool(plan.workers) as pool:
