@@ -57,7 +57,7 @@ def _edge(obstacle: Obstacle[float], offset: Array) -> Array:
     x, y, z = offset.tolist()
     if obstacle.half_x > 0.0:
         half = (obstacle.half_x, obstacle.half_y, obstacle.half_z)
-        return offset + np.array(list(product((-1.0, 1.0), repeat=3))) * half
+        return np.asarray(offset + np.array(list(product((-1.0, 1.0), repeat=3))) * half)
     if obstacle.half_z < ENDLESS_M:
         return _rim(offset, obstacle.radius)
     away = float(np.hypot(x, y))

@@ -88,7 +88,7 @@ def agree(found: Array, right: Array) -> None:
 def test_a_folder_of_pictures_says_what_true_rays_say(eye: Eye, tmp_path: Path) -> None:
     rng, forest, lines, right = np.random.default_rng(3), a_forest(), ["t_s,picture"], list[Array]()
     for k, x in enumerate(np.arange(0.0, 30.0, 1.0).tolist()):
-        if forest.free_m(x, 0.0) < 0.4:
+        if forest.free_m((x, 0.0, 1.1)) < 0.4:
             continue
         yaw_rad_s = float(rng.normal(0.0, 0.4))
         for late, t_s in enumerate((0.0, DT_S)):  # pairs, a second apart
