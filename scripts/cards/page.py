@@ -98,6 +98,6 @@ def _limits(bundle: Bundle) -> Iterator[str]:
         f"It commands thrust of {plain(limits.thrust_m_s2)} m/s^2 and body rates to {roll[0]:g}, {roll[1]:g} and "
         f"{roll[2]:g} rad/s (roll, pitch, yaw), through the autopilot's own rate loop."
     )
-    obstacles = "it sees upright trunks alone" if bundle.sees else "it sees no obstacle"
+    obstacles = "what is thin, smooth or moves was not tried" if bundle.sees else "it sees no obstacle"
     yield f"Not tested over water, glass, slopes or in the dark, near walls or people; {obstacles}."
     yield _ALWAYS.format(body="drone")

@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.progress import Progress
 
 from envs.airframe import load_airframe
+from envs.obstacle_kinds import OBSTACLES, TREES
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK as CHEETAH
@@ -82,6 +83,8 @@ _AVOID: Final[dict[str, dict[str, Any]]] = {
     **{f"3 m/s, IMU {hz} Hz, network alone": {"speed": "3", "imu_hz": hz, **ALONE} for hz in ("50", "400")},
     "3 m/s, IMU mixed, network alone": {"speed": "3", "imu_hz": "mixed", **ALONE},
     "3 m/s, 30 % of grids lost, network alone": {"speed": "3", "dropout": ("grid:0.3",), **ALONE},
+    **{f"3 m/s, {kind}": {"speed": "3", "obstacles": kind} for kind in OBSTACLES if kind != TREES},
+    **{f"{speed} m/s, no way through": {"speed": speed, "walled": True} for speed in ("1", "2", "3")},
     "3 m/s, wind to 3 m/s, network alone": {"speed": "3", "wind": 3.0, **ALONE},
 }
 _CHEETAH: Final[dict[str, dict[str, Any]]] = {
@@ -121,9 +124,10 @@ CARDS: Final[dict[str, TaskCard]] = {
     "avoid": TaskCard(
         "Crosses a forest along a course, at a speed and height, by a forward flow grid.",
         "A flight is flown well if it comes 30 m along its course, in the time that 60 % of the speed would need and "
-        "4 s more, never nearer to a trunk than 0.12 m, within 0.1 to 3.5 m of height. Trees: one on each 10 m^2 where "
-        "not said otherwise, 0.15 to 0.35 m in radius; grids of 32 x 5 rays at 20 to 30 Hz. The crossing speed is the "
-        "mean over flights that crossed.",
+        "4 s more, never nearer to an obstacle than 0.12 m, within 0.1 to 3.5 m of height. Trees, or other obstacles: "
+        "one on each 10 m^2 where not said otherwise; grids of 32 x 5 rays at 20 to 30 Hz. Where there is no way "
+        "through, a drone that stops has not crossed, and has done the best there is. The crossing speed is the mean "
+        "over flights that crossed.",
         _AVOID,
     ),
     CHEETAH: TaskCard(
