@@ -45,18 +45,14 @@ def shaped(trees: Array, kind: str, rng: np.random.Generator) -> Array:
     rows[:places, :TREE_ROWS] = trees
     if kind == TREES:
         return rows
-    drawn, turn = rng.random((places, 3, n)), np.arange(places) % FOURTH
-    made = {"spheres": _balls, "boxes": _boxes}
-    for name, whole, mixed in (("spheres", 0, 1), ("boxes", 0, 2)):
-        where = np.arange(places) >= whole if kind == name else (turn == mixed) & (kind == "mixed")
-        rows[:places][where] = made[name](rows[:places][where], drawn[where])
-    if kind in ("gates", "mixed"):
+    drawn, turn, mixed = rng.random((places, 3, n)), np.arange(places) % FOURTH, kind == "mixed"
+    for name, make, own in (("spheres", _balls, 1), ("boxes", _boxes, 2)):
+        where = (turn == own) & mixed | (kind == name)
+        rows[:places][where] = make(rows[:places][where], drawn[where])
+    if mixed or kind == "gates":
         at = np.nonzero(turn == FOURTH - 1)[0]
-        posts = _gates(rows[at], drawn[at])
-        for part, where in zip(
-            posts, (at, places + np.arange(len(at)), places + len(at) + np.arange(len(at))), strict=True
-        ):
-            rows[where] = part
+        behind = places + np.arange(len(at))
+        rows[at], rows[behind], rows[behind + len(at)] = _gates(rows[at], drawn[at])
     return rows
 
 
