@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.progress import Progress
 
 from envs.airframe import load_airframe
-from envs.obstacle_kinds import OBSTACLES, TREES
+from envs.obstacle_kinds import OBSTACLES
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.half_cheetah import TASK as CHEETAH
@@ -83,9 +83,10 @@ _AVOID: Final[dict[str, dict[str, Any]]] = {
     **{f"3 m/s, IMU {hz} Hz, network alone": {"speed": "3", "imu_hz": hz, **ALONE} for hz in ("50", "400")},
     "3 m/s, IMU mixed, network alone": {"speed": "3", "imu_hz": "mixed", **ALONE},
     "3 m/s, 30 % of grids lost, network alone": {"speed": "3", "dropout": ("grid:0.3",), **ALONE},
-    **{f"3 m/s, {kind}": {"speed": "3", "obstacles": kind} for kind in OBSTACLES if kind != TREES},
-    **{f"{speed} m/s, no way through": {"speed": speed, "walled": True} for speed in ("1", "2", "3")},
-    "3 m/s, wind to 3 m/s, network alone": {"speed": "3", "wind": 3.0, **ALONE},
+    "3 m/s, mixed obstacles": {"speed": "3", "obstacles": "mixed"},
+    "2 m/s, no way through": {"speed": "2", "walled": True},
+    **{f"3 m/s, {kind}, network alone": {"speed": "3", "obstacles": kind, **ALONE} for kind in OBSTACLES[1:]},
+    **{f"{v} m/s, no way through, network alone": {"speed": v, "walled": True, **ALONE} for v in ("1", "2", "3")},
 }
 _CHEETAH: Final[dict[str, dict[str, Any]]] = {
     "regular": {},
