@@ -83,6 +83,7 @@ _AVOID: Final[dict[str, dict[str, Any]]] = {
     **{f"3 m/s, IMU {hz} Hz, network alone": {"speed": "3", "imu_hz": hz, **ALONE} for hz in ("50", "400")},
     "3 m/s, IMU mixed, network alone": {"speed": "3", "imu_hz": "mixed", **ALONE},
     "3 m/s, 30 % of grids lost, network alone": {"speed": "3", "dropout": ("grid:0.3",), **ALONE},
+    "3 m/s, wind to 3 m/s, network alone": {"speed": "3", "wind": 3.0, **ALONE},
     "3 m/s, mixed obstacles": {"speed": "3", "obstacles": "mixed"},
     "2 m/s, no way through": {"speed": "2", "walled": True},
     **{f"3 m/s, {kind}, network alone": {"speed": "3", "obstacles": kind, **ALONE} for kind in OBSTACLES[1:]},
