@@ -68,9 +68,11 @@ def avoid_cost(
     still: Body[Any],
 ) -> Any:
     """Cost of one drone at one event. near: see `envs.forest.Plot.nearest`; still: the body again, without a slope."""
-    flight = _flight_cost(ops, weights, body, goal, action, previous)
+    stops = _stopping(ops, goal)
+    flight = _flight_cost(ops, weights, body, goal, action, previous, stops)
     slope = ops.select(0.5 * FAR_M, goal.blocked_m, 1.0, weights.slope_along)  # before a wall it shall brake
-    forest = _forest_cost(ops, weights, body, near, still, slope)
+    passing = (1.0 - stops) * weights.passing  # who stands would be told that sliding to the side passes a wall
+    forest = _forest_cost(ops, weights, body, near, still, slope, passing)
     return ops.minimum(flight, weights.ceiling) + ops.minimum(forest, weights.ceiling)
 
 
@@ -80,8 +82,20 @@ def wanted_m_s(ops: Ops, goal: Goal[Any]) -> Any:
     return goal.point.velocity_m_s[0] * ops.select(goal.blocked_m, 0.0, slow, 1.0)
 
 
+def _stopping(ops: Ops, goal: Goal[Any]) -> Any:
+    """1 where the wanted speed goes down before a wall, 0 elsewhere."""
+    near = ops.select(STOP_M + SLOWING_M, goal.blocked_m, 1.0, 0.0)
+    return ops.select(goal.blocked_m, 0.0, near, 0.0)
+
+
 def _flight_cost(
-    ops: Ops, weights: AvoidWeights, body: Body[Any], goal: Goal[Any], action: Sequence[Any], previous: Sequence[Any]
+    ops: Ops,
+    weights: AvoidWeights,
+    body: Body[Any],
+    goal: Goal[Any],
+    action: Sequence[Any],
+    previous: Sequence[Any],
+    stops: Any,
 ) -> Any:
     v, w, matrix, speed = (
         body.velocity_m_s,
@@ -92,8 +106,7 @@ def _flight_cost(
     ex, ez, turn = v[0] - speed, body.position_m[2] - goal.height_m, w[2] - goal.yaw_rate_rad_s
     leaning = ops.maximum(0.5 - matrix[2][2], 0.0)
     cost = weights.along * _bent(ops, ex * ex, weights.velocity_knee_m_s)
-    stopping = ops.select(STOP_M + SLOWING_M, goal.blocked_m, weights.across_before_wall, weights.across)
-    across = ops.select(goal.blocked_m, 0.0, stopping, weights.across)
+    across = weights.across + stops * (weights.across_before_wall - weights.across)
     cost = cost + across * _bent(ops, v[1] * v[1], weights.velocity_knee_m_s)
     cost = cost + weights.vertical_velocity * v[2] * v[2] + weights.height * ez * ez
     cost = cost + weights.rates * (w[0] * w[0] + w[1] * w[1]) + weights.yaw_rate * turn * turn
@@ -103,7 +116,13 @@ def _flight_cost(
 
 
 def _forest_cost(
-    ops: Ops, weights: AvoidWeights, body: Body[Any], near: Sequence[Any], still: Body[Any], slope_along: Any
+    ops: Ops,
+    weights: AvoidWeights,
+    body: Body[Any],
+    near: Sequence[Any],
+    still: Body[Any],
+    slope_along: Any,
+    passing: Any,
 ) -> Any:
     (x, y, z), (vx, vy, _), (sx, _, still_z) = body.position_m, body.velocity_m_s, still.position_m
     x = slope_along * x + (1.0 - slope_along) * sx
@@ -123,7 +142,7 @@ def _forest_cost(
         short = ops.maximum(half + weights.passing_m - ops.sqrt(miss * miss + 1e-9), 0.0)
         soon = level * ops.select(ahead, 0.0, ops.exp(ahead * (-1.0 / weights.soon_s) / told), 0.0)
         total = total + weights.barrier * closing * (inside * inside + touching)
-        total = total + weights.passing * told * soon * short * short
+        total = total + passing * told * soon * short * short
     return total
 
 

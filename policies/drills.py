@@ -296,7 +296,7 @@ def avoid_drill(
             sees=True,
         ),
         cost=AvoidWeights(),
-        updates=10000,
+        updates=6000,
         batch=128,
         validation_s=crossing_s(speed_m_s),
         launch=facing_course,
