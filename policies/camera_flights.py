@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # it loads PyBullet
 
 F32 = npt.NDArray[np.float32]
 
+DRAWS: Final = 4  # of noise: that of one alone moves features nearly as far as the camera does
 REFUSED: Final = f"rejected_{KIND_OF[FlowGrid]}"
 
 
@@ -57,8 +58,8 @@ class Crossings:
 class SeenGrids:
     """Grids of whole flights, one flight after the other, as the network is shown them, see `GridReader`.
 
-    camera: what pictures say, true: what rays with the usual noise say at the same moment, both (n, numbers).
-    speed_m_s: (n,), that was commanded. length: (flights,), grids of each flight.
+    camera: what pictures say, (n, numbers). true: what rays with the usual noise say at the same moment, as often as
+    `DRAWS`, (n, DRAWS, numbers). speed_m_s: (n,), that was commanded. length: (flights,), grids of each flight.
     """
 
     camera: F32
@@ -98,7 +99,7 @@ class GridRecorder:
         self._controller, self._reader, self._rng = controller, GridReader(encoder.grid), rng
         self._fastest_m_s = float(controller.bundle.metadata["setpoint_limits"]["speed_m_s"])
         self._memory = SensorMemory()  # its gyro takes the rotation away, as the controller's own does
-        self._true: dict[float, npt.NDArray[np.float64]] = {}  # by the stamp of a grid
+        self._true: dict[float, list[npt.NDArray[np.float64]]] = {}  # by the stamp of a grid
         self._rays: CastRays | None = None
         self._heading = False
         self._speed_m_s = 0.0
@@ -113,7 +114,7 @@ class GridRecorder:
 
     def _look(self, t_s: float, body: Body[float], mean_rates_rad_s: Vec3[float], window_s: float) -> None:
         assert self._rays is not None
-        self._true[t_s] = self._rays.flow(body, mean_rates_rad_s, window_s)
+        self._true[t_s] = [self._rays.flow(body, mean_rates_rad_s, window_s) for _ in range(DRAWS)]
 
     def feed(self, message: Message, /) -> Command | None:
         """As of the controller."""
@@ -142,14 +143,16 @@ class GridRecorder:
         if grid is None or not self._heading:
             return
         rates = self._memory.mean_gyro(grid.t_s - grid.dt_s, grid.t_s)
-        shown, true = self._reader.read(grid.flow_rad_s, rates), self._reader.read(self._true[grid.t_s], rates)
+        shown = self._reader.read(grid.flow_rad_s, rates)
+        true = np.stack([self._reader.read(flow, rates) for flow in self._true[grid.t_s]])
         self._true = {t_s: flow for t_s, flow in self._true.items() if t_s > grid.t_s}  # what came before is lost
         self._rows.append((shown, true, self._speed_m_s))
 
     def grids(self) -> SeenGrids:
         """Everything that was kept, as one flight."""
         numbers = self._reader.layout.numbers
-        camera, true = (np.array([row[k] for row in self._rows], np.float32).reshape(-1, numbers) for k in range(2))
+        camera = np.array([row[0] for row in self._rows], np.float32).reshape(-1, numbers)
+        true = np.array([row[1] for row in self._rows], np.float32).reshape(-1, DRAWS, numbers)
         speed = np.array([row[2] for row in self._rows], np.float32)
         return SeenGrids(camera, true, speed, np.array([len(speed)], np.int64))
 

@@ -1,9 +1,10 @@
 """Fits the encoder of a policy that sees to a camera: distillation, DAgger style, of what it makes of true rays.
 
-A policy that was trained on true rays flies on a camera's grids (Ross, Gordon and Bagnell, 2011, is why it is the one
-that learns who flies). Of every grid is known what true rays say at that moment; the encoder learns to make of the
-camera's grid the features that the encoder before made of the true one, and half of each batch are true grids, so that
-rays keep working. The network behind the encoder is left as it is, bit for bit: that it flies stays proved.
+A policy that was trained on true rays flies on a camera's grids; who learns is who flies, round after round, as in
+DAgger (Ross, Gordon and Bagnell, 2011). Of every grid is known what true rays say at that moment; the encoder learns to
+make of the camera's grid the features that the encoder before made of the true one, on average over the noise of rays.
+Half of each batch are true grids, so that rays keep working, and weights are held near those before. The network behind
+the encoder is left as it is, bit for bit: that it flies stays proved.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class CameraConfig:
 
     start_sha256: of the policy whose encoder is tuned. flights: recorded in all to learn from, in rounds; in each the
     encoder as it was at its beginning flies. held_out: flights of the policy before, that choose the weights.
-    updates: gradient steps; batch: grids of each, half of them of the camera.
+    updates: gradient steps; batch: grids of each, half of them of the camera. anchor: weight of the squared distance
+    of all weights from those before.
     """
 
     start_sha256: str
@@ -47,9 +49,10 @@ class CameraConfig:
     flights: int = 40
     rounds: int = 5
     held_out: int = 8
-    updates: int = 5000
+    updates: int = 2500
     batch: int = 256
     learning_rate: float = 1e-3
+    anchor: float = 3e-3
     crossings: Crossings = field(default_factory=Crossings)
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class CameraConfig:
             )
         if not 0.0 < self.learning_rate <= 1.0:
             raise ConfigError(f"learning_rate is {self.learning_rate:g}; it must be above 0 and at most 1")
+        if not 0.0 <= self.anchor < math.inf:
+            raise ConfigError(f"anchor is {self.anchor:g}; give a weight, 0 or more")
 
     def due(self, share: float) -> tuple[int, int]:
         """(round, flights that are due by its end) at `share` (0 to 1) of the run."""
@@ -84,8 +89,9 @@ class Progress:
     """One row of the learning curve. Errors are NaN between validations.
 
     flights, grids: recorded so far to learn from. camera_error, ray_error: of the held-out flights, root mean square
-    over grids and features (-1 to 1), how far features of the camera's, and of true rays' grids, are from what the
-    policy before makes of true rays; camera_error_before: of that policy itself. score: of both halves together.
+    over grids and features (-1 to 1): how far features of the camera's grids are from those that the policy before
+    makes of true rays, on average over their noise, and how far features of true rays are from those that it makes of
+    the same. camera_error_before: of that policy itself. score: of both together.
     """
 
     update: int
@@ -100,44 +106,53 @@ class Progress:
 
 
 def encoder_inputs(grid: F32, speed_m_s: F32) -> Tensor:
-    """(n, numbers + 1), as the encoder takes them: grids (n, numbers), and commanded speeds (n,)."""
-    return torch.from_numpy(np.concatenate([grid, speed_m_s[:, None] / np.float32(SPEED_SCALE_M_S)], axis=1))
+    """(..., numbers + 1), as an encoder takes them: grids (..., numbers), and commanded speeds (...,)."""
+    return torch.from_numpy(np.concatenate([grid, speed_m_s[..., None] / np.float32(SPEED_SCALE_M_S)], axis=-1))
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Encoder inputs (n, numbers + 1) of the same moments, by camera and by true rays."""
+    """Inputs of an encoder at n moments, and the features that are wanted of it.
+
+    camera: (n, numbers + 1). true: (n, DRAWS, numbers + 1), by rays. features: (n, DRAWS, features), of these.
+    """
 
     camera: Tensor
     true: Tensor
+    features: Tensor
 
     @classmethod
-    def of(cls, grids: SeenGrids) -> Pairs:
-        """From what was recorded."""
-        return cls(encoder_inputs(grids.camera, grids.speed_m_s), encoder_inputs(grids.true, grids.speed_m_s))
+    def of(cls, grids: SeenGrids, before: GridEncoder) -> Pairs:
+        """From what was recorded. before: the encoder that was made for true rays."""
+        speed = grids.speed_m_s
+        true = encoder_inputs(grids.true, np.broadcast_to(speed[:, None], grids.true.shape[:2]))
+        with torch.no_grad():
+            return cls(encoder_inputs(grids.camera, speed), true, before(true))
 
 
-def distillation_loss(
-    encoder: GridEncoder, before: GridEncoder, pairs: Pairs, batch: int, rng: np.random.Generator
-) -> Tensor:
-    """Mean square of what the features of a batch, half camera, half true, are wrong by; before: who says the truth."""
-    seen = len(pairs.true)
+def distillation_loss(encoder: GridEncoder, pairs: Pairs, batch: int, rng: np.random.Generator) -> Tensor:
+    """Mean square of what the features of a batch, half camera, half true, are wrong by."""
+    moments, draws = pairs.true.shape[:2]
     half = batch // 2
-    by_camera, by_rays = (torch.from_numpy(rng.integers(seen, size=n)) for n in (half, batch - half))
-    with torch.no_grad():
-        wanted = before(torch.cat([pairs.true[by_camera], pairs.true[by_rays]]))
-    found = encoder(torch.cat([pairs.camera[by_camera], pairs.true[by_rays]]))
+    by_camera, by_rays = (torch.from_numpy(rng.integers(moments, size=n)) for n in (half, batch - half))
+    draw = torch.from_numpy(rng.integers(draws, size=batch - half))
+    wanted = torch.cat([pairs.features[by_camera].mean(dim=1), pairs.features[by_rays, draw]])
+    found = encoder(torch.cat([pairs.camera[by_camera], pairs.true[by_rays, draw]]))
     return torch.nn.functional.mse_loss(found, wanted)
 
 
-def feature_errors(encoder: GridEncoder, before: GridEncoder, pairs: Pairs) -> tuple[float, float]:
+def distance(encoder: GridEncoder, before: GridEncoder) -> Tensor:
+    """Sum of the squares of what the weights differ by."""
+    pairs = zip(encoder.parameters(), before.parameters(), strict=True)
+    return torch.stack([(ours - theirs.detach()).square().sum() for ours, theirs in pairs]).sum()
+
+
+def feature_errors(encoder: GridEncoder, pairs: Pairs) -> tuple[float, float]:
     """Root mean square over grids and features, by camera and by true rays, see `Progress`."""
     with torch.no_grad():
-        wanted = before(pairs.true)
-        by_camera, by_rays = (
-            float((encoder(seen) - wanted).square().mean().sqrt()) for seen in (pairs.camera, pairs.true)
-        )
-    return by_camera, by_rays
+        by_camera = encoder(pairs.camera) - pairs.features.mean(dim=1)
+        by_rays = encoder(pairs.true) - pairs.features
+    return float(by_camera.square().mean().sqrt()), float(by_rays.square().mean().sqrt())
 
 
 def joint_error(errors: tuple[float, float]) -> float:
@@ -197,13 +212,14 @@ class CameraTrainer:
             self.recorded.append(self.fly(self.flown))
             self._pairs = None
         if self._pairs is None:
-            self._pairs = Pairs.of(joined(self.recorded))
+            self._pairs = Pairs.of(joined(self.recorded), encoder_of(self.before))
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate_shape(share)
         self.optimizer.zero_grad()
-        encoders = encoder_of(self.network), encoder_of(self.before)
-        loss = distillation_loss(*encoders, self._pairs, config.batch, self.rng)
-        loss.backward()
+        encoder, before = encoder_of(self.network), encoder_of(self.before)
+        loss = distillation_loss(encoder, self._pairs, config.batch, self.rng)
+        total = loss + config.anchor * distance(encoder, before)
+        total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.done += 1
         self.elapsed_s += time.perf_counter() - started
@@ -216,11 +232,12 @@ class CameraTrainer:
 
     def validate(self, progress: Progress) -> Progress:
         """Feature errors on the held-out flights; keeps the best weights, at first those of the start."""
-        pairs, before = Pairs.of(joined(self.held_out)), encoder_of(self.before)
-        at_first = feature_errors(before, before, pairs)
+        before = encoder_of(self.before)
+        pairs = Pairs.of(joined(self.held_out), before)
+        at_first = feature_errors(before, pairs)
         if math.isinf(self.best_score):
             self.best_score = joint_error(at_first)
-        errors = feature_errors(encoder_of(self.network), before, pairs)
+        errors = feature_errors(encoder_of(self.network), pairs)
         score = joint_error(errors)
         self.stale += 1
         if score < self.best_score:
