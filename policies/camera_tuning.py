@@ -219,7 +219,7 @@ class CameraTrainer:
         encoder, before = encoder_of(self.network), encoder_of(self.before)
         loss = distillation_loss(encoder, self._pairs, config.batch, self.rng)
         total = loss + config.anchor * distance(encoder, before)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         self.optimizer.step()
         self.done += 1
         self.elapsed_s += time.perf_counter() - started

@@ -113,8 +113,8 @@ def test_flights_follow_from_the_generator() -> None:
 
 
 def test_the_head_is_left_alone_and_the_file_proves_itself(quick: None, tmp_path: Path) -> None:
-    trainer = CameraTrainer(TINY, START)
-    run(trainer, 8)
+    trainer = CameraTrainer(replace(TINY, updates=60, batch=64), START)
+    run(trainer, 60)
     trainer.validate(trainer.idle())
     bundle = load_bundle(export_policy(trainer, tmp_path / "p.safetensors", "tuned", "0", "a command"))
     run_selftest(bundle)
@@ -196,7 +196,7 @@ def test_who_cannot_be_tuned_is_refused(quick: None, tmp_path: Path) -> None:
         CameraTrainer(replace(TINY, start_sha256="0"), START)
     for changes in ({"speed_m_s": (0.0, 1.0)}, {"flight_s": 0.0}):
         with pytest.raises(ConfigError):
-            Crossings(**changes)  # type: ignore[arg-type]
+            Crossings(**changes)
     trainer = CameraTrainer(TINY, START)
     run(trainer, 1)
     save_checkpoint(tmp_path / "c.safetensors", trainer)
