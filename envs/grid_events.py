@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from envs.surroundings import Surroundings
 from liquid_pilot.flow_grid import GridLayout
 from liquid_pilot.messages import FlowGrid
 from liquid_pilot.ops import FLOAT_OPS, NUMPY_OPS, Vec3
+
+# Told of every picture: when, from where, at what mean body rates, and the seconds since the one before.
+Witness: TypeAlias = Callable[[float, Body[float], Vec3[float], float], None]
 
 
 class FlowSource(Protocol):
@@ -59,10 +63,14 @@ class CastRays:
 
 
 class GridSensor:
-    """A camera with a rate, latency and losses of its own, which `rng` draws, and the source of its numbers."""
+    """A camera with a rate, latency and losses of its own, which `rng` draws, and the source of its numbers.
+
+    witness: see `Witness`; it changes nothing.
+    """
 
     def __init__(self, source: FlowSource, conditions: Conditions, rng: np.random.Generator) -> None:
         self._source, self._rng = source, rng
+        self.witness: Witness | None = None
         hz = rng.uniform(*conditions.grid_hz)
         self._clock = SampleClock(hz, rng.random(), conditions.sensor_jitter)
         self.latency_s = min(rng.uniform(*conditions.grid_latency_s), 0.9 / hz)
@@ -77,7 +85,10 @@ class GridSensor:
             return None
         window_s = t_s - self._clock.start_s
         a, b, c = self._turned
-        flow = self._source.flow(body, (a / window_s, b / window_s, c / window_s), window_s)
+        rates: Vec3[float] = (a / window_s, b / window_s, c / window_s)
+        flow = self._source.flow(body, rates, window_s)
+        if self.witness is not None:
+            self.witness(t_s, body, rates, window_s)
         self._turned = (0.0, 0.0, 0.0)
         self._clock.restart(t_s, self._rng)
         layout = self._source.layout

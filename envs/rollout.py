@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -188,11 +188,13 @@ def fly_task(
     rng: np.random.Generator,
     duration_s: float | None = None,
     quad: PyBulletQuad | None = None,
+    on_launch: Callable[[HandLaunch], None] = lambda launch: None,
 ) -> FlightTrace:
     """Fly a task in the first of `flights`, as they were drawn, to the end that the task knows.
 
     The pilot is fed every set-point that differs from the one before; an expert is told the truth (`fly_privileged`).
-    The trace's `outcome` says how it ended. duration_s: the task's own if not given. See `fly`.
+    The trace's `outcome` says how it ended. duration_s: the task's own if not given. on_launch: told of the launch, in
+    its forest if it has one, before the first message. See `fly`.
     """
     seconds = _checked(task.duration_s if duration_s is None else duration_s)
     with nullcontext(quad) if quad is not None else PyBulletQuad(airframe) as vehicle:
@@ -200,6 +202,7 @@ def fly_task(
         launch = HandLaunch(vehicle, begun, conditions, rng)
         flight = TaskFlight(launch, task, task.course(begun.rows(slice(0, 1)), seconds, rng), seconds)
         flight.moment()  # the first set-point
+        on_launch(launch)
         return _run_task(flight, driver_of(pilot, launch))
 
 

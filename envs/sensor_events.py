@@ -16,7 +16,7 @@ from envs.conditions import Conditions
 from envs.fault_messages import FailingSensors, Sample
 from envs.flights import Flights
 from envs.flow_grid import GridModel
-from envs.grid_events import CastRays, FlowSource, GridSensor
+from envs.grid_events import CastRays, FlowSource, GridSensor, Witness
 from envs.physics import Body
 from envs.position_events import AttitudeSensor, PositionSensor
 from envs.sample_clock import EPS_S, SampleClock
@@ -31,6 +31,7 @@ from envs.sensors import (
     true_flow,
 )
 from envs.surroundings import Surroundings
+from liquid_pilot.errors import SimulationError
 from liquid_pilot.geometry import Matrix3, to_body
 from liquid_pilot.messages import Flow, Imu, Range
 from liquid_pilot.ops import FLOAT_OPS, Vec3
@@ -94,6 +95,12 @@ class SensorSuite:
             source = CameraFlow(model, eye, self._noise_scale, self._rng)
         self._grid = GridSensor(source, self._conditions, self._rng)
         self._has("flowgrid", self._grid.latency_s, self._grid.dropout)
+
+    def watch_grid(self, witness: Witness) -> None:
+        """Tell a witness of every picture of the grid's camera. Raises `SimulationError` where there is no grid."""
+        if self._grid is None:
+            raise SimulationError("there is no flow grid to watch; plant a forest, under conditions with a grid_hz")
+        self._grid.witness = witness
 
     def locate(self, t_s: float, since_release_s: float, body: Body[float], h_s: float) -> None:
         """Take in where the drone is at the end of a substep of h_s; for sensors that not every drone has."""

@@ -1,4 +1,4 @@
-"""Train a policy: by analytic gradients, by imitation of an expert, or by reinforcement learning.
+"""Train a policy: by analytic gradients, by imitation of an expert, by reinforcement learning, or on a camera.
 
 The result is one file, `policy.safetensors`, which `scripts.evaluate` scores and the onboard controller
 flies. Beside it: the resolved configuration, the learning curve (CSV, PNG, TensorBoard) and a checkpoint
@@ -19,6 +19,7 @@ Examples:
   python -m scripts.train track                          # follow velocities to 2 m/s; the shipped policy, some minutes
   python -m scripts.train mission                        # from the floor, through the air, to the floor
   python -m scripts.train avoid                          # through forests on optical flow, 10 to 20 minutes
+  python -m scripts.train avoid --method camera --init avoid       # ... its encoder fitted to a camera's pictures
   python -m scripts.train half-cheetah --method teacher            # a teacher by PPO, about an hour; --resume goes on
   python -m scripts.train half-cheetah                             # 19 neurons imitate it at any rhythm, some minutes
   python -m scripts.train half-cheetah --observe positions --wiring 8-5-6
@@ -55,7 +56,7 @@ METHODS: Final[dict[str, dict[str, str]]] = {
     "track": {"analytic": "scripts.training.analytic"},
     "track-position": {"analytic": "scripts.training.analytic"},
     "mission": {"analytic": "scripts.training.analytic"},
-    "avoid": {"analytic": "scripts.training.analytic"},
+    "avoid": {"analytic": "scripts.training.analytic", "camera": "scripts.training.camera"},
     "half-cheetah": {
         "dagger": "scripts.training.cheetah",
         "ppo": "scripts.training.cheetah_ppo",

@@ -28,6 +28,8 @@ from scripts.pictures.style import (
 )
 
 REQUIRED: Final = ("elapsed_s", "loss")
+RETURN: Final = "mean return of an episode"
+FEATURES: Final = "root mean square error (features: -1 to 1)"
 
 
 def read_progress(path: str | Path) -> dict[str, Array]:
@@ -61,6 +63,7 @@ def _number(value: Any) -> float:
 def draw_learning_curve(log: str | Path, path_png: str | Path, title: str = "Learning curve") -> Path:
     """Loss and training horizon, validation success, and validation speed error over the time spent.
 
+    Of HalfCheetah returns, of a tuning to a camera errors of features, in the place of the last two.
     log: see `read_progress`. Returns the path of the PNG.
     """
     progress = read_progress(log)
@@ -72,8 +75,11 @@ def draw_learning_curve(log: str | Path, path_png: str | Path, title: str = "Lea
         loss, success, error = figure.subplots(1, 3)
         _loss(loss, progress, clock)
         if "return_regular" in progress:
-            _returns(success, progress, clock, "return_regular", "Validation: return at regular time")
-            _returns(error, progress, clock, "return_irregular", "Validation: return at irregular time")
+            _plain(success, progress, clock, "return_regular", "return at regular time", RETURN)
+            _plain(error, progress, clock, "return_irregular", "return at irregular time", RETURN)
+        elif "camera_error" in progress:
+            _plain(success, progress, clock, "camera_error", "features of the camera's grids", FEATURES)
+            _plain(error, progress, clock, "ray_error", "features of true rays' grids", FEATURES)
         else:
             _success(success, progress, clock)
             _error(error, progress, clock)
@@ -142,14 +148,14 @@ def _error(axes: Axes, progress: dict[str, Array], clock: Array) -> None:
     axes.set_ylabel("m/s (failed flights count as 2)")
 
 
-def _returns(axes: Axes, progress: dict[str, Array], clock: Array, name: str, title: str) -> None:
-    axes.set_title(title)
+def _plain(axes: Axes, progress: dict[str, Array], clock: Array, name: str, title: str, unit: str) -> None:
+    axes.set_title(f"Validation: {title}")
     known = _validated(progress, name)
     if known is None:
         note(axes, "no validation yet")
         return
     axes.plot(clock[known], progress[name][known], "o-", ms=4, color=GREEN)
-    axes.set_ylabel("mean return of an episode")
+    axes.set_ylabel(unit)
 
 
 def _validated(progress: dict[str, Array], name: str) -> npt.NDArray[np.bool_] | None:

@@ -14,7 +14,7 @@ from liquid_pilot.errors import ConfigError
 
 @dataclass(frozen=True)
 class ImitationOptions:
-    """Of bc and dagger alone."""
+    """Of bc and dagger alone; flights and rounds of camera too."""
 
     expert: str | None = None
     """Who teaches. Of hover: geometric (usual), pid: told the true state. A policy, by name or path: on its sensors.
@@ -24,10 +24,10 @@ class ImitationOptions:
     """File of recorded flights (`python -m scripts.collect`): all that bc learns from, the first round of dagger. Flown
     anew if not given."""
     flights: int | None = None
-    """Flights that are recorded in all, or read from --demos; as many as suit the method, or are there, if not
-    given."""
+    """Flights that are recorded in all to learn from, or read from --demos; as many as suit the method, or are there,
+    if not given."""
     rounds: int | None = None
-    """Of dagger: how often new flights are flown."""
+    """Of dagger and camera: how often new flights are flown."""
     share_decay: float | None = None
     """Of dagger: by what the expert's share of the controls is multiplied from round to round; it begins at 1."""
     noise: float | None = None
@@ -79,11 +79,12 @@ class Options:
     """What to learn: hover = recover from a throw, then hold velocity and height. track = follow a velocity that
     changes. track-position = follow a place that moves, by a position sensor, without flow and range. mission = take
     off, hover, follow, land softly. avoid = cross a forest by optical flow. half-cheetah = run."""
-    method: Literal["analytic", "bc", "dagger", "ppo", "teacher"] | None = None
-    """analytic: gradients through the differentiable world, usual for hover, and all that track, track-position,
-    mission and avoid have. bc: behaviour cloning of an expert's flights. dagger: the expert corrects the policy where
-    it acts itself, usual for half-cheetah. ppo: reinforcement learning. teacher: of half-cheetah, PPO of
-    stable-baselines3, then a clone in the form of a policy file."""
+    method: Literal["analytic", "bc", "dagger", "ppo", "teacher", "camera"] | None = None
+    """analytic: gradients through the differentiable world, usual for hover and avoid, and all that track,
+    track-position and mission have. bc: behaviour cloning of an expert's flights. dagger: the expert corrects the
+    policy where it acts itself, usual for half-cheetah. ppo: reinforcement learning. teacher: of half-cheetah, PPO of
+    stable-baselines3, then a clone in the form of a policy file. camera: of avoid, the encoder of a policy (--init) is
+    fitted to a camera's flow grids, so that its features are those of true rays; the rest of it is left alone."""
     cell: Literal["decay", "default", "no_gate", "pure", "gru", "lstm", "mlp"] = "decay"
     """decay: exact exponential step (default). default, no_gate, pure: the published CfC forms. gru, lstm and
     mlp (no memory): rivals of as many parameters."""
@@ -109,8 +110,8 @@ class Options:
     updates: int | None = None
     """Gradient steps; as many as suit the method if not given."""
     batch: int | None = None
-    """Drones or cheetahs at once (ppo), sequences of an update (bc, dagger) or calls of a minibatch (teacher); as many
-    as suit the method if not given."""
+    """Drones or cheetahs at once (ppo), sequences (bc, dagger) or grids (camera) of an update, or calls of a minibatch
+    (teacher); as many as suit the method if not given."""
     learning_rate: float | None = None
     """Largest learning rate of the schedule; what suits the method if not given."""
     time_unit_s: float | None = None
@@ -152,6 +153,10 @@ _OF_IMITATION: Final = (
 )  # fmt: skip
 _OF_CELLS: Final = ("cell", "wiring", "wiring_seed", "time_unit_s", "init", "cheetah.observe")
 _OF_SENSORS: Final = ("cheetah.dropped", "cheetah.delay_frames", "cheetah.noise_on")
+OF_OTHERS_THAN_CAMERA: Final = (
+    "cell", "wiring", "wiring_seed", "time_unit_s", "backend", "imitation.expert", "imitation.demos",
+    "imitation.share_decay", "imitation.noise", "ppo.engine", "ppo.steps", "ppo.anchor_weight",
+)  # fmt: skip
 FOREIGN: Final = {  # options that a method of half-cheetah has not
     "dagger": (*_OF_DRONES, "ppo.steps"),
     "ppo": (*_OF_DRONES, *_OF_IMITATION, "updates"),
@@ -191,6 +196,7 @@ def check_foreign(options: Options, method: str) -> None:
     if options.task != "half-cheetah":
         foreign = [name for name in chosen if name.startswith("cheetah.")]
         foreign += ["faults"] if method != "analytic" and options.faults is not None else []
+        foreign += [name for name in chosen if method == "camera" and name in OF_OTHERS_THAN_CAMERA]
     else:
         foreign = [name for name in chosen if name in FOREIGN.get(method, ())]
     if foreign:
