@@ -89,6 +89,22 @@ def test_what_is_wanted_slows_down_before_a_wall_and_goes_back_near_to_it() -> N
     assert wanted(0.0, FAR_M) == 3.0
 
 
+def test_before_a_wall_standing_costs_less_than_sliding_along_it() -> None:
+    """The look ahead would say that a slide passes the trunks of the wall; there it does not count."""
+    wall = [n for y in np.arange(-2.25, 2.3, 0.75).tolist() for n in (1.5, y, 0.35)]
+    near = [*wall, *([FAR_M, FAR_M, 0.1] * (NEAR - len(wall) // 3))]
+
+    def of(velocity: tuple[float, float, float], wall_x: float) -> float:
+        body: Body[float] = Body((0.0, 0.0, 1.2), velocity, LEVEL, STILL)
+        goal = DRILL.goal(FLOAT_OPS, (2.0, 1.2, wall_x), 0.0, body)
+        return float(avoid_cost(FLOAT_OPS, AvoidWeights(), body, goal, (0.0,) * 4, (0.0,) * 4, near, body))
+
+    for side in (-1.0, 1.0):
+        costs = [of((0.05, side * v, 0.0), 1.5) for v in (0.0, 0.1, 0.2, 0.4, 0.8)]
+        assert (np.diff(costs) > 0.0).all()
+        assert of((0.05, side * 0.4, 0.0), FAR_M) < of((0.05, 0.0, 0.0), FAR_M)  # a drone that may pass looks for a way
+
+
 def test_a_tree_ahead_and_to_the_left_pushes_to_the_right_rather_than_back() -> None:
     weights = AvoidWeights()
     given: Any = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.0, 0.0, 1.2, 2.0, 0.0, 0.0)]
