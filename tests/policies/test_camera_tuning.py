@@ -113,8 +113,8 @@ def test_flights_follow_from_the_generator() -> None:
 
 
 def test_the_head_is_left_alone_and_the_file_proves_itself(quick: None, tmp_path: Path) -> None:
-    trainer = CameraTrainer(replace(TINY, updates=60, batch=64), START)
-    run(trainer, 60)
+    trainer = CameraTrainer(replace(TINY, flights=8, updates=100, batch=64), START)
+    run(trainer, 100)
     trainer.validate(trainer.idle())
     bundle = load_bundle(export_policy(trainer, tmp_path / "p.safetensors", "tuned", "0", "a command"))
     run_selftest(bundle)
@@ -127,7 +127,7 @@ def test_the_head_is_left_alone_and_the_file_proves_itself(quick: None, tmp_path
         assert bundle.metadata[field] == START.metadata[field]
     told = bundle.metadata["training"]
     assert told["start_sha256"] == START.metadata["sha256"] and told["config"]["method"] == told["method"] == "camera"
-    assert (told["flights"], told["rounds"], told["seed"], told["command"]) == (2, 2, 0, "a command")
+    assert (told["flights"], told["rounds"], told["seed"], told["command"]) == (8, 2, 0, "a command")
 
 
 def test_a_run_repeats_and_a_resumed_one_is_as_one_that_was_never_stopped(quick: None, tmp_path: Path) -> None:

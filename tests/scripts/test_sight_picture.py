@@ -112,7 +112,8 @@ def test_balls_and_boxes_are_outlined_where_they_are_seen() -> None:
     assert box[:, 0].max() == pytest.approx(math.degrees(math.atan2(1.3, 2.8)))
     assert box[:, 0].min() == pytest.approx(math.degrees(math.atan2(0.7, 3.2)))
     assert box[:, 1].max() == pytest.approx(math.degrees(math.atan(0.5 / math.hypot(2.8, 0.7))))
-    turns = np.cross(np.roll(box, -1, axis=0) - box, np.roll(box, -2, axis=0) - np.roll(box, -1, axis=0))
+    (ax, ay), (bx, by) = (np.roll(side, -k, axis=0).T for k in (0, 1) for side in [np.roll(box, -1, axis=0) - box])
+    turns = ax * by - ay * bx
     assert 4 <= len(box) <= 8 and (turns > 0.0).all()  # a convex outline, in order
 
 
