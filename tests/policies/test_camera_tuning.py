@@ -194,7 +194,8 @@ def test_who_cannot_be_tuned_is_refused(quick: None, tmp_path: Path) -> None:
         CameraTrainer(replace(TINY, airframe="racer"), START)
     with pytest.raises(ConfigError, match="another policy"):
         CameraTrainer(replace(TINY, start_sha256="0"), START)
-    for changes in ({"speed_m_s": (0.0, 1.0)}, {"flight_s": 0.0}):
+    refused: list[dict[str, Any]] = [{"speed_m_s": (0.0, 1.0)}, {"flight_s": 0.0}]
+    for changes in refused:
         with pytest.raises(ConfigError):
             Crossings(**changes)
     trainer = CameraTrainer(TINY, START)
