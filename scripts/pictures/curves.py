@@ -29,7 +29,6 @@ from scripts.pictures.style import (
 
 REQUIRED: Final = ("elapsed_s", "loss")
 RETURN: Final = "mean return of an episode"
-FEATURES: Final = "root mean square error (features: -1 to 1)"
 
 
 def read_progress(path: str | Path) -> dict[str, Array]:
@@ -78,8 +77,8 @@ def draw_learning_curve(log: str | Path, path_png: str | Path, title: str = "Lea
             _plain(success, progress, clock, "return_regular", "return at regular time", RETURN)
             _plain(error, progress, clock, "return_irregular", "return at irregular time", RETURN)
         elif "camera_error" in progress:
-            _plain(success, progress, clock, "camera_error", "features of the camera's grids", FEATURES)
-            _plain(error, progress, clock, "ray_error", "features of true rays' grids", FEATURES)
+            _features(success, progress, clock, "camera_error", "features of the camera's grids")
+            _features(error, progress, clock, "ray_error", "features of true rays' grids")
         else:
             _success(success, progress, clock)
             _error(error, progress, clock)
@@ -156,6 +155,15 @@ def _plain(axes: Axes, progress: dict[str, Array], clock: Array, name: str, titl
         return
     axes.plot(clock[known], progress[name][known], "o-", ms=4, color=GREEN)
     axes.set_ylabel(unit)
+
+
+def _features(axes: Axes, progress: dict[str, Array], clock: Array, name: str, title: str) -> None:
+    _plain(axes, progress, clock, name, title, "root mean square error (features: -1 to 1)")
+    before = progress["camera_error_before"]
+    if np.isfinite(before).any():
+        axes.axhline(float(np.nanmax(before)), color=GREY, lw=1.0, ls="--", label="camera, before")
+        axes.set_ylim(0.0, 1.1 * float(np.nanmax(np.append(progress[name], before))))
+        axes.legend(loc="lower right")
 
 
 def _validated(progress: dict[str, Array], name: str) -> npt.NDArray[np.bool_] | None:
