@@ -5,12 +5,11 @@ A log is a sequence of rows (`rows`). Files are CSV or MCAP; PX4's ULog can be r
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from liquid_pilot.errors import ConfigError, LiquidPilotError
-from liquid_pilot.logs.csv_log import CsvLog, read_csv
-from liquid_pilot.logs.mcap_log import MCAP_MAGIC, McapLog, read_mcap
 from liquid_pilot.logs.rows import (
     FLUSH_S,
     LOG_VERSION,
@@ -25,6 +24,10 @@ from liquid_pilot.logs.rows import (
     from_row,
     to_row,
 )
+
+if TYPE_CHECKING:
+    from liquid_pilot.logs.csv_log import CsvLog, read_csv
+    from liquid_pilot.logs.mcap_log import McapLog, read_mcap
 
 __all__ = [
     "FLUSH_S",
@@ -47,13 +50,31 @@ __all__ = [
     "to_row",
 ]
 
-_WRITERS: Final[dict[str, type[CsvLog] | type[McapLog]]] = {".mcap": McapLog, ".csv": CsvLog}
 _ULOG_MAGIC: Final = b"ULog\x01\x12\x35"
+# Imported on first use: a controller that keeps no log does not pay for files.
+_LAZY: Final = {
+    "CsvLog": "liquid_pilot.logs.csv_log",
+    "McapLog": "liquid_pilot.logs.mcap_log",
+    "read_csv": "liquid_pilot.logs.csv_log",
+    "read_mcap": "liquid_pilot.logs.mcap_log",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
 
 
 def open_log(path: str | Path) -> CsvLog | McapLog:
     """A new log of the format that the path's ending says: .mcap or .csv. Raises `ConfigError`, `LiquidPilotError`."""
-    writer = _WRITERS.get(Path(path).suffix.lower())
+    from liquid_pilot.logs.csv_log import CsvLog
+    from liquid_pilot.logs.mcap_log import McapLog
+
+    writers: dict[str, type[CsvLog] | type[McapLog]] = {".mcap": McapLog, ".csv": CsvLog}
+    writer = writers.get(Path(path).suffix.lower())
     if writer is None:
         raise ConfigError(f"flight log {path} ends in {Path(path).suffix!r}; give a path that ends in .mcap or .csv")
     return writer(path)
@@ -65,6 +86,9 @@ def read_log(path: str | Path) -> LogContents:
     Raises `MessageError` where it is none or was damaged, `LiquidPilotError` where it cannot be read, and
     `MissingExtraError` where a package is missing that reads it.
     """
+    from liquid_pilot.logs.csv_log import read_csv
+    from liquid_pilot.logs.mcap_log import MCAP_MAGIC, read_mcap
+
     path = Path(path)
     try:
         with path.open("rb") as file:
