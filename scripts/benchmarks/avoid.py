@@ -1,6 +1,7 @@
 """The forest table: models behind the same encoder, trained with the same budget, cross forests that none has seen.
 
-Every trained policy and every scored cell is kept in the folder and not done again.
+Or policies that are there already, as trainings of one model. Every trained policy and every scored cell is kept in the
+folder and not done again.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from envs.airframe import load_airframe
 from envs.avoid import crossing_s, sighted
 from envs.compiled.engine import CompiledRollout
 from envs.conditions import Conditions
-from envs.flow_grid import Sight
+from envs.obstacle_kinds import OBSTACLES, TREES
 from envs.scoring import FlightScore, summarise
 from liquid_pilot.bundle import Bundle, load_bundle
 from liquid_pilot.cell_spec import parameters
 from liquid_pilot.errors import ConfigError, unknown_name
 from policies.compiled_trainer import flight_rollout, fly_and_score
-from policies.drills import AVOID_DENSITY_PER_M2, SIGHT, avoid_drill
+from policies.drills import AVOID_DENSITY_PER_M2, SIGHT, Drill, avoid_drill
 from policies.fragments import flatten_weights
+from policies.network import BACKBONE_UNITS
 from scripts.benchmarks.avoid_readout import anticipation
 from scripts.benchmarks.cell_file import CellFile
-from scripts.benchmarks.contest import Competed, Model, Recipe, Trained, check_counts, compete
+from scripts.benchmarks.contest import Competed, Model, Recipe, check_counts, compete
 from scripts.console import progress_bar
 from scripts.workers.options import ALL_CORES, Workers
 from scripts.workers.pool import WorkerPool
@@ -58,7 +60,8 @@ ARMS: Final = (
 class Cell:
     """What is crossed. plain: of all arms; unseen: trees stand there and the grid does not show them.
 
-    walled: there is no way through; `stopped` counts the flights that stayed before it and touched nothing.
+    walled: there is no way through; `stopped` counts the flights that stayed before it and touched nothing. obstacles:
+    see `envs.obstacle_kinds.OBSTACLES`.
     """
 
     label: str
@@ -68,11 +71,13 @@ class Cell:
     plain: bool = False
     unseen: bool = False
     walled: bool = False
+    obstacles: str = TREES
 
     @property
-    def sight(self) -> Sight:
-        """What the drone has before it."""
-        return UNSEEN if self.unseen else SIGHT
+    def drill(self) -> Drill:
+        """What is flown."""
+        drill = avoid_drill(self.speed_m_s, self.density_per_m2, self.walled, self.obstacles)
+        return replace(drill, sees=UNSEEN) if self.unseen else drill
 
 
 def _usual(**changes: Any) -> Conditions:
@@ -84,6 +89,7 @@ CELLS: Final = (
     Cell("6 m/s", 6.0),
     Cell("3 m/s, a tree each 8 m²", 3.0, 1.0 / 8.0, plain=True),
     Cell("3 m/s, trees not shown", 3.0, unseen=True),
+    *(Cell(f"3 m/s, {kind}", 3.0, obstacles=kind) for kind in OBSTACLES if kind != TREES),
     *(Cell(f"{speed:g} m/s, no way through", speed, walled=True) for speed in (1.0, 2.0, 3.0)),
     *(Cell(f"3 m/s, grid {hz:g} Hz", 3.0, conditions=_usual(grid_hz=(hz, hz))) for hz in (10.0, 20.0, 40.0)),
     *(Cell(f"3 m/s, IMU {hz:g} Hz", 3.0, conditions=_usual(imu_hz=(hz, hz))) for hz in (50.0, 200.0, 400.0)),
@@ -113,10 +119,14 @@ class Plan:
         return [cell for cell in self.cells if arm.whole or cell.plain]
 
     @property
-    def steps(self) -> int:
-        """Trainings, scored cells and read-outs, for the progress bar."""
-        flown = sum(len(self.cells_of(arm)) + arm.whole for arm in self.arms)
-        return sum(len(arm.model.trials) for arm in self.arms) + self.seeds * (len(self.arms) + flown)
+    def trainings(self) -> int:
+        """Trials among them, for the progress bar."""
+        return sum(len(arm.model.trials) + self.seeds for arm in self.arms)
+
+    @property
+    def flown(self) -> int:
+        """Scored cells and read-outs of one seed of each arm, for the progress bar."""
+        return sum(len(self.cells_of(arm)) + arm.whole for arm in self.arms)
 
 
 def arms_of(names: Sequence[str]) -> tuple[Arm, ...]:
@@ -136,9 +146,8 @@ class _Scores:
         self._kept = CellFile(plan.folder / "cells.json")
         self._rollouts: dict[tuple[Any, ...], CompiledRollout] = {}
 
-    def crossed(self, arm: Arm, one: Trained, cell: Cell) -> dict[str, Any]:
-        """Figures of a trained policy in a cell."""
-        bundle = load_bundle(str(one.policy))
+    def crossed(self, arm: Arm, bundle: Bundle, cell: Cell) -> dict[str, Any]:
+        """Figures of a policy in a cell."""
         conditions = replace(cell.conditions, grid_dropout=(1.0, 1.0)) if arm.training == "blind" else cell.conditions
 
         def fly() -> dict[str, Any]:
@@ -151,65 +160,110 @@ class _Scores:
         return {key: known[key] for key in _KEPT}
 
     def _fly(self, bundle: Bundle, cell: Cell, conditions: Conditions) -> list[FlightScore]:
-        drill = replace(avoid_drill(cell.speed_m_s, cell.density_per_m2, cell.walled), sees=cell.sight)
-        rollout, weights = self.rollout(bundle, cell.sight), flatten_weights(bundle.spec, bundle.weights)
+        rollout, weights = self.rollout(bundle, cell.drill), flatten_weights(bundle.spec, bundle.weights)
         given = (self._plan.flights, self._plan.flight_seed, crossing_s(cell.speed_m_s))
-        return fly_and_score(rollout, weights, conditions, *given, drill=drill)
+        return fly_and_score(rollout, weights, conditions, *given, drill=cell.drill)
 
-    def rollout(self, bundle: Bundle, sight: Sight = SIGHT) -> CompiledRollout:
-        """Compiled once for each network and grid."""
-        key = (bundle.spec, sight)
+    def rollout(self, bundle: Bundle, drill: Drill) -> CompiledRollout:
+        """Compiled once for each network, and what it sees."""
+        key = (bundle.spec, drill.sees)
         if key not in self._rollouts:
-            airframe, aim = load_airframe(str(bundle.metadata["airframe"])), replace(avoid_drill(), sees=sight).aim(1.0)
+            airframe, aim = load_airframe(str(bundle.metadata["airframe"])), drill.aim(1.0)
             self._rollouts[key] = flight_rollout(airframe, bundle.spec, bundle.limits, threads=self._threads, aim=aim)
         return self._rollouts[key]
 
-    def read_out(self, one: Trained) -> dict[str, Any]:
+    def read_out(self, bundle: Bundle) -> dict[str, Any]:
         """See `avoid_readout.anticipation`."""
-        bundle = load_bundle(str(one.policy))
         marks = {"sha256": bundle.metadata["sha256"], "cell": "anticipation", "flights": self._plan.flights}
-        make = partial(anticipation, self.rollout(bundle), bundle, self._plan.flights, self._plan.flight_seed)
-        return {"ahead": self._kept.cell({**marks, "seed": self._plan.flight_seed}, make)["ahead"]}
+        given = (self._plan.flights, self._plan.flight_seed)
+        make = partial(anticipation, self.rollout(bundle, avoid_drill()), bundle, *given)
+        return {"ahead": self._kept.cell({**marks, "seed": given[1]}, make)["ahead"]}
 
 
 def run(plan: Plan, workers: Workers = ALL_CORES) -> dict[str, Any]:
     """Tune, train and fly everything that the folder does not hold yet; returns what avoid.json says."""
     with WorkerPool(workers) as pool, progress_bar() as progress:
-        whole = progress.add_task("forest table", total=plan.steps)
+        whole = progress.add_task("forest table", total=plan.trainings + plan.seeds * plan.flown)
         on_done = partial(progress.advance, whole)
         entries = [(arm.model, arm.training) for arm in plan.arms]
         competed = compete(plan.folder, plan.recipe, entries, plan.seeds, pool, on_done)
         scores = _Scores(plan, pool.threads)
-        rows = [_row(plan, arm, runs, scores, on_done) for arm, runs in zip(plan.arms, competed, strict=True)]
+        rows = [_row(plan, arm, _made(runs), scores, on_done) for arm, runs in zip(plan.arms, competed, strict=True)]
+    return {**_facts(plan, plan.seeds), "trial_updates": plan.recipe.trial_updates or plan.recipe.updates, "rows": rows}
+
+
+def score(plan: Plan, policies: Sequence[str], workers: Workers = ALL_CORES) -> dict[str, Any]:
+    """Fly policies, names or paths, as the seeds of one model, through every cell; of the plan the recipe is not used.
+
+    Raises `ConfigError` where they differ in what their training was told beside the seed, or see no flow grid.
+    """
+    bundles = [load_bundle(str(policy)) for policy in policies]
+    arm, seeds = _arm_of(bundles), len(bundles)
+    plan = replace(plan, arms=(arm,))
+    with WorkerPool(workers) as pool, progress_bar() as progress:
+        whole = progress.add_task("forest table", total=seeds * plan.flown)
+        rows = [_row(plan, arm, bundles, _Scores(plan, pool.threads), partial(progress.advance, whole))]
+    config = bundles[0].metadata["training"]["config"]
+    told = {"updates": config["updates"], "batch": config["batch"], "trial_updates": None}
+    return {**_facts(plan, seeds), **told, "rows": rows}
+
+
+def _facts(plan: Plan, seeds: int) -> dict[str, Any]:
     return {
-        "seeds": plan.seeds,
+        "seeds": seeds,
         "flights": plan.flights,
         "flight_seed": plan.flight_seed,
         "updates": plan.recipe.updates,
-        "trial_updates": plan.recipe.trial_updates or plan.recipe.updates,
         "batch": plan.recipe.batch,
-        "rows": rows,
     }
 
 
-def _row(plan: Plan, arm: Arm, runs: Competed, scores: _Scores, on_done: Callable[[], None]) -> dict[str, Any]:
-    """One arm: the crossings of its reported seeds in every cell, and what its neurons tell of what comes."""
+def _arm_of(bundles: Sequence[Bundle]) -> Arm:
+    """What policies are trainings of."""
+    told: list[Any] = []
+    for bundle in bundles:
+        if bundle.spec.encoder is None:
+            raise ConfigError(f"policy {bundle.name!r} sees no flow grid; give policies of `train avoid`")
+        own = bundle.metadata["training"].get("config", {})
+        if not {"seed", "updates", "batch", "learning_rate", "time_unit_s"} <= set(own):
+            raise ConfigError(f"policy {bundle.name!r} does not say how it was trained; give policies of `train avoid`")
+        told.append({name: value for name, value in own.items() if name != "seed"})
+        if (bundle.spec, told[-1]) != (bundles[0].spec, told[0]):
+            raise ConfigError(
+                f"policies {bundles[0].name!r} (the first) and {bundle.name!r} are no seeds of one training, their "
+                "configurations differ; give policies of the same one"
+            )
+    if len({bundle.metadata["sha256"] for bundle in bundles}) < len(bundles):
+        raise ConfigError("a policy is given twice; give each seed once")
+    form = bundles[0].spec.form
+    return Arm(Model(form, form, form in BACKBONE_UNITS), whole=True)
+
+
+def _made(runs: Competed) -> list[Bundle]:
+    """The policies of the reported seeds."""
     for one in runs.reported:
         if not one.bundled:
             raise ConfigError(f"{one.policy} holds weights alone ({one.trouble}); delete its folder and train it again")
+    return [load_bundle(str(one.policy)) for one in runs.reported]
+
+
+def _row(
+    plan: Plan, arm: Arm, bundles: Sequence[Bundle], scores: _Scores, on_done: Callable[[], None]
+) -> dict[str, Any]:
+    """One arm: the crossings of its seeds in every cell, and what its neurons tell of what comes."""
     cells, ahead = [], []
     for cell in plan.cells_of(arm):
         of_seeds = []
-        for one in runs.reported:
-            of_seeds.append(scores.crossed(arm, one, cell))
+        for bundle in bundles:
+            of_seeds.append(scores.crossed(arm, bundle, cell))
             on_done()
         told = {"cell": cell.label, "speed_m_s": cell.speed_m_s, "density_per_m2": cell.density_per_m2}
         told |= {"walled": cell.walled}
         cells.append(told | {"seeds": of_seeds} | summary(of_seeds))
-    for one in runs.reported if arm.whole else ():
-        ahead.append(scores.read_out(one)["ahead"])
+    for bundle in bundles if arm.whole else ():
+        ahead.append(scores.read_out(bundle)["ahead"])
         on_done()
-    spec = load_bundle(str(runs.reported[0].policy)).spec
+    spec, trained = bundles[0].spec, [bundle.metadata["training"] for bundle in bundles]
     assert spec.encoder is not None
     return {
         "model": arm.model.name,
@@ -219,9 +273,9 @@ def _row(plan: Plan, arm: Arm, runs: Competed, scores: _Scores, on_done: Callabl
         "parameters": parameters(spec),
         "head_parameters": parameters(spec) - spec.encoder.parameters,
         "bytes": 4 * parameters(spec),
-        "learning_rate": runs.chosen.learning_rate,
-        "time_unit_s": runs.chosen.time_unit_s if arm.model.timed else None,
-        "minutes": [one.seconds / 60.0 for one in runs.reported],
+        "learning_rate": trained[0]["config"]["learning_rate"],
+        "time_unit_s": trained[0]["config"]["time_unit_s"] if arm.model.timed else None,
+        "minutes": [one["minutes"] for one in trained],
         "cells": cells,
         "ahead": ahead,
     }

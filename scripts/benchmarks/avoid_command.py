@@ -19,16 +19,20 @@ class Forests:
     """Train models to cross forests on optical flow, and cross them; one of the models is blind.
 
     Decay, the published CfC, a GRU and an MLP of equal parameters, tuned alike, behind the same encoder; at several
-    speeds, in denser forests, with trees that the grid does not show, at other rates of grid and IMU, with lost grids.
-    Then what can be read from the neurons of what comes. Prints a table; writes avoid.json, .md and .png.
+    speeds, in denser forests, among other obstacles, with trees that the grid does not show, before walls, at other
+    rates of grid and IMU, with lost grids. Then what can be read from the neurons of what comes. With --policies
+    nothing is trained. Prints a table; writes avoid.json, .md and .png.
 
     Trained policies and flown cells are kept in --out, so that a table that was interrupted goes on where it stopped.
     Needs a C compiler. Takes half an hour of two cores; --quick, which measures nothing, some minutes:
 
       python -m scripts.benchmark avoid --quick --out runs/avoid-quick
-      python -m scripts.benchmark avoid --models decay --updates 10000 --out runs/avoid-long
+      python -m scripts.benchmark avoid --models decay gru --updates 6000 --out runs/avoid-long
+      python -m scripts.benchmark avoid --policies runs/avoid-{0,1,2}/policy.safetensors --out runs/avoid-seeds
     """
 
+    policies: tuple[str, ...] = ()
+    """Policies of `train avoid`, one for each seed, to fly in place of any training; a name, or paths."""
     models: tuple[str, ...] = ("decay", "default", "gru", "mlp", "blind")
     """Models: decay, default (the published CfC), gru, mlp, blind."""
     seeds: int = 3
@@ -67,5 +71,6 @@ class Forests:
         seeds, updates, trial_updates, flights = QUICK if self.quick else usual
         recipe = Recipe(updates, self.batch, "compiled", trial_updates, task="avoid")
         plan = avoid.Plan(self.out, recipe, seeds, flights, arms=avoid.arms_of(self.models))
-        files = avoid_page.present(avoid.run(plan, self.workers), self.out, self.page)
+        found = avoid.score(plan, self.policies, self.workers) if self.policies else avoid.run(plan, self.workers)
+        files = avoid_page.present(found, self.out, self.page)
         OUT.print(f"wrote {', '.join(str(file) for file in files)}")

@@ -17,15 +17,17 @@ Row = Mapping[str, Any]
 
 _HEAD: Final = """# Crossing forests on optical flow
 
-Written by `python -m scripts.benchmark avoid --page docs/forests.md`: models of equal parameters behind the same
-encoder of a forward flow grid of 32 x 5 rays, each with six tuning trials on a seed that is not reported, then flown
+Written by `python -m scripts.benchmark avoid {options} --page PAGE`: {who}, flown
 through forests that none has seen. A flight succeeds where 30 m are crossed in time without coming nearer than 0.12 m
-to a trunk. "Trees not shown": the trees stand there and the grid does not show them. The blind model was trained
-without any grid, the MLP has no memory; both should lose. Where there is no way through, those count that touch
-nothing and stay before the wall.
+to anything. "Trees not shown": the trees stand there and the grid does not show them. Where there is no way through,
+those count that touch nothing and stay before the wall.{more}
 
 ![Success against speed]({picture})
 """
+_RIVALS: Final = """models of equal parameters behind the same
+encoder of a forward flow grid of 32 x 5 rays, each with six tuning trials on a seed that is not reported"""
+_LOSERS: Final = " The blind model was trained\nwithout any grid, the MLP has no memory; both should lose."
+_GIVEN: Final = "policies that are seeds of one\ntraining"
 
 
 def text_of(cell: Row) -> str:
@@ -49,14 +51,14 @@ def lines_of(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def ahead_lines(rows: Sequence[Row]) -> list[list[str]]:
-    """Header and a line for each model, quantity and time ahead: errors of the reading, of persistence, of the mean."""
-    lines = [["model", "what", "ahead (s)", "read from neurons", "persistence", "mean"]]
+    """Header and a line for each model, quantity and time ahead: errors of the reading and of what is beside it."""
+    lines = [["model", "what", "ahead (s)", "read from neurons", "now, read and held", "persistence", "mean"]]
     for row in rows:
         for name in NAMES if row["ahead"] else ():
             for ahead_s in row["ahead"][0]:
                 means = [
                     statistics.fmean(seed[ahead_s][name][who] for seed in row["ahead"])
-                    for who in ("neurons", "persistence", "mean")
+                    for who in ("neurons", "held", "persistence", "mean")
                 ]
                 lines.append([row["model"], name, ahead_s, *(f"{mean:.3f}" for mean in means)])
     return lines
@@ -73,11 +75,20 @@ def size_lines(rows: Sequence[Row]) -> list[list[str]]:
     return lines
 
 
+def _head(table: Row, picture: Path) -> str:
+    tried = table["trial_updates"]
+    options = f"--updates {table['updates']} --trial-updates {tried}" if tried else "--policies POLICY ..."
+    who, more = (_RIVALS, _LOSERS) if tried else (_GIVEN, "")
+    return _HEAD.format(options=options, who=who, more=more, picture=picture.name)
+
+
 def facts(table: Row) -> str:
     """What was trained and flown, in a sentence."""
+    tried = table["trial_updates"]
+    tuned = f"learning rate and time unit from trials of {tried:,} updates; " if tried else ""
     return (
         f"{table['seeds']} seed{'s' if table['seeds'] > 1 else ''} a model, {table['updates']:,} updates of "
-        f"{table['batch']} drones each; learning rate and time unit from trials of {table['trial_updates']:,} updates; "
+        f"{table['batch']} drones each; {tuned}"
         f"{table['flights']:,} crossings a cell and seed in the compiled engine, the same for everybody: a tree on "
         "each 10 m² where nothing else is said, IMU 100 Hz, grids at 20 to 30 Hz, drones within 20 % of nominal, wind "
         "to 1 m/s."
@@ -94,8 +105,8 @@ def markdown(table: Row) -> str:
             "## What the neurons tell of what comes",
             "",
             "Root mean square errors of speed (m/s) and of clearance to the nearest trunk (m, cut to 3) some time "
-            "ahead: read by a linear map from the neurons alone, fitted on other flights; persistence is told the "
-            "truth of now.",
+            "ahead: read by a linear map from the neurons alone, fitted on other flights; the same reading of how it "
+            "is now, held; persistence, which is told the truth of now; the mean.",
             "",
             markdown_table(ahead_lines(rows)),
             "",
@@ -117,6 +128,6 @@ def present(table: Row, folder: Path, page: Path | None = None) -> list[Path]:
     files.append(folder / "avoid.md")
     if page is not None:
         picture = draw_table(table, page.with_suffix(".png"))
-        page.write_text(_HEAD.format(picture=picture.name) + "\n" + markdown(table), encoding="utf-8")
+        page.write_text(_head(table, picture) + "\n" + markdown(table), encoding="utf-8")
         files += [page, picture]
     return files

@@ -37,9 +37,10 @@ Floats = npt.NDArray[np.float64]
 def anticipation(rollout: CompiledRollout, bundle: Bundle, flights: int, seed: int) -> dict[str, Any]:
     """Root mean square errors of what is read ahead, on flights that the reading was not fitted to.
 
-    Flights from both halves of the draw: the first to fit, the others to judge. Beside it: persistence, which says that
-    all stays as it truly is now, and the mean. Keys of "ahead": {seconds: {name: {neurons, persistence, mean}}}. What
-    touches a trunk is looked at until then.
+    Flights from both halves of the draw: the first to fit, the others to judge. Beside it: held, which reads from the
+    same neurons how it is now and says that it stays so; persistence, which says that all stays as it truly is now; and
+    the mean. Keys of "ahead": {seconds: {name: {neurons, held, persistence, mean}}}. What touches a trunk is looked at
+    until then.
     """
     neurons, truth, flown = _record(rollout, bundle, flights, seed)
     half, found = flights // 2, {}
@@ -50,7 +51,8 @@ def anticipation(rollout: CompiledRollout, bundle: Bundle, flights: int, seed: i
         fit, judge = good.copy(), good.copy()
         fit[:, half:], judge[:, :half] = False, False
         read = _read(seen[fit], then[fit], seen[judge])
-        errors = {"neurons": read, "persistence": now[judge], "mean": then[fit].mean(axis=0)[None]}
+        held = _read(seen[fit], now[fit], seen[judge])
+        errors = {"neurons": read, "held": held, "persistence": now[judge], "mean": then[fit].mean(axis=0)[None]}
         rms = {who: np.sqrt(np.mean((guess - then[judge]) ** 2, axis=0)) for who, guess in errors.items()}
         found[f"{ahead_s:g}"] = {
             name: {who: float(values[k]) for who, values in rms.items()} for k, name in enumerate(NAMES)

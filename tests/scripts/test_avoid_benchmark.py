@@ -14,7 +14,7 @@ from liquid_pilot.errors import ConfigError
 from policies import export
 from scripts import benchmark
 from scripts.benchmarks import avoid, avoid_page, avoid_readout, contest
-from scripts.benchmarks.avoid import ARMS, CELLS, UNSEEN, arms_of
+from scripts.benchmarks.avoid import ARMS, CELLS, arms_of
 from scripts.benchmarks.avoid_readout import AHEAD_S, NAMES
 from scripts.benchmarks.contest import TRAININGS, Recipe
 from scripts.workers.options import Workers
@@ -27,7 +27,10 @@ def test_everybody_flies_the_plain_cells_and_is_trained_alike() -> None:
     plan = avoid.Plan(Path("nowhere"), TINY)
     assert [cell.label for cell in plan.cells_of(ARMS[3])] == [cell.label for cell in CELLS if cell.plain]
     assert plan.cells_of(ARMS[0]) == list(CELLS) and len({cell.label for cell in CELLS}) == len(CELLS)
-    assert not UNSEEN.model.sees_trees and CELLS[0].sight.model.sees_trees
+    sights = [drill.sees for drill in (cell.drill for cell in CELLS) if drill.sees is not None]
+    assert len(sights) == len(CELLS)
+    assert [not seen.model.sees_trees for seen in sights] == [cell.unseen for cell in CELLS]
+    assert [seen.plot.shapes for seen in sights] == [cell.obstacles != "trees" for cell in CELLS]
     configs = [TINY.run(arm.model, arm.training, (1e-3, 0.015), 0).config for arm in ARMS]
     assert {(c.task, c.batch, c.updates, c.cost, c.oldest_s) for c in configs} == {
         ("avoid", 16, 1, configs[0].cost, 12.0)
@@ -74,6 +77,17 @@ def test_a_finished_table_is_read_not_made_again(tmp_path: Path, monkeypatch: py
     text = (tmp_path / "avoid.md").read_text(encoding="utf-8")
     assert "| 4 m/s |" in text and "stopped |" in text and "persistence" in text
     assert text in (tmp_path / "page.md").read_text(encoding="utf-8")
+    made = sorted(str(file) for file in (tmp_path / "policies").glob("*seed[01]-*/policy.safetensors"))
+    given = avoid.score(plan, made, Workers(1))  # the same policies, in place of training: all of it is known
+    assert given["rows"][0]["cells"] == row["cells"] and given["rows"][0]["ahead"] == row["ahead"]
+    assert "trials" not in avoid_page.markdown(given)
+
+
+def test_policies_that_are_no_seeds_of_one_training_are_refused(tmp_path: Path) -> None:
+    plan = avoid.Plan(tmp_path, TINY)
+    for policies, said in ((["hover"], "no flow grid"), (["avoid", "avoid"], "twice")):
+        with pytest.raises(ConfigError, match=said):
+            avoid.score(plan, policies, Workers(1))
 
 
 def test_bad_options_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
