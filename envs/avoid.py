@@ -18,7 +18,7 @@ from envs.airframe import Airframe
 from envs.conditions import Conditions, Span
 from envs.flights import Array, Flights
 from envs.forest import COURSE_ROWS, CROSSING_PLOT, SHAPES_PLOT, Plot, check_density
-from envs.obstacle_kinds import OBSTACLES, TREES
+from envs.obstacle_kinds import OBSTACLES, TREES, check_size
 from envs.physics import Body
 from envs.references import ReferencePoint
 from envs.scoring import Rule
@@ -71,12 +71,16 @@ def avoid_course(
     flights: Flights,
     rng: np.random.Generator,
     obstacles: str = TREES,
+    size: float = 1.0,
 ) -> Course:
-    """Speed, height, no wall, and forest of each flight, (COURSE_ROWS + plot.rows, n). obstacles: see `Plot.draw`."""
+    """Speed, height, no wall, and forest of each flight, (COURSE_ROWS + plot.rows, n).
+
+    obstacles, size: see `Plot.draw`.
+    """
     n = len(flights)
     speed = np.broadcast_to(np.asarray(speed_m_s, np.float64), (n,))
     told = np.stack([speed, flights.setpoint_height_m, np.full(n, FAR_M)])
-    return np.concatenate([told, plot.draw(density_per_m2, n, rng, obstacles)])
+    return np.concatenate([told, plot.draw(density_per_m2, n, rng, obstacles, size)])
 
 
 def wall_in(course: Course, plot: Plot, x_m: Array) -> Course:
@@ -89,13 +93,14 @@ def crossing_course(
     density_per_m2: float,
     walled: bool,
     obstacles: str,
+    size: float,
     plot: Plot,
     flights: Flights,
     duration_s: float,
     rng: np.random.Generator,
 ) -> Course:
     """As `envs.task.Task.course`: a crossing."""
-    course = avoid_course(plot, speed_m_s, density_per_m2, flights, rng, obstacles)
+    course = avoid_course(plot, speed_m_s, density_per_m2, flights, rng, obstacles, size)
     return wall_in(course, plot, np.full(len(flights), WALL_M)) if walled else course
 
 
@@ -132,11 +137,13 @@ def crossing(
     walled: bool = False,
     obstacles: str = TREES,
     plot: Plot | None = None,
+    size: float = 1.0,
 ) -> partial[Course]:
     """`crossing_course` at a speed and a density. walled: there is no way through.
 
-    obstacles: see `envs.obstacle_kinds.OBSTACLES`; plot: that has room for them, `plot_of` them if not given. Raises
-    `ConfigError`.
+    obstacles: see `envs.obstacle_kinds.OBSTACLES`; size: factor on how thick they are; plot: that has room for them,
+    `plot_of` them if not given. Raises `ConfigError`.
     """
     room = plot_of(obstacles) if plot is None else plot
-    return partial(crossing_course, check_speed(speed_m_s), check_density(density_per_m2), walled, obstacles, room)
+    speed, density = check_speed(speed_m_s), check_density(density_per_m2)
+    return partial(crossing_course, speed, density, walled, obstacles, check_size(size), room)

@@ -41,13 +41,14 @@ def avoid_task(
     walled: bool = False,
     camera: bool = False,
     obstacles: str = TREES,
+    size: float = 1.0,
 ) -> Task:
     """A crossing at a speed, in forests of so many obstacles per square metre. walled: there is no way through.
 
-    obstacles: what they are, see `envs.obstacle_kinds.OBSTACLES`. camera: flow grids come of a camera's pictures,
-    by OpenCV. Raises `ConfigError`.
+    obstacles: what they are, see `envs.obstacle_kinds.OBSTACLES`. size: factor on how thick they are. camera: flow
+    grids come of a camera's pictures, by OpenCV. Raises `ConfigError`.
     """
-    course = crossing(speed_m_s, density_per_m2, walled, obstacles)
+    course = crossing(speed_m_s, density_per_m2, walled, obstacles, size=size)
     return Task(
         conditions=sighted(Conditions()),
         duration_s=crossing_s(speed_m_s),
@@ -80,6 +81,7 @@ class AvoidEnv(QuadEnv):
         walled: bool = False,
         camera: bool = False,
         obstacles: str = TREES,
+        size: float = 1.0,
         **options: Any,
     ) -> None:
-        super().__init__(avoid_task(speed_m_s, density_per_m2, walled, camera, obstacles), **options)
+        super().__init__(avoid_task(speed_m_s, density_per_m2, walled, camera, obstacles, size), **options)

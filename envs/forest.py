@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.flights import Array
-from envs.obstacle_kinds import GATE_ROOM_M, NO_TREE, TREES, gates, shaped
+from envs.obstacle_kinds import GATE_ROOM_M, NO_TREE, TREES, check_size, gates, shaped
 from envs.shapes import FAR_M, SHAPE_ROWS, TREE_ROWS, TRUNK
 from liquid_pilot.errors import ConfigError
 
@@ -75,11 +75,13 @@ class Plot:
         """With an obstacle in every place."""
         return self.places / (self.length_m * self.width_m)
 
-    def draw(self, density_per_m2: float | Array, n: int, rng: np.random.Generator, kind: str = TREES) -> Array:
+    def draw(
+        self, density_per_m2: float | Array, n: int, rng: np.random.Generator, kind: str = TREES, size: float = 1.0
+    ) -> Array:
         """n forests, (rows, n). Places are independent: obstacles may touch and make walls.
 
-        kind: see `envs.obstacle_kinds.OBSTACLES`. Raises `ConfigError` for a density that the plot has no room for,
-        and for a kind that it has not.
+        kind: see `envs.obstacle_kinds.OBSTACLES`; size: factor on how thick they are. Raises `ConfigError` for a
+        density that the plot has no room for, for a kind that it has not, and for a size out of bounds.
         """
         wanted = np.broadcast_to(np.asarray(density_per_m2, np.float64) * self.length_m * self.width_m, (n,))
         if not bool(((wanted >= 0.0) & (wanted < self.places + 1)).all()):
@@ -89,12 +91,12 @@ class Plot:
         if kind != TREES and not self.shapes:
             raise ConfigError(f"a plot for trees alone has no {kind}; make it with shapes=True")
         x, y = (side * (rng.random((self.places, n)) - 0.5) for side in (self.length_m, self.width_m))
-        radius = rng.uniform(*TREE_RADIUS_M, (self.places, n))
+        radius = check_size(size) * rng.uniform(*TREE_RADIUS_M, (self.places, n))
         drawn = rng.random((self.places, n))  # the fraction of a tree is one in so many forests
         stands = np.arange(self.places)[:, None] + drawn[:1] < wanted
         stands &= np.hypot(x, y) > START_CLEAR_M + (radius if kind == TREES else GATE_ROOM_M)
         trees = np.stack([x, y, np.where(stands, radius, NO_TREE)], axis=1)
-        return (shaped(trees, kind, rng) if self.shapes else trees).reshape(self.rows, n)
+        return (shaped(trees, kind, rng, size) if self.shapes else trees).reshape(self.rows, n)
 
     def walled(self, rows: Array, x_m: Array) -> Array:
         """The forests with a wall of trunks across, at x_m (n,): there is no way through."""

@@ -270,17 +270,18 @@ def avoid_drill(
     walled: bool = False,
     obstacles: str = TREES,
     plot: Plot | None = None,
+    size: float = 1.0,
 ) -> Drill:
     """The task avoid at a speed, in forests of a density. walled: without a way through. Raises `ConfigError`.
 
-    obstacles, plot: see `envs.avoid.crossing`; lessons have more than trees where the plot has room for it.
+    obstacles, plot, size: see `envs.avoid.crossing`; lessons have more than trees where the plot has room for it.
     """
     room = plot_of(obstacles) if plot is None else plot
     return Drill(
         name="avoid",
         rows=lambda seconds: COURSE_ROWS + room.rows,
         goal=avoid_goal,
-        course=crossing(speed_m_s, density_per_m2, walled, obstacles, room),
+        course=crossing(speed_m_s, density_per_m2, walled, obstacles, room, size),
         lessons=partial(_avoid_lessons, room),
         rule=AVOID_RULE,
         curriculum=Curriculum(

@@ -75,6 +75,9 @@ class Case:
     obstacles: str = TREES
     """Of avoid: what they are. trees, spheres, boxes, gates (a gate in every fourth place, trees in the others), or
     mixed: a quarter of each."""
+    size: float = 1.0
+    """Of avoid: factor on how thick obstacles are (radii of trunks and balls, sides of boxes, beams of gates), 0.25
+    to 2."""
     walled: bool = False
     """Of avoid: no forest has a way through; not to have crossed, and to have touched nothing, is the best there is."""
     grid_hz: str = "20-30"
@@ -273,5 +276,6 @@ class Case:
                 walled=self.walled,
                 camera=self.flow == "camera",
                 obstacles=self.obstacles,
+                size=self.size,
             )
         return Job(*flown, self.task, self.reference, self.track_m_s, self.transient_s)

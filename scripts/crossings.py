@@ -12,7 +12,7 @@ from liquid_pilot.errors import ConfigError
 
 AVOID: Final = "avoid"
 FLOWS: Final = ("analytic", "camera")  # where grids come from
-OF_AVOID: Final = ("speed", "density", "obstacles", "walled", "grid_hz", "flow")
+OF_AVOID: Final = ("speed", "density", "obstacles", "size", "walled", "grid_hz", "flow")
 
 
 def numbers(name: str, text: str) -> tuple[float, ...]:

@@ -94,7 +94,7 @@ def _batched(case: Case, job: Job, threads: int, on_progress: Callable[[int], No
     drills = {
         "track": lambda: track_drill(case.reference, case.track_m_s, case.transient_s),
         "track-position": lambda: track_position_drill(case.reference, case.track_m_s),
-        AVOID: lambda: avoid_drill(job.speed_m_s, job.density_per_m2, job.walled, job.obstacles),
+        AVOID: lambda: avoid_drill(job.speed_m_s, job.density_per_m2, job.walled, job.obstacles, size=job.size),
     }
     drill = drills[case.task]() if case.task in drills else drill_of(case.task)
 
@@ -127,6 +127,7 @@ def _condition(case: Case, job: Job) -> dict[str, Any]:
                 **crossing_row(conditions, job.speed_m_s, job.density_per_m2, job.walled),
                 "flow": case.flow,
                 "obstacles": job.obstacles,
+                "size": job.size,
             }
             if case.task == AVOID
             else {}

@@ -65,8 +65,8 @@ AVIARY_SCORE: Final = "hover-aviary"
 class Job:
     """Flights of one policy under one set of conditions. policy: shipped name, path, or one of `CONVENTIONAL`.
 
-    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2, walled, camera and
-    obstacles: of avoid.
+    reference, transient_s: of the task track; speed_m_s: of track and avoid; density_per_m2, walled, camera,
+    obstacles and size: of avoid.
     """
 
     policy: str
@@ -85,6 +85,7 @@ class Job:
     walled: bool = False
     camera: bool = False
     obstacles: str = TREES
+    size: float = 1.0
 
     def __post_init__(self) -> None:
         if self.flights < 1:
@@ -135,7 +136,7 @@ def task_of(job: Job) -> Task:
         "track": lambda: track_task(job.reference, job.speed_m_s, job.transient_s),
         "track-position": lambda: track_position_task(job.reference, job.speed_m_s),
         "mission": lambda: MISSION,
-        "avoid": lambda: avoid_task(job.speed_m_s, job.density_per_m2, job.walled, job.camera, job.obstacles),
+        "avoid": lambda: avoid_task(job.speed_m_s, job.density_per_m2, job.walled, job.camera, job.obstacles, job.size),
     }
     return tasks[job.task]()
 

@@ -31,9 +31,9 @@ class Path:
 
 
 def forest_of(job: Job) -> Array:
-    """Where its obstacles stand, rows of its plot; by the job's seed, density and kind of obstacles alone."""
+    """Where its obstacles stand, rows of its plot; by the job's seed, density, kind and size of obstacles alone."""
     rng = np.random.default_rng([job.seed, 2])
-    return np.asarray(plot_of(job.obstacles).draw(job.density_per_m2, 1, rng, job.obstacles)[:, 0])
+    return np.asarray(plot_of(job.obstacles).draw(job.density_per_m2, 1, rng, job.obstacles, job.size)[:, 0])
 
 
 def starts_m(job: Job) -> Array:

@@ -98,6 +98,7 @@ def _parts(row: Mapping[str, Any]) -> tuple[str, ...]:
         crossing = (
             f"{row['speed_m_s']:g} m/s",
             f"{row['density_per_m2']:g} {row['obstacles']}/m^2",
+            "" if row["size"] == 1.0 else f"{row['size']:g} times as thick",
             "no way through" if row["walled"] else "",
             "" if row["flow"] == "analytic" else f"flow by {row['flow']}",
             f"grid {grid if isinstance(grid, str) else f'{grid:g}'} Hz",

@@ -28,13 +28,14 @@ from envs.flow_grid import GridModel, ray_flow, view
 from envs.forest import (
     CROSSING_PLOT,
     NEAR,
+    SHAPES_PLOT,
     START_CLEAR_M,
     Plot,
 )
 from envs.grid_observation import told_setpoint
-from envs.obstacle_kinds import NO_TREE
+from envs.obstacle_kinds import NO_TREE, OBSTACLES
 from envs.physics import Body
-from envs.shapes import DRONE_RADIUS_M, FAR_M, TREE_ROWS, clearance_m, obstacles_of, per_metre
+from envs.shapes import DRONE_RADIUS_M, FAR_M, SHAPE_ROWS, TREE_ROWS, Obstacle, clearance_m, obstacles_of, per_metre
 from liquid_pilot.course import YAW_LIMIT_RAD_S, told_course
 from liquid_pilot.errors import ConfigError
 from liquid_pilot.flow_grid import DEFAULT_GRID, GridReader, ray_axes
@@ -64,6 +65,39 @@ def test_a_forest_has_its_density_but_for_the_start(density: float) -> None:
     stands = radius > 0
     assert (np.hypot(x, y)[stands] > START_CLEAR_M + radius[stands]).all()
     assert ((radius[stands] >= 0.15) & (radius[stands] <= 0.35)).all()
+
+
+def drawn(kind: str, size: float) -> Obstacle[Any]:
+    """Arrays (bodies, 200)."""
+    rows = SHAPES_PLOT.draw(0.1, 200, np.random.default_rng(1), kind, size)
+    return Obstacle(*rows.reshape(-1, SHAPE_ROWS, 200).swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("kind", OBSTACLES)
+def test_size_makes_obstacles_thicker_and_moves_none(kind: str) -> None:
+    usual, thick = drawn(kind, 1.0), drawn(kind, 1.5)
+    both = (usual.radius > NO_TREE) & (thick.radius > NO_TREE)  # a thick trunk needs more room around a start
+    assert both.sum() > 0.95 * (usual.radius > NO_TREE).sum()
+    assert (thick.x == usual.x)[both].all()
+    assert_allclose(thick.radius[both], 1.5 * usual.radius[both], rtol=1e-12)
+    assert_allclose(thick.half_x[both], 1.5 * usual.half_x[both], rtol=1e-12)
+
+
+def test_a_gate_of_thicker_beams_is_as_wide() -> None:
+    left, right = (
+        slice(3, SHAPES_PLOT.places, 4),
+        slice(SHAPES_PLOT.places, SHAPES_PLOT.places + SHAPES_PLOT.places // 4),
+    )
+    width = [o.y[left] - o.y[right] - 2.0 * o.half_y[left] for o in (drawn("gates", 1.0), drawn("gates", 2.0))]
+    there = drawn("gates", 1.0).radius[left] > NO_TREE
+    assert there.any() and (width[0][there] > 1.19).all()
+    assert_allclose(width[1][there], width[0][there], rtol=1e-9)
+
+
+@pytest.mark.parametrize("size", [0.0, 0.2, 2.1, math.nan, "big", True])
+def test_sizes_out_of_bounds_are_refused(size: Any) -> None:
+    with pytest.raises(ConfigError, match=r"0\.25 to 2"):
+        SHAPES_PLOT.draw(0.1, 1, np.random.default_rng(1), size=size)
 
 
 @given(st.integers(-3, 3), st.integers(-3, 3), st.integers(0, 10**6))
