@@ -15,7 +15,12 @@ for _task in ("Hover", "Track", "Mission"):
         order_enforce=False,  # the environment says itself what to do when it is stepped before a reset
     )
 
-gymnasium.register(id="liquid_pilot/Avoid-v0", entry_point="envs.avoid_task:AvoidEnv", order_enforce=False)
+gymnasium.register(
+    id="liquid_pilot/Avoid-v0",
+    entry_point="envs.avoid_task:AvoidEnv",
+    vector_entry_point="envs.avoid_task:AvoidVectorEnv",
+    order_enforce=False,
+)
 
 gymnasium.register(
     id="liquid_pilot/HalfCheetah-v0", entry_point="envs.half_cheetah.env:HalfCheetahEnv", order_enforce=False

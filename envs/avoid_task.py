@@ -1,4 +1,4 @@
-"""The task Avoid in PyBullet: see `envs.avoid`. The forest is that of the flight, what stands in it are bodies.
+"""The task Avoid as an environment: see `envs.avoid`. In PyBullet what stands in the forest are bodies.
 
 A flight is done when 30 m of the course lie behind it, and lost when it touches something or leaves the bounds. A drone
 that finds no way through and waits has not crossed, which is counted apart from having touched something.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from envs.avoid import CROSSING_M, avoid_goal, crossing, crossing_s, facing_course, plot_of, sighted
+from envs.batched_env import BatchedQuadEnv
 from envs.conditions import Conditions
 from envs.flow_grid import Sight
 from envs.obstacle_kinds import TREES
@@ -32,7 +33,7 @@ def _judge(ops: Ops, memory: Memory, moment: Moment[Any]) -> tuple[Memory, Any, 
     closest = ops.minimum(memory[0], moment.free_m)
     crossed = 1.0 - exceeds(ops, CROSSING_M, moment.body.position_m[0])
     lost = any_of(ops, crashed(ops, moment), 1.0 - exceeds(ops, closest, 0.0))
-    return (closest, crossed * moment.since_release_s), lost, crossed
+    return (closest, crossed * ops.maximum(moment.since_release_s, 0.0)), lost, crossed
 
 
 def avoid_task(
@@ -85,3 +86,22 @@ class AvoidEnv(QuadEnv):
         **options: Any,
     ) -> None:
         super().__init__(avoid_task(speed_m_s, density_per_m2, walled, camera, obstacles, size), **options)
+
+
+class AvoidVectorEnv(BatchedQuadEnv):
+    """Many drones at once, each in a forest of its own. Options: those of `avoid_task` and `BatchedQuadEnv`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        speed_m_s: float = AVOID_M_S,
+        density_per_m2: float = AVOID_DENSITY_PER_M2,
+        walled: bool = False,
+        camera: bool = False,
+        obstacles: str = TREES,
+        size: float = 1.0,
+        **options: Any,
+    ) -> None:
+        task = avoid_task(speed_m_s, density_per_m2, walled, camera, obstacles, size)
+        super().__init__(task, num_envs, **options)

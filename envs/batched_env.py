@@ -4,13 +4,16 @@
 
 All drones step together, each to its own next IMU event. What differs from one drone in PyBullet: heights and
 touchdowns are looked at once an IMU event, not once a substep; velocity actions command once an IMU event; mixed
-intervals are drawn for all drones at once and vary by the jitter; there are no obstacles and no pictures.
+intervals are drawn for all drones at once and vary by the jitter. In a forest all take their flow grids at the same
+events, the heading's error is constant over a flight and known from the start, and obstacles are looked at once an IMU
+event; there are no pictures.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, replace
 from typing import Any, Final, TypeAlias
 
 import gymnasium
@@ -22,10 +25,14 @@ from gymnasium.vector.utils import batch_space
 from envs.actions import ACTION_MODES, motor_speeds, read_actions, wanted_velocity
 from envs.airframe import load_airframe
 from envs.batched_moment import Lanes, Tracks, held_of, moment_of
+from envs.batched_sight import hear, shown_sight, told_goal
+from envs.compiled.job import Draw
 from envs.compiled.relay import RelayWorld
+from envs.compiled.sight import Camera, looks
 from envs.compiled.state import CONSTANTS, intervals
-from envs.conditions import SUBSTEP_S, Conditions, check_batched, check_locates
+from envs.conditions import SUBSTEP_S, Conditions, check_batched, check_locates, check_sees
 from envs.flights import Flights, draw_flights
+from envs.forest import COURSE_ROWS
 from envs.quad_env import (
     CRASH_REWARD,
     DONE_REWARD,
@@ -35,11 +42,11 @@ from envs.quad_env import (
     observation_space,
 )
 from envs.state_observation import assemble_state
-from envs.task import Course, Moment, Task
+from envs.task import SETPOINT_AIM, Aim, Course, Moment, Task
 from envs.velocity_control import VELOCITY_GAINS, velocity_command
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits, from_action
 from liquid_pilot.errors import ConfigError, SimulationError
-from liquid_pilot.observation import assemble
+from liquid_pilot.observation import SIGHT_DIM, assemble
 from liquid_pilot.ops import NUMPY_OPS
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -84,16 +91,23 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         check_options(obs, action, conditions, limits, duration_s)
         self.task, self.obs, self.action_mode, self.limits = task, obs, action, limits
         self.conditions = make_conditions(conditions or task.conditions, overrides)
-        check_batched(self.conditions)
-        check_locates(False, self.conditions)
+        self._sees = task.sees if self.conditions.sees else None
+        self._check(self.conditions)
+        if task.camera:
+            raise ConfigError("a camera takes its pictures in PyBullet; make one environment, or leave camera out")
         self.duration_s = task.duration_s if duration_s is None else float(duration_s)
         self.airframe = load_airframe(airframe)
         self.num_envs = int(num_envs)
-        self.single_observation_space = observation_space(obs)
+        self._grid = 0 if self._sees is None else self._sees.model.layout.numbers
+        self.single_observation_space = observation_space(obs, sight=SIGHT_DIM + self._grid if self._grid else 0)
         self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._world = RelayWorld(self.airframe, action == "rpm", substep_s, threads)
+        sees, aim = self._sees, SETPOINT_AIM
+        if sees is not None:
+            aim = Aim(COURSE_ROWS + sees.plot.rows, task.goal, sees=sees)
+        self._world = RelayWorld(self.airframe, action == "rpm", substep_s, threads, aim)
+        self._camera = Camera()
         self._lanes: Lanes | None = None
         self._spare: Lanes | None = None
         self._used = 0
@@ -105,13 +119,15 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if isinstance(seed, list):
             raise ConfigError("seed is a list; all drones draw from one generator, give one whole number")
         super().reset(seed=seed)
-        self._lanes, self._spare = self._drawn(self.num_envs), None
+        self._lanes, self._spare, self._camera = self._drawn(self.num_envs), None, Camera()
         return self._observe(self._lanes), self._info(self._lanes)
 
     def set_conditions(self, conditions: Conditions) -> None:
-        """Draw later flights under these conditions; where they have one IMU rate, all drones fly at it from now on."""
-        check_batched(conditions)
-        check_locates(False, conditions)
+        """Draw later flights under these conditions; where they have one IMU rate, all drones fly at it from now on.
+
+        Raises `ConfigError` for those that only PyBullet flies, and for a flow grid where there was none, or none now.
+        """
+        self._check(conditions)
         self.conditions, self._spare = conditions, None
         if self._lanes is not None and conditions.imu_hz[0] == conditions.imu_hz[1]:
             self._lanes.state.constants[CONSTANTS["imu_hz"]] = conditions.imu_hz[0]
@@ -125,7 +141,14 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         dt_s = intervals(self.conditions, imu_hz, 1, self.np_random)[0]
         flew = lanes.released
         noise = int(self.np_random.integers(2**63))
-        lanes.state = self._world.step(lanes.state, command, self.conditions, dt_s, noise)
+        events = None
+        if self._sees is not None:
+            events, self._camera = looks(self._camera, dt_s[None], self.conditions, self.np_random)
+        draw = Draw(dt_s[None], seed=noise, looks=events)
+        lanes.state, lanes.sight = self._world.watch(lanes.state, lanes.sight, command, self.conditions, draw)
+        if self._camera.arrives:
+            hear(lanes, self._grid, self.np_random.random(self.num_envs) < self.conditions.grid_dropout[1])
+            self._camera = replace(self._camera, arrives_s=math.inf)
         lanes.tracks = lanes.tracks.after(lanes.state, flew, self.airframe.rest_height_m)
         moment = self._moment(lanes)
         reward, terminated, truncated, success = self._judged(lanes, moment, flew)
@@ -134,7 +157,8 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         info: dict[str, Any] = {}
         if over.any():
             described = self.task.describe(NUMPY_OPS, tuple(lanes.memory), moment)
-            final = {"success": success, **{name: np.broadcast_to(v, over.shape) for name, v in described.items()}}
+            final = {"success": success}  # in copies: what is remembered is about to begin anew
+            final |= {name: np.array(np.broadcast_to(value, over.shape)) for name, value in described.items()}
             info = {"final_obs": _copied(observation), "_final_obs": over, "final_info": final, "_final_info": over}
             self._relaunch(lanes, np.flatnonzero(over), observation)
         return observation, reward, terminated, truncated, self._info(lanes) | info
@@ -153,7 +177,8 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         Flights drawn ahead are not in it: `set_conditions` before the next step, here and after `restore`, and both
         fly on in the same way.
         """
-        return self._flying().tables(), dict(self.np_random.bit_generator.state)
+        camera = {"camera": np.array(astuple(self._camera))} if self._sees is not None else {}
+        return self._flying().tables() | camera, dict(self.np_random.bit_generator.state)
 
     def restore(self, tables: Mapping[str, npt.NDArray[Any]], generator: dict[str, Any]) -> Observation:
         """Go on from a `snapshot`; returns what the drones see.
@@ -162,18 +187,24 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """
         try:
             lanes = Lanes.of_tables(tables)
+            camera = Camera(*tables["camera"].tolist()) if self._sees is not None else Camera()
             self.np_random.bit_generator.state = generator
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"the snapshot lacks a part ({error}); give one of this environment") from error
         if lanes.count != self.num_envs:
             raise ConfigError(f"the snapshot has {lanes.count} drones, this environment {self.num_envs}")
-        self._lanes, self._spare = lanes, None
+        self._lanes, self._spare, self._camera = lanes, None, camera
         return self._observe(lanes)
 
     @property
     def moment(self) -> Moment[Any]:
         """The truth about every drone now, arrays (N,). Raises `SimulationError` before the first reset."""
         return self._moment(self._flying())
+
+    def _check(self, conditions: Conditions) -> None:
+        check_batched(conditions)
+        check_locates(False, conditions)
+        check_sees(self._sees is not None, conditions)
 
     def _flying(self) -> Lanes:
         if self._lanes is None:
@@ -187,7 +218,8 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         flights = self.task.launch(flights, self.airframe)
         course: Course = self.task.course(flights, self.duration_s, rng)
         memory = np.tile(np.array(self.task.begin, dtype=np.float64)[:, None], (1, n))
-        return Lanes(self._world.reset(flights, rng), course, memory, Tracks.begin(n), np.zeros((3, n)))
+        state = self._world.reset(flights, rng, course if self._sees is not None else None)
+        return Lanes(state, course, memory, Tracks.begin(n), np.zeros((3, n)), self._world.blind(n))
 
     def _relaunch(self, lanes: Lanes, index: npt.NDArray[np.intp], observation: Observation) -> None:
         """New flights for the drones at index; writes what they see into the observation."""
@@ -244,7 +276,11 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         moment = self._moment(lanes) if moment is None else moment
         if self.obs == "state":
             return _rows(assemble_state(moment), lanes.count)
-        seen = _rows(assemble(held_of(lanes.state, moment.goal, self.conditions.faults)), lanes.count)
+        goal = moment.goal if self._sees is None else told_goal(self.task, lanes, moment)
+        sensed: list[Any] = [*assemble(held_of(lanes.state, goal, self.conditions.faults))]
+        if self._sees is not None:
+            sensed += shown_sight(lanes, self._grid)
+        seen = _rows(sensed, lanes.count)
         return {"sensors": seen, "state": _rows(assemble_state(moment), lanes.count)} if self.obs == "both" else seen
 
     def _info(self, lanes: Lanes) -> dict[str, Any]:
@@ -253,9 +289,10 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
 def _rows(values: Sequence[Any], n: int) -> Float32:
     """(N, width) of so many scalars, each (N,); a drone that has left the finite numbers ends in numbers too."""
-    table = np.empty((n, len(values)), np.float32)
-    for column, value in enumerate(values):
-        table[:, column] = value
+    columns = np.empty((len(values), n), np.float32)
+    for column, value in zip(columns, values, strict=True):
+        column[:] = value
+    table = np.ascontiguousarray(columns.T)
     if not math.isfinite(float(table.sum())):
         table = np.nan_to_num(table)
     return np.asarray(np.clip(table, -OBS_BOUND, OBS_BOUND, out=table))

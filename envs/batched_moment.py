@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.airframe import Airframe
-from envs.compiled.state import BODY, RolloutState
+from envs.compiled.state import BODY, Reals, RolloutState
 from envs.compiled.tracer import unflatten
 from envs.fault_effects import ahead_s, unheard
 from envs.faults import Fault
@@ -59,7 +59,8 @@ class Tracks:
 class Lanes:
     """N flights under way: the world, their courses (k, N), what the task remembers (m, N), tracks.
 
-    integral_m_s2: (3, N) of the velocity controller, where actions are velocities.
+    integral_m_s2: (3, N) of the velocity controller, where actions are velocities. sight: of drones that see,
+    (rows, N), see `envs.compiled.sight.blind`.
     """
 
     state: RolloutState
@@ -67,6 +68,7 @@ class Lanes:
     memory: Array
     tracks: Tracks
     integral_m_s2: Array
+    sight: Reals | None = None
 
     @property
     def count(self) -> int:
@@ -87,6 +89,7 @@ class Lanes:
         """Everything there is about the flights, by name."""
         found: dict[str, npt.NDArray[Any]] = {
             "course": self.course, "memory": self.memory, "integral_m_s2": self.integral_m_s2,
+            **({} if self.sight is None else {"sight": self.sight}),
         }  # fmt: skip
         for part, whole in (("state", self.state), ("tracks", self.tracks)):
             found |= {f"{part}.{field.name}": getattr(whole, field.name) for field in fields(whole)}
@@ -100,14 +103,16 @@ class Lanes:
             return kind(*(tables[f"{name}.{field.name}"].copy() for field in fields(kind)))
 
         course, memory, integral_m_s2 = (tables[name].copy() for name in ("course", "memory", "integral_m_s2"))
-        return cls(part(RolloutState, "state"), course, memory, part(Tracks, "tracks"), integral_m_s2)
+        sight = tables["sight"].copy() if "sight" in tables else None
+        return cls(part(RolloutState, "state"), course, memory, part(Tracks, "tracks"), integral_m_s2, sight)
 
     def rows(self, index: slice) -> Lanes:
         """A part of the flights, as views."""
         s, t = self.state, self.tracks
         state = RolloutState(*(getattr(s, f.name)[:, index] for f in fields(RolloutState)))
         tracks = Tracks(*(getattr(t, f.name)[index] for f in fields(Tracks)))
-        return Lanes(state, self.course[:, index], self.memory[:, index], tracks, self.integral_m_s2[:, index])
+        sight = None if self.sight is None else self.sight[:, index]
+        return Lanes(state, self.course[:, index], self.memory[:, index], tracks, self.integral_m_s2[:, index], sight)
 
     def put(self, index: npt.NDArray[np.intp], fresh: Lanes) -> None:
         """Replace the flights at index by fresh ones."""
@@ -117,6 +122,8 @@ class Lanes:
             getattr(self.tracks, field.name)[index] = getattr(fresh.tracks, field.name)
         self.course[:, index], self.memory[:, index] = fresh.course, fresh.memory
         self.integral_m_s2[:, index] = fresh.integral_m_s2
+        if self.sight is not None:
+            self.sight[:, index] = fresh.sight
 
 
 def moment_of(lanes: Lanes, task: Task, airframe: Airframe, duration_s: float) -> Moment[Any]:
@@ -125,6 +132,7 @@ def moment_of(lanes: Lanes, task: Task, airframe: Airframe, duration_s: float) -
     body: Body[Any] = unflatten(BODY, list(state.value("body").astype(np.float64)))
     a, b, c, d = state.value("actuators")[:4].astype(np.float64)
     since = state.clock("t_s") - state.clock("release_s")
+    plot = None if task.sees is None else task.sees.plot
     return Moment(
         since_release_s=since,
         duration_s=duration_s,
@@ -138,6 +146,7 @@ def moment_of(lanes: Lanes, task: Task, airframe: Airframe, duration_s: float) -
         touchdown_m_s=tracks.touchdown_m_s,
         clearance_m=body.position_m[2] - airframe.rest_height_m,
         lift=0.25 * airframe.thrust_to_weight * (a * a + b * b + c * c + d * d),
+        free_m=math.inf if plot is None else plot.free_m(lanes.course[-plot.rows :], body.position_m),
     )
 
 

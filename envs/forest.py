@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from envs.flights import Array
 from envs.obstacle_kinds import GATE_ROOM_M, NO_TREE, TREES, check_size, gates, shaped
-from envs.shapes import FAR_M, SHAPE_ROWS, TREE_ROWS, TRUNK
+from envs.shapes import DRONE_RADIUS_M, FAR_M, SHAPE_ROWS, TREE_ROWS, TRUNK, Obstacle, surface_m
 from liquid_pilot.errors import ConfigError
+from liquid_pilot.ops import NUMPY_OPS, Vec3
 
 Reals: TypeAlias = npt.NDArray[np.floating[Any]]
 
@@ -118,8 +119,7 @@ class Plot:
         Places are those of the repetition of the plot that is nearest.
         """
         found = rows.reshape(self.bodies, self.row_numbers, -1).copy()
-        dx, dy = found[:, 0] - x_m, found[:, 1] - y_m
-        dx, dy = dx - self.length_m * _whole(dx / self.length_m), dy - self.width_m * _whole(dy / self.width_m)
+        dx, dy = self._shortest(found[:, 0] - x_m, found[:, 1] - y_m)
         found[:, 0], found[:, 1] = x_m + dx, y_m + dy
         gone = ~(found[:, 2] > NO_TREE)
         gx, gy = (
@@ -132,6 +132,19 @@ class Plot:
         nobody = np.array(NOBODY[: self.row_numbers])[:, None]
         found = np.where(gone[:, None], nobody, found)
         return np.take_along_axis(found, order[:, None], axis=0).reshape(self.near_rows, -1)
+
+    def free_m(self, rows: Reals, place_m: Vec3[Reals]) -> Reals:
+        """Free space (n,), see `envs.shapes.clearance_m`, between drones at (n,) and all of their forests (rows, n)."""
+        x, y, radius, *rest = rows.reshape(self.bodies, self.row_numbers, -1).swapaxes(0, 1)
+        dx, dy = self._shortest(x - place_m[0], y - place_m[1])
+        z, half_x, half_y, half_z = rest or TRUNK
+        all_of_them: Obstacle[Any] = Obstacle(dx, dy, radius, z, half_x, half_y, half_z, plain=not self.shapes)
+        surface = surface_m(NUMPY_OPS, all_of_them, (0.0, 0.0, place_m[2]))
+        return np.asarray(np.minimum(surface.min(axis=0), FAR_M) - DRONE_RADIUS_M)
+
+    def _shortest(self, dx: Reals, dy: Reals) -> tuple[Reals, Reals]:
+        """The way to the nearest repetition."""
+        return dx - self.length_m * _whole(dx / self.length_m), dy - self.width_m * _whole(dy / self.width_m)
 
 
 def _whole(x: Reals) -> Reals:

@@ -11,14 +11,16 @@ from envs.airframe import Airframe
 from envs.compiled.engine import CompiledRollout
 from envs.compiled.job import Draw, Lanes, NetworkSource, Objective
 from envs.compiled.model import EventCost, WorldModel
+from envs.compiled.sight import blind
 from envs.compiled.state import VALUES, Clocks, Reals, RolloutState, reset
 from envs.conditions import SUBSTEP_S, Conditions
 from envs.flights import RELEASE_THRUST, Flights
+from envs.task import SETPOINT_AIM, Aim, Course
 from liquid_pilot.command import CommandLimits
 from liquid_pilot.errors import ConfigError
 
 AS_IT_IS: Final = CommandLimits((-1.0, 1.0), (1.0, 1.0, 1.0))  # an action is the command itself
-FREE: Final = EventCost(1, lambda ops, weights, body, goal, action, previous: 0.0 * body.position_m[2])
+FREE: Final = EventCost(1, lambda ops, weights, body, *_: 0.0 * body.position_m[2])
 # A network whose action is its state, which it keeps: commands come in from outside.
 _TEXT: Final = """
 enum { NET_STATE = 4, NET_OUTPUTS = 4, NET_WEIGHTS = 1, NET_TAPE = 1, NET_DELTA = 1, NET_BLOCK = 1 };
@@ -36,39 +38,81 @@ static void net_gradient(int count, const V *const *tapes, const V *delta, V *gr
     (void)count, (void)tapes, (void)delta, (void)gradient;
 }
 """
-RELAY: Final = NetworkSource(_TEXT, 4, 4, 1, every_event=True)
+# There is no encoder: the rows of its features are room for the newest grid that was heard, see `envs.batched_sight`.
+_SIGHT: Final = """
+#define ENC_OUT LP_GRID
+#define ENC_PER_M_S 0
+enum { ENC_TAPE = LP_GRID + 1, ENC_DELTA = 1, ENC_WEIGHTS = 0 };
+static void enc_step(const LP_REAL *w, V *tape, V *features) {
+    (void)w, (void)tape, (void)features;
+}
+static void enc_vjp(const LP_REAL *w, const V *tape, const V *bar_features, V *delta) {
+    (void)w, (void)tape, (void)bar_features, (void)delta;
+}
+static void enc_gradient(int grids, const V *const *tapes, const V *delta, V *gradient) {
+    (void)grids, (void)tapes, (void)delta, (void)gradient;
+}
+"""
+
+
+def relay(aim: Aim) -> NetworkSource:
+    """What hands on the commands, and of drones that see their grids."""
+    if aim.sees is None:
+        return NetworkSource(_TEXT, 4, 4, 1, every_event=True)
+    return NetworkSource(_TEXT + _SIGHT, 4, 4, 1, every_event=True, features=aim.sees.model.layout.numbers)
 
 
 class RelayWorld:
     """Drones of one airframe under commands (4, B): thrust_m_s2 and rates_rad_s or, with `motors`, motor speeds.
 
     Motor speeds are fractions of full and pass the rate loop by. Held drones ignore commands; a command takes effect
-    after the flight's latency. Raises `NativeUnavailable` without a C compiler.
+    after the flight's latency. aim: of drones that see a flow grid; others need none. Raises `NativeUnavailable`
+    without a C compiler.
     """
 
     def __init__(
-        self, airframe: Airframe, motors: bool = False, substep_s: float = SUBSTEP_S, threads: int = 1
+        self,
+        airframe: Airframe,
+        motors: bool = False,
+        substep_s: float = SUBSTEP_S,
+        threads: int = 1,
+        aim: Aim = SETPOINT_AIM,
     ) -> None:
         self.airframe, self.motors = airframe, motors
-        model = WorldModel(airframe, AS_IT_IS, FREE, motors=motors)
-        self._rollout = CompiledRollout(model, RELAY, substep_s=substep_s, threads=threads)
+        model = WorldModel(airframe, AS_IT_IS, FREE, motors=motors, aim=aim)
+        self._rollout = CompiledRollout(model, relay(aim), substep_s=substep_s, threads=threads)
         self._weights = np.zeros(1, self._rollout.dtype)
         self._idle = Objective((0.0,) * FREE.weights)
 
-    def reset(self, flights: Flights, rng: np.random.Generator) -> RolloutState:
-        """Every drone in the hand at t = 0."""
-        state = reset(self.airframe, flights, rng, np.float32)
+    def reset(self, flights: Flights, rng: np.random.Generator, course: Course | None = None) -> RolloutState:
+        """Every drone in the hand at t = 0. course: of the aim; what set-points were drawn if not given."""
+        state = reset(self.airframe, flights, rng, np.float32, course)
         if self.motors:  # they keep their speed until the first command takes effect
             state.values[VALUES["commands"]] = math.sqrt(RELEASE_THRUST)
         return state
+
+    def blind(self, drones: int) -> Reals | None:
+        """What drones remember before their first grid, None where they see none."""
+        sees = self._rollout.model.aim.sees
+        return None if sees is None else blind(sees, self._rollout.network.features, drones, np.float32)
 
     def step(self, state: RolloutState, command: Any, conditions: Conditions, dt_s: Clocks, seed: int) -> RolloutState:
         """Run to the next IMU event, dt_s (B,) later; the state given is not changed. Noise follows from the seed.
 
         Raises `SimulationError` for a command that is not finite, `ConfigError` for shapes that do not fit.
         """
+        return self.watch(state, None, command, conditions, Draw(dt_s[None], seed=seed))[0]
+
+    def watch(
+        self, state: RolloutState, sight: Reals | None, command: Any, conditions: Conditions, draw: Draw
+    ) -> tuple[RolloutState, Reals | None]:
+        """The same for drones that see, with what they remember of their grids, of which none is heard here.
+
+        draw: of one step. Raises alike.
+        """
         given: Reals = np.asarray(command, self._rollout.dtype)
         if given.shape != (4, len(state)):
             raise ConfigError(f"the command has shape {given.shape}; {(4, len(state))} is needed for these drones")
-        draw, lanes = Draw(dt_s[None], seed=seed), Lanes(state, given, given)
-        return self._rollout.run(lanes, self._weights, draw, conditions, self._idle, gradients=False).lanes.world
+        lanes = Lanes(state, given, given, sight)
+        flown = self._rollout.run(lanes, self._weights, draw, conditions, self._idle, gradients=False).lanes
+        return flown.world, flown.sight

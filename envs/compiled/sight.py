@@ -26,6 +26,7 @@ from liquid_pilot.ops import Ops
 
 POSE_ROWS: Final = 13  # matrix, velocity, height
 LOOKS, ARRIVES = 1, 2  # at a control step: a grid is taken at its end, the newest grid is heard at its start
+_NOW_S: Final = 1e-9
 _TIMES: Final = 3  # behind grid and features: stamps of the grid under way and of the features, whether these are fresh
 Steps = npt.NDArray[np.int32]
 
@@ -42,12 +43,22 @@ def blind(sight: Sight, features: int, batch: int, dtype: Any) -> Reals:
     return rows
 
 
+def heard(rows: Reals, features: int) -> tuple[Reals, Reals, Reals]:
+    """Of what is remembered: the features (features, B), when their grid was taken (B,), and 1 where they are fresh."""
+    return rows[-_TIMES - features : -_TIMES], rows[-2], rows[-1]
+
+
 @dataclass(frozen=True, slots=True)
 class Camera:
     """Seconds until the next grid is taken, and until the one under way is heard (infinite: there is none)."""
 
     next_s: float = 0.0
     arrives_s: float = math.inf
+
+    @property
+    def arrives(self) -> bool:
+        """Whether the one under way is heard now."""
+        return self.arrives_s <= _NOW_S
 
 
 def looks(camera: Camera, dt_s: Clocks, conditions: Conditions, rng: np.random.Generator) -> tuple[Steps, Camera]:
@@ -60,10 +71,10 @@ def looks(camera: Camera, dt_s: Clocks, conditions: Conditions, rng: np.random.G
         return events, camera
     next_s, arrives_s = camera.next_s, camera.arrives_s
     for k, step_s in enumerate(dt_s.mean(axis=1).tolist()):
-        if arrives_s <= 1e-9:
+        if arrives_s <= _NOW_S:
             events[k], arrives_s = ARRIVES, math.inf
         next_s, arrives_s = next_s - step_s, arrives_s - step_s
-        if next_s <= 1e-9 and arrives_s == math.inf:
+        if next_s <= _NOW_S and arrives_s == math.inf:
             events[k] |= LOOKS
             jitter = 1.0 + conditions.sensor_jitter * (2.0 * rng.random() - 1.0)
             period_s = jitter / rng.uniform(low, high)

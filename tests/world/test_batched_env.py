@@ -51,7 +51,10 @@ def tables(observation: Any) -> list[Any]:
     return list(observation.values()) if isinstance(observation, dict) else [observation]
 
 
-@pytest.mark.parametrize(("name", "obs", "action"), list(product(IDS, OBS_MODES, ACTION_MODES)))
+@pytest.mark.parametrize(
+    ("name", "obs", "action"),
+    [*product(IDS, OBS_MODES, ACTION_MODES), *(("liquid_pilot/Avoid-v0", obs, "ctbr") for obs in OBS_MODES)],
+)
 def test_the_vector_contract_holds(name: str, obs: str, action: str) -> None:
     env = many(name, 8, obs=obs, action=action, duration_s=0.2, hold_s=0.1)
     assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
@@ -82,7 +85,7 @@ def flight(name: str, seed: int, steps: int, n: int = 24, **options: Any) -> lis
     return [part.tobytes() for row in rows for part in row]
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", [*IDS, "liquid_pilot/Avoid-v0"])
 def test_the_same_seed_gives_the_same_bits_with_any_number_of_threads(name: str) -> None:
     options: dict[str, Any] = {"obs": "both", "duration_s": 0.6, "hold_s": 0.05}
     first = flight(name, 5, 120, **options)
@@ -141,7 +144,7 @@ def test_it_is_the_twin_where_imu_samples_are_lost(texts: tuple[str, ...]) -> No
     one.close()
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", [*IDS, "liquid_pilot/Avoid-v0"])
 def test_any_fault_flies_in_any_task_and_repeats(name: str) -> None:
     options: dict[str, Any] = {"hold_s": 0.02, "imu_hz": (200.0, 200.0)}
     single, batch = gymnasium.make(name, disable_env_checker=True, **options).unwrapped, many(name, 8, **options)

@@ -1,0 +1,54 @@
+"""What many drones that cross a forest are told and shown, and how near they are to what stands in it: arrays (N,)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from envs.batched_moment import Array, Lanes
+from envs.compiled.sight import heard
+from envs.compiled.state import CONSTANTS
+from envs.grid_observation import SILENT_S
+from envs.task import Goal, Moment, Task
+from liquid_pilot.geometry import multiply
+from liquid_pilot.observation import INITIAL_AGE_S, assemble_sight
+from liquid_pilot.ops import NUMPY_OPS
+
+
+def told_goal(task: Task, lanes: Lanes, moment: Moment[Any]) -> Goal[Any]:
+    """The course by the heading that is known on board, wrong by the flight's error, from the start on."""
+    half = 0.5 * lanes.state.constants[CONSTANTS["heading_error_rad"]][0].astype(np.float64)
+    zero = 0.0 * half
+    attitude = multiply((np.cos(half), zero, zero, np.sin(half)), moment.body.attitude_wxyz)
+    wrong: Any = replace(moment.body, attitude_wxyz=attitude)
+    return task.goal(NUMPY_OPS, list(lanes.course), np.maximum(moment.since_release_s, 0.0), wrong)
+
+
+def hear(lanes: Lanes, numbers: int, lost: npt.NDArray[np.bool_]) -> None:
+    """All take over the grid under way, but where it is lost (N,), or was taken before their flight began.
+
+    numbers: of a grid. As `hear` in sight.c, at the IMU event at which the drones are looked at next.
+    """
+    assert lanes.sight is not None
+    under_way, (grid, _, _) = lanes.sight[:numbers], heard(lanes.sight, numbers)
+    stamp_s, held_s, fresh = lanes.sight[-3:]
+    new = ~lost & (stamp_s > held_s)
+    grid[:, new], held_s[new], fresh[new] = under_way[:, new], stamp_s[new], 1.0
+
+
+def shown_sight(lanes: Lanes, numbers: int) -> list[Array]:
+    """The `SIGHT_FIELDS`, then the newest grid that was heard; nothing of it before the first, and in a long silence.
+
+    numbers: of a grid.
+    """
+    assert lanes.sight is not None
+    grid, taken_s, fresh = heard(lanes.sight, numbers)
+    imu = lanes.state.imu
+    age_s = lanes.state.clock("t_s") + imu.ahead_s - taken_s
+    silent = age_s > SILENT_S
+    shown_age_s = np.where(silent, INITIAL_AGE_S, np.maximum(age_s, 0.0))
+    known = ~silent & (imu.silent_s == 0.0)
+    return [*assemble_sight(fresh * known, shown_age_s), *np.where(silent, 0.0, grid)]
