@@ -297,7 +297,7 @@ def avoid_drill(
             sees=True,
         ),
         cost=AvoidWeights(),
-        updates=6000,
+        updates=12000,
         batch=128,
         validation_s=crossing_s(speed_m_s),
         launch=facing_course,
