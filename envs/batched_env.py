@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from typing import Any, Final, TypeAlias
 
 import gymnasium
@@ -24,12 +24,11 @@ from gymnasium.vector.utils import batch_space
 
 from envs.actions import ACTION_MODES, motor_speeds, read_actions, wanted_velocity
 from envs.airframe import load_airframe
-from envs.batched_moment import Lanes, Tracks, held_of, moment_of
-from envs.batched_sight import hear, shown_sight, told_goal
-from envs.compiled.job import Draw
+from envs.batched_moment import Lanes, Tracks, moment_of
+from envs.batched_step import advance, sensed
 from envs.compiled.relay import RelayWorld
-from envs.compiled.sight import Camera, looks
-from envs.compiled.state import CONSTANTS, intervals
+from envs.compiled.sight import Camera
+from envs.compiled.state import CONSTANTS
 from envs.conditions import SUBSTEP_S, Conditions, check_batched, check_locates, check_sees
 from envs.flights import Flights, draw_flights
 from envs.forest import COURSE_ROWS
@@ -46,7 +45,7 @@ from envs.task import SETPOINT_AIM, Aim, Course, Moment, Task
 from envs.velocity_control import VELOCITY_GAINS, velocity_command
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits, from_action
 from liquid_pilot.errors import ConfigError, SimulationError
-from liquid_pilot.observation import SIGHT_DIM, assemble
+from liquid_pilot.observation import SIGHT_DIM
 from liquid_pilot.ops import NUMPY_OPS
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -98,8 +97,8 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.duration_s = task.duration_s if duration_s is None else float(duration_s)
         self.airframe = load_airframe(airframe)
         self.num_envs = int(num_envs)
-        self._grid = 0 if self._sees is None else self._sees.model.layout.numbers
-        self.single_observation_space = observation_space(obs, sight=SIGHT_DIM + self._grid if self._grid else 0)
+        sight = 0 if self._sees is None else SIGHT_DIM + self._sees.model.layout.numbers
+        self.single_observation_space = observation_space(obs, sight=sight)
         self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -137,19 +136,8 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         lanes = self._flying()
         values = read_actions(actions, (self.num_envs, 4), ACTION_MODES[self.action_mode].meaning)
         command = self._command(lanes, values.T)
-        imu_hz = lanes.state.constants[CONSTANTS["imu_hz"]][0]
-        dt_s = intervals(self.conditions, imu_hz, 1, self.np_random)[0]
         flew = lanes.released
-        noise = int(self.np_random.integers(2**63))
-        events = None
-        if self._sees is not None:
-            events, self._camera = looks(self._camera, dt_s[None], self.conditions, self.np_random)
-        draw = Draw(dt_s[None], seed=noise, looks=events)
-        lanes.state, lanes.sight = self._world.watch(lanes.state, lanes.sight, command, self.conditions, draw)
-        if self._camera.arrives:
-            hear(lanes, self._grid, self.np_random.random(self.num_envs) < self.conditions.grid_dropout[1])
-            self._camera = replace(self._camera, arrives_s=math.inf)
-        lanes.tracks = lanes.tracks.after(lanes.state, flew, self.airframe.rest_height_m)
+        self._camera = advance(self._world, lanes, self._camera, command, self.conditions, self.np_random)
         moment = self._moment(lanes)
         reward, terminated, truncated, success = self._judged(lanes, moment, flew)
         observation = self._observe(lanes, moment)
@@ -276,11 +264,7 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         moment = self._moment(lanes) if moment is None else moment
         if self.obs == "state":
             return _rows(assemble_state(moment), lanes.count)
-        goal = moment.goal if self._sees is None else told_goal(self.task, lanes, moment)
-        sensed: list[Any] = [*assemble(held_of(lanes.state, goal, self.conditions.faults))]
-        if self._sees is not None:
-            sensed += shown_sight(lanes, self._grid)
-        seen = _rows(sensed, lanes.count)
+        seen = _rows(sensed(self._world, lanes, self.task, moment, self.conditions.faults), lanes.count)
         return {"sensors": seen, "state": _rows(assemble_state(moment), lanes.count)} if self.obs == "both" else seen
 
     def _info(self, lanes: Lanes) -> dict[str, Any]:

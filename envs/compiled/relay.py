@@ -80,9 +80,15 @@ class RelayWorld:
     ) -> None:
         self.airframe, self.motors = airframe, motors
         model = WorldModel(airframe, AS_IT_IS, FREE, motors=motors, aim=aim)
-        self._rollout = CompiledRollout(model, relay(aim), substep_s=substep_s, threads=threads)
+        self._network = relay(aim)
+        self._rollout = CompiledRollout(model, self._network, substep_s=substep_s, threads=threads)
         self._weights = np.zeros(1, self._rollout.dtype)
         self._idle = Objective((0.0,) * FREE.weights)
+
+    @property
+    def grid(self) -> int:
+        """Numbers of the flow grid that drones see, 0 for none."""
+        return self._network.features
 
     def reset(self, flights: Flights, rng: np.random.Generator, course: Course | None = None) -> RolloutState:
         """Every drone in the hand at t = 0. course: of the aim; what set-points were drawn if not given."""
@@ -94,7 +100,7 @@ class RelayWorld:
     def blind(self, drones: int) -> Reals | None:
         """What drones remember before their first grid, None where they see none."""
         sees = self._rollout.model.aim.sees
-        return None if sees is None else blind(sees, self._rollout.network.features, drones, np.float32)
+        return None if sees is None else blind(sees, self.grid, drones, np.float32)
 
     def step(self, state: RolloutState, command: Any, conditions: Conditions, dt_s: Clocks, seed: int) -> RolloutState:
         """Run to the next IMU event, dt_s (B,) later; the state given is not changed. Noise follows from the seed.

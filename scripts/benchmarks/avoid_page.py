@@ -17,17 +17,19 @@ Row = Mapping[str, Any]
 
 _HEAD: Final = """# Crossing forests on optical flow
 
-Written by `python -m scripts.benchmark avoid {options} --page PAGE`: {who}, flown
-through forests that none has seen. A flight succeeds where 30 m are crossed in time without coming nearer than 0.12 m
+Written by `python -m scripts.benchmark avoid {options} --page PAGE`: {who}, flown through forests that none has
+seen. A flight succeeds where 30 m are crossed in time without coming nearer than 0.12 m
 to anything. "Trees not shown": the trees stand there and the grid does not show them. Where there is no way through,
 those count that touch nothing and stay before the wall.{more}
 
 ![Success against speed]({picture})
 """
-_RIVALS: Final = """models of equal parameters behind the same
-encoder of a forward flow grid of 32 x 5 rays, each with six tuning trials on a seed that is not reported"""
-_LOSERS: Final = " The blind model was trained\nwithout any grid, the MLP has no memory; both should lose."
-_GIVEN: Final = "policies that are seeds of one\ntraining"
+_RIVALS: Final = (
+    "models of equal parameters behind the same encoder of a forward flow grid of 32 x 5 rays, each with six tuning "
+    "trials on a seed that is not reported"
+)
+_LOSERS: Final = " The blind model was trained without any grid, the MLP has no memory; both should lose."
+_GIVEN: Final = "policies that are seeds of one training"
 
 
 def text_of(cell: Row) -> str:
