@@ -112,9 +112,7 @@ class RelayWorld:
         assert lanes.sight is not None
         return lanes.world, lanes.sight
 
-    def _run(
-        self, state: RolloutState, sight: Reals | None, command: Any, conditions: Conditions, draw: Draw
-    ) -> Lanes:
+    def _run(self, state: RolloutState, sight: Reals | None, command: Any, conditions: Conditions, draw: Draw) -> Lanes:
         given: Reals = np.asarray(command, self._rollout.dtype)
         if given.shape != (4, len(state)):
             raise ConfigError(f"the command has shape {given.shape}; {(4, len(state))} is needed for these drones")
