@@ -115,7 +115,7 @@ def usual_config(task: str, **changes: Any) -> ImitationConfig:
         "rounds": 10,
         "flight_s": 6.0,
         "share_decay": 0.6,
-        "warm_up": 64,
+        "warm_up": 128,
         "steps": 160,
         "validation_s": drill.validation_s,
         "curriculum": drill.curriculum,
