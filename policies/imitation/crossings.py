@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -132,6 +132,13 @@ class Student:
         return found
 
 
+def commands(action: F32) -> Array:
+    """What a fleet flies by, (4, N), for actions (N, 4) under `DEFAULT_LIMITS`."""
+    a, b, c, d = action.T
+    thrust, rates = from_action(DEFAULT_LIMITS, (a, b, c, d))
+    return np.stack([thrust, *rates])
+
+
 def record_crossings(
     fleet: ForestFleet, teacher: PlannerTeacher, flight_s: float, mixture: Mixture, rng: np.random.Generator
 ) -> Crossings:
@@ -149,8 +156,7 @@ def record_crossings(
         action = checked_actions(teacher.name, teacher.act(fleet, alive & shown.released), n)
         record.add(shown, inputs, action, alive)
         own = None if student is None else student.act(shown, inputs)
-        thrust, rates = from_action(DEFAULT_LIMITS, tuple(controls.flown(action, own, shown.dt_s).T))
-        released, shown = shown.released, fleet.step(np.stack([thrust, *rates]))
+        released, shown = shown.released, fleet.step(commands(controls.flown(action, own, shown.dt_s)))
         flown_s = flown_s + released * shown.dt_s
         alive = alive & ~fleet.lost() & (flown_s < flight_s)
     return record.crossings()
@@ -188,9 +194,3 @@ class _Record:
             np.stack(column, axis=1)[inside] for column in zip(*self._events, strict=True)
         )
         return Crossings(Demonstrations(sensors, action, dt_s, held, self._length), np.concatenate(self._grids), seen)
-
-
-def first_flights(crossings: Crossings, flights: int) -> Crossings:
-    """So many of them, with all grids."""
-    part = crossings.flights.first(flights)
-    return replace(crossings, flights=part, seen=crossings.seen[: part.events])

@@ -87,7 +87,8 @@ def checked_actions(name: str, found: npt.NDArray[Any], drones: int) -> F32:
             f"expert {name!r} answers drone {drone} with {found[drone].tolist()}; choose an expert whose "
             "actions are finite"
         )
-    return np.clip(found, -1.0, 1.0).astype(np.float32)
+    actions: F32 = np.clip(found, -1.0, 1.0).astype(np.float32)
+    return actions
 
 
 def _actions(limits: CommandLimits, thrust_m_s2: Any, rates_rad_s: Vec3[Any]) -> Array:

@@ -17,7 +17,7 @@ from envs.forest import COURSE_ROWS
 from envs.physics import Body
 from envs.surroundings import Surroundings
 from liquid_pilot import native
-from liquid_pilot.command import DEFAULT_LIMITS, from_action, to_action
+from liquid_pilot.command import DEFAULT_LIMITS, to_action
 from liquid_pilot.errors import TrainingError
 from liquid_pilot.messages import PositionSetpoint
 from liquid_pilot.observation import OBS_DIM
@@ -30,6 +30,7 @@ from policies.imitation.crossings import (
     Crossings,
     PlannerTeacher,
     Student,
+    commands,
     joined_crossings,
     record_crossings,
 )
@@ -37,11 +38,6 @@ from policies.imitation.flying import Mixture
 from tests.policies.crossing_cases import AIRFRAME, CONDITIONS, DRILL, SUBSTEP_S, fleet_of, flights_of, student_of
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
-
-
-def command_of(action: Any) -> Any:
-    thrust, rates = from_action(DEFAULT_LIMITS, tuple(np.asarray(action, np.float32).T))
-    return np.stack([thrust, *rates])
 
 
 def recorded(drones: int, mixture: Mixture, flight_s: float = 0.6, **conditions: Any) -> Crossings:
@@ -60,7 +56,7 @@ def test_a_student_in_torch_flies_as_the_compiled_engine_flies_its_network() -> 
     for _ in range(50):
         shown = fleet.shown
         inputs = np.concatenate([shown.grid, (fleet.course[:1].T / 2.0).astype(np.float32)], axis=1)
-        fleet.step(command_of(student.act(shown, inputs)))
+        fleet.step(commands(student.act(shown, inputs)))
         dt_s = intervals(CONDITIONS, lanes.world.constants[CONSTANTS["imu_hz"]][0], 1, rng)
         events, camera = looks(camera, dt_s, CONDITIONS, rng)
         if events[0] & ARRIVES:
@@ -95,7 +91,7 @@ def test_labels_are_the_planners_whoever_flies() -> None:
             found = np.array(to_action(DEFAULT_LIMITS, command.thrust_m_s2, command.rates_rad_s))
             action[i] = np.clip(found, -1.0, 1.0)
         rows.append(action[0])
-        fleet.step(command_of(action))
+        fleet.step(commands(action))
     assert_array_equal(alone.flights.action[: len(rows)], np.stack(rows))
     # who flies changes what is seen, and in the hand nothing
     for other in (Mixture(pilot, share=0.0), Mixture(noise=0.3)):
@@ -114,7 +110,7 @@ def test_what_the_student_knew_in_flight_is_what_a_window_makes_of_its_record() 
         inputs = np.concatenate([fleet.shown.grid, (fleet.course[:1].T / 2.0).astype(np.float32)], axis=1)
         actions.append(student.act(fleet.shown, inputs))
         states.append(student.h)
-        fleet.step(command_of(np.clip(actions[-1], -1.0, 1.0)))
+        fleet.step(commands(np.clip(actions[-1], -1.0, 1.0)))
     for i, (begin, length) in enumerate(zip(flights.start, flights.length, strict=True)):
         events = np.arange(begin, begin + length)
         with torch.no_grad():

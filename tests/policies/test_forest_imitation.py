@@ -41,9 +41,8 @@ def test_the_slope_reaches_every_weight_and_the_error_falls() -> None:
     assert any(name.startswith("encoder.") for name in before)
 
 
-@pytest.mark.parametrize("cell", ["decay", "gru"])
-def test_resumed_run_gives_the_weights_of_one_that_was_never_stopped(cell: str, tmp_path: Path) -> None:
-    config, path = replace(TINY, cell=cell), tmp_path / "checkpoint.safetensors"
+def test_resumed_run_gives_the_weights_of_one_that_was_never_stopped(tmp_path: Path) -> None:
+    config, path = TINY, tmp_path / "checkpoint.safetensors"
     whole, first = (ImitationTrainer(config, PlannerTeacher()) for _ in range(2))
     losses = run(whole, 6)
     assert run(first, 2) == losses[:2]
@@ -63,7 +62,7 @@ def test_resumed_run_gives_the_weights_of_one_that_was_never_stopped(cell: str, 
 def test_the_best_in_closed_loop_is_exported_and_proves_itself(tmp_path: Path) -> None:
     trainer = ImitationTrainer(TINY, PlannerTeacher(), start=load_bundle("avoid"))
     row = trainer.validate(trainer.update(0.0))
-    assert trainer.best_score == row.score < 4.0  # some flights of the shipped policy are flown well
+    assert trainer.best_score == row.score and not trainer.stale
     bundle = load_bundle(export_policy(trainer, tmp_path / "p.safetensors", "taught", "unknown"))
     assert run_selftest(bundle) < 1e-5 and bundle.sees
     shipped, told = load_bundle("avoid").metadata, bundle.metadata["training"]
