@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -49,8 +48,9 @@ def flights_of(drones: int, conditions: Conditions = CONDITIONS) -> tuple[Flight
 
 def fleet_of(drones: int, conditions: Conditions = CONDITIONS, seed: int = 5) -> ForestFleet:
     """In the hand."""
-    given: Any = (AIRFRAME, DRILL.aim(2.0), *flights_of(drones, conditions), conditions)
-    return ForestFleet(*given, np.random.default_rng(seed), SUBSTEP_S)
+    flights, course = flights_of(drones, conditions)
+    rng = np.random.default_rng(seed)
+    return ForestFleet(AIRFRAME, DRILL.aim(2.0), flights, course, conditions, rng, SUBSTEP_S)
 
 
 def student_of(seed: int = 3) -> PolicyNetwork:

@@ -78,15 +78,16 @@ def test_labels_are_the_planners_whoever_flies() -> None:
     assert_array_equal(alone.flights.action, mixed.flights.action)
     assert_array_equal(alone.flights.observation, mixed.flights.observation)
     # the planner alone, told by hand
-    fleet, rows = fleet_of(3), []
-    planners, forests = [Planner() for _ in range(3)], [Surroundings(DRILL.sees.plot, row) for row in  # type: ignore[union-attr]
-        fleet.course[COURSE_ROWS:].T]  # fmt: skip
+    fleet, rows, sees = fleet_of(3), [], DRILL.sees
+    assert sees is not None
+    planners = [Planner() for _ in range(3)]
+    forests = [Surroundings(sees.plot, row) for row in fleet.course[COURSE_ROWS:].T]
     told = [PositionSetpoint(0.0, (np.nan, np.nan, z), (v, 0.0, 0.0), np.nan) for v, z in fleet.course[:2].T.tolist()]
     for _ in range(int(alone.flights.length[0])):
         action = np.zeros((3, 4), np.float32)
         for i in np.flatnonzero(fleet.shown.released):
-            n = fleet.bodies()[:, i].tolist()
-            body: Body[float] = Body(tuple(n[:3]), tuple(n[3:6]), tuple(n[6:10]), tuple(n[10:]))  # type: ignore[arg-type]
+            x, y, z, vx, vy, vz, qw, qx, qy, qz, p, q, r = fleet.bodies()[:, i].tolist()
+            body: Body[float] = Body((x, y, z), (vx, vy, vz), (qw, qx, qy, qz), (p, q, r))
             command = planners[i].cross(float(fleet.t_s[i]), body, told[i], forests[i])
             found = np.array(to_action(DEFAULT_LIMITS, command.thrust_m_s2, command.rates_rad_s))
             action[i] = np.clip(found, -1.0, 1.0)
@@ -95,10 +96,10 @@ def test_labels_are_the_planners_whoever_flies() -> None:
     assert_array_equal(alone.flights.action[: len(rows)], np.stack(rows))
     # who flies changes what is seen, and in the hand nothing
     for other in (Mixture(pilot, share=0.0), Mixture(noise=0.3)):
-        found = recorded(3, other).flights
-        first = slice(0, int(np.argmin(found.held)) + 1)
-        assert_array_equal(found.action[first], alone.flights.action[first])
-        assert not np.array_equal(found.observation[: len(rows)], alone.flights.observation[: len(rows)])
+        seen = recorded(3, other).flights
+        first = slice(0, int(np.argmin(seen.held)) + 1)
+        assert_array_equal(seen.action[first], alone.flights.action[first])
+        assert not np.array_equal(seen.observation[: len(rows)], alone.flights.observation[: len(rows)])
 
 
 def test_what_the_student_knew_in_flight_is_what_a_window_makes_of_its_record() -> None:
