@@ -11,8 +11,7 @@ event; there are no pictures.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple
 from typing import Any, Final, TypeAlias
 
@@ -25,7 +24,7 @@ from gymnasium.vector.utils import batch_space
 from envs.actions import ACTION_MODES, motor_speeds, read_actions, wanted_velocity
 from envs.airframe import load_airframe
 from envs.batched_moment import Lanes, Tracks, moment_of
-from envs.batched_step import advance, sensed
+from envs.batched_step import Float32, advance, rows, sensed
 from envs.compiled.relay import RelayWorld
 from envs.compiled.sight import Camera
 from envs.compiled.state import CONSTANTS
@@ -35,7 +34,6 @@ from envs.forest import COURSE_ROWS
 from envs.quad_env import (
     CRASH_REWARD,
     DONE_REWARD,
-    OBS_BOUND,
     check_options,
     make_conditions,
     observation_space,
@@ -49,7 +47,6 @@ from liquid_pilot.observation import SIGHT_DIM
 from liquid_pilot.ops import NUMPY_OPS
 
 Array: TypeAlias = npt.NDArray[np.float64]
-Float32: TypeAlias = npt.NDArray[np.float32]
 Observation: TypeAlias = Any  # (N, width) float32; a dictionary of two such with obs="both"
 
 SPARE_SHARE: Final = 4  # flights drawn ahead: one for so many drones, and at least LEAST_SPARE
@@ -219,8 +216,8 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         fresh = spare.rows(slice(self._used, self._used + len(index)))
         self._used += len(index)
         lanes.put(index, fresh)
-        for target, rows in zip(_tables(observation), _tables(self._observe(fresh)), strict=True):
-            target[index] = rows
+        for target, new in zip(_tables(observation), _tables(self._observe(fresh)), strict=True):
+            target[index] = new
 
     def _command(self, lanes: Lanes, action: Array) -> Array:
         """What the engine takes, (4, N), for actions (4, N)."""
@@ -263,23 +260,12 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def _observe(self, lanes: Lanes, moment: Moment[Any] | None = None) -> Observation:
         moment = self._moment(lanes) if moment is None else moment
         if self.obs == "state":
-            return _rows(assemble_state(moment), lanes.count)
-        seen = _rows(sensed(self._world, lanes, self.task, moment, self.conditions.faults), lanes.count)
-        return {"sensors": seen, "state": _rows(assemble_state(moment), lanes.count)} if self.obs == "both" else seen
+            return rows(assemble_state(moment), lanes.count)
+        seen = rows(sensed(self._world, lanes, self.task, moment, self.conditions.faults), lanes.count)
+        return {"sensors": seen, "state": rows(assemble_state(moment), lanes.count)} if self.obs == "both" else seen
 
     def _info(self, lanes: Lanes) -> dict[str, Any]:
         return {"dt_s": lanes.state.clock("dt_s"), "released": lanes.released}
-
-
-def _rows(values: Sequence[Any], n: int) -> Float32:
-    """(N, width) of so many scalars, each (N,); a drone that has left the finite numbers ends in numbers too."""
-    columns = np.empty((len(values), n), np.float32)
-    for column, value in zip(columns, values, strict=True):
-        column[:] = value
-    table = np.ascontiguousarray(columns.T)
-    if not math.isfinite(float(table.sum())):
-        table = np.nan_to_num(table)
-    return np.asarray(np.clip(table, -OBS_BOUND, OBS_BOUND, out=table))
 
 
 def _tables(observation: Observation) -> list[Float32]:
@@ -288,5 +274,5 @@ def _tables(observation: Observation) -> list[Float32]:
 
 def _copied(observation: Observation) -> Observation:
     if isinstance(observation, dict):
-        return {name: rows.copy() for name, rows in observation.items()}
+        return {name: table.copy() for name, table in observation.items()}
     return observation.copy()

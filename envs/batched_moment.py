@@ -16,7 +16,7 @@ from envs.compiled.tracer import unflatten
 from envs.fault_effects import ahead_s, unheard
 from envs.faults import Fault
 from envs.physics import Body
-from envs.task import Course, Goal, Moment, Task
+from envs.task import Aim, Course, Goal, Moment, Task
 from liquid_pilot.geometry import rotation_matrix
 from liquid_pilot.observation import INITIAL_AGE_S, Held
 from liquid_pilot.ops import NUMPY_OPS
@@ -126,7 +126,7 @@ class Lanes:
             self.sight[:, index] = fresh.sight
 
 
-def moment_of(lanes: Lanes, task: Task, airframe: Airframe, duration_s: float) -> Moment[Any]:
+def moment_of(lanes: Lanes, task: Task | Aim, airframe: Airframe, duration_s: float) -> Moment[Any]:
     """The truth about all flights, arrays (N,)."""
     state, tracks = lanes.state, lanes.tracks
     body: Body[Any] = unflatten(BODY, list(state.value("body").astype(np.float64)))

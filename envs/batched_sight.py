@@ -6,19 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from envs.batched_moment import Array, Lanes
+from envs.batched_moment import Array, Lanes, Mask
 from envs.compiled.sight import heard
 from envs.compiled.state import CONSTANTS
 from envs.grid_observation import SILENT_S
-from envs.task import Goal, Moment, Task
+from envs.task import Aim, Goal, Moment, Task
 from liquid_pilot.geometry import multiply
 from liquid_pilot.observation import INITIAL_AGE_S, assemble_sight
 from liquid_pilot.ops import NUMPY_OPS
 
 
-def told_goal(task: Task, lanes: Lanes, moment: Moment[Any]) -> Goal[Any]:
+def told_goal(task: Task | Aim, lanes: Lanes, moment: Moment[Any]) -> Goal[Any]:
     """The course by the heading that is known on board, wrong by the flight's error, from the start on."""
     half = 0.5 * lanes.state.constants[CONSTANTS["heading_error_rad"]][0].astype(np.float64)
     zero = 0.0 * half
@@ -27,7 +26,7 @@ def told_goal(task: Task, lanes: Lanes, moment: Moment[Any]) -> Goal[Any]:
     return task.goal(NUMPY_OPS, list(lanes.course), np.maximum(moment.since_release_s, 0.0), wrong)
 
 
-def hear(lanes: Lanes, numbers: int, lost: npt.NDArray[np.bool_]) -> None:
+def hear(lanes: Lanes, numbers: int, lost: Mask) -> None:
     """All take over the grid under way, but where it is lost (N,), or was taken before their flight began.
 
     numbers: of a grid. As `hear` in sight.c, at the IMU event at which the drones are looked at next.
@@ -45,10 +44,19 @@ def shown_sight(lanes: Lanes, numbers: int) -> list[Array]:
     numbers: of a grid.
     """
     assert lanes.sight is not None
-    grid, taken_s, fresh = heard(lanes.sight, numbers)
-    imu = lanes.state.imu
-    age_s = lanes.state.clock("t_s") + imu.ahead_s - taken_s
-    silent = age_s > SILENT_S
-    shown_age_s = np.where(silent, INITIAL_AGE_S, np.maximum(age_s, 0.0))
-    known = ~silent & (imu.silent_s == 0.0)
-    return [*assemble_sight(fresh * known, shown_age_s), *np.where(silent, 0.0, grid)]
+    grid, _, fresh = heard(lanes.sight, numbers)
+    age_s, gone = _age_s(lanes, numbers), silent(lanes, numbers)
+    shown_age_s = np.where(gone, INITIAL_AGE_S, np.maximum(age_s, 0.0))
+    known = ~gone & (lanes.state.imu.silent_s == 0.0)
+    return [*assemble_sight(fresh * known, shown_age_s), *np.where(gone, 0.0, grid)]
+
+
+def silent(lanes: Lanes, numbers: int) -> Mask:
+    """Who is shown no grid, (N,): none was heard yet, or none for too long. numbers: of a grid."""
+    return np.asarray(_age_s(lanes, numbers) > SILENT_S)
+
+
+def _age_s(lanes: Lanes, numbers: int) -> Array:
+    assert lanes.sight is not None
+    age_s: Array = lanes.state.clock("t_s") + lanes.state.imu.ahead_s - heard(lanes.sight, numbers)[1]
+    return age_s

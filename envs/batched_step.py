@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from envs.batched_moment import Array, Lanes, held_of
 from envs.batched_sight import hear, shown_sight, told_goal
@@ -16,8 +18,11 @@ from envs.compiled.sight import Camera, looks
 from envs.compiled.state import CONSTANTS, intervals
 from envs.conditions import Conditions
 from envs.faults import Fault
-from envs.task import Moment, Task
+from envs.state_observation import OBS_BOUND
+from envs.task import Aim, Moment, Task
 from liquid_pilot.observation import assemble
+
+Float32: TypeAlias = npt.NDArray[np.float32]
 
 
 def advance(
@@ -28,10 +33,10 @@ def advance(
     Brings the lanes up to date. Raises as `RelayWorld.step`.
     """
     dt_s = intervals(conditions, lanes.state.constants[CONSTANTS["imu_hz"]][0], 1, rng)
-    flew, noise, events = lanes.released, int(rng.integers(2**63)), None
+    flew, events = lanes.released, None
     if world.grid:
         events, camera = looks(camera, dt_s, conditions, rng)
-    draw = Draw(dt_s, seed=noise, looks=events)
+    draw = Draw(dt_s, seed=int(rng.integers(2**63)), looks=events)
     lanes.state, lanes.sight = world.watch(lanes.state, lanes.sight, command, conditions, draw)
     if camera.arrives:
         hear(lanes, world.grid, rng.random(lanes.count) < conditions.grid_dropout[1])
@@ -40,8 +45,21 @@ def advance(
     return camera
 
 
-def sensed(world: RelayWorld, lanes: Lanes, task: Task, moment: Moment[Any], faults: tuple[Fault, ...]) -> list[Any]:
+def sensed(
+    world: RelayWorld, lanes: Lanes, task: Task | Aim, moment: Moment[Any], faults: Sequence[Fault]
+) -> list[Any]:
     """What the sensors of all drones show, number by number (N,); of drones that see, `SIGHT_FIELDS` and grid too."""
     goal = told_goal(task, lanes, moment) if world.grid else moment.goal
     seen = shown_sight(lanes, world.grid) if world.grid else []
     return [*assemble(held_of(lanes.state, goal, faults)), *seen]
+
+
+def rows(values: Sequence[Any], n: int) -> Float32:
+    """(N, width) of so many scalars, each (N,); a drone that has left the finite numbers ends in numbers too."""
+    columns = np.empty((len(values), n), np.float32)
+    for column, value in zip(columns, values, strict=True):
+        column[:] = value
+    table = np.ascontiguousarray(columns.T)
+    if not math.isfinite(float(table.sum())):
+        table = np.nan_to_num(table)
+    return np.asarray(np.clip(table, -OBS_BOUND, OBS_BOUND, out=table))

@@ -21,7 +21,7 @@ from envs.conditions import Conditions
 from envs.fault_messages import Sensed
 from envs.flights import draw_flights
 from envs.grid_observation import GridMemory, told_setpoint
-from envs.state_observation import STATE_DIM, assemble_state
+from envs.state_observation import OBS_BOUND, STATE_DIM, assemble_state
 from envs.task import Moment, Task
 from envs.task_flight import SUCCESS, TaskFlight
 from liquid_pilot.command import DEFAULT_LIMITS, CommandLimits
@@ -40,7 +40,6 @@ if TYPE_CHECKING:  # they load PyBullet, which no task needs before it flies
 Observation: TypeAlias = Any  # (width,) float32; a dictionary of two such with obs="both"
 Action: TypeAlias = npt.NDArray[np.float32]
 
-OBS_BOUND: Final = 1000.0  # wider than any scaled reading
 OBS_DIMS: Final[dict[str, int]] = {"sensors": OBS_DIM, "state": STATE_DIM}
 OBS_MODES: Final = (*OBS_DIMS, "both")
 CRASH_REWARD: Final = -10.0

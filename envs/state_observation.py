@@ -66,6 +66,7 @@ def _slices() -> dict[str, slice]:
 
 
 STATE_SLICES: Final[dict[str, slice]] = _slices()
+OBS_BOUND: Final = 1000.0  # of what environments show, wider than any scaled reading
 STATE_DIM: Final[int] = sum(field.width for field in STATE_FIELDS)
 
 

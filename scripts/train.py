@@ -19,6 +19,7 @@ Examples:
   python -m scripts.train track                          # follow velocities to 2 m/s; the shipped policy, some minutes
   python -m scripts.train mission                        # from the floor, through the air, to the floor
   python -m scripts.train avoid                          # through forests on optical flow, 10 to 20 minutes
+  python -m scripts.train avoid --method dagger          # ... imitating a planner that is told where the trees stand
   python -m scripts.train avoid --method camera --init avoid       # ... its encoder fitted to a camera's pictures
   python -m scripts.train half-cheetah --method teacher            # a teacher by PPO, about an hour; --resume goes on
   python -m scripts.train half-cheetah                             # 19 neurons imitate it at any rhythm, some minutes
@@ -56,7 +57,12 @@ METHODS: Final[dict[str, dict[str, str]]] = {
     "track": {"analytic": "scripts.training.analytic"},
     "track-position": {"analytic": "scripts.training.analytic"},
     "mission": {"analytic": "scripts.training.analytic"},
-    "avoid": {"analytic": "scripts.training.analytic", "camera": "scripts.training.camera"},
+    "avoid": {
+        "analytic": "scripts.training.analytic",
+        "bc": "scripts.training.imitation",
+        "dagger": "scripts.training.imitation",
+        "camera": "scripts.training.camera",
+    },
     "half-cheetah": {
         "dagger": "scripts.training.cheetah",
         "ppo": "scripts.training.cheetah_ppo",

@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.errors import TrainingError
 from policies.checkpoint_file import learner_tensors, read_checkpoint, restore_learner, restoring, write_checkpoint
-from policies.imitation.demonstrations import Demonstrations
-from policies.imitation.files import Origin, load_flights, save_flights
-from policies.imitation.teachers import Teacher
 from policies.imitation.trainer import ImitationConfig, ImitationTrainer
 
 SCHEMA = 1
@@ -30,9 +28,7 @@ def save_checkpoint(path: Path, trainer: ImitationTrainer) -> None:
     """Write the run's state, and beside it the rounds that are not there yet. Raises `TrainingError`."""
     config = trainer.config
     for number, flights in enumerate(trainer.rounds[trainer.saved_rounds :], trainer.saved_rounds):
-        conditions = {"curriculum": asdict(config.curriculum), "teacher_share": trainer.share_of(number)}
-        origin = Origin(config.task, config.airframe, config.expert, config.expert_sha256, config.seed, conditions)
-        save_flights(round_file(path.parent, number), flights, origin)
+        trainer.school.save(round_file(path.parent, number), flights, trainer.share_of(number))
     trainer.saved_rounds = len(trainer.rounds)
     networks = {"network": trainer.network, "averaged": trainer.averaged, "best": trainer.best}
     record = {
@@ -50,7 +46,7 @@ def save_checkpoint(path: Path, trainer: ImitationTrainer) -> None:
 
 
 def load_checkpoint(
-    path: Path, config: ImitationConfig, teacher: Teacher, start: Bundle | None = None, threads: int = 1
+    path: Path, config: ImitationConfig, teacher: Any, start: Bundle | None = None, threads: int = 1
 ) -> ImitationTrainer:
     """The trainer as it was. start: one left out is taken as it was; see `ImitationTrainer`.
 
@@ -68,7 +64,8 @@ def load_checkpoint(
         networks = {"network": trainer.network, "averaged": trainer.averaged, "best": trainer.best}
         restore_learner(tensors, networks, trainer.optimizer)
         trainer.start_sha256 = began
-        trainer.rounds = [_round(path.parent, number) for number in range(int(record["rounds"]))]
+        numbers = range(int(record["rounds"]))
+        trainer.rounds = [trainer.school.load(round_file(path.parent, number)) for number in numbers]
         trainer.saved_rounds = len(trainer.rounds)
         trainer.done, trainer.stale = int(record["done"]), int(record["stale"])
         trainer.elapsed_s = float(record["elapsed_s"])
@@ -76,8 +73,3 @@ def load_checkpoint(
         trainer.best_score = math.inf if best is None else float(best)
         trainer.rng.bit_generator.state = record["rng"]
     return trainer
-
-
-def _round(folder: Path, number: int) -> Demonstrations:
-    flights, _ = load_flights(round_file(folder, number))
-    return flights

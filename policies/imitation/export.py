@@ -23,7 +23,7 @@ def export_policy(trainer: ImitationTrainer, path: Path, name: str, commit: str,
         **({"command": command} if command else {}),
         "minutes": round(trainer.elapsed_s / 60.0, 2),
         "updates": trainer.done,
-        "flights": sum(part.flights for part in trainer.rounds),
+        "flights": sum(trainer.school.count(part)[0] for part in trainer.rounds),
         "validation_score": None if math.isinf(trainer.best_score) else round(trainer.best_score, 5),
         **({"start_sha256": trainer.start_sha256} if trainer.start_sha256 else {}),
     }

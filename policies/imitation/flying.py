@@ -119,6 +119,28 @@ class Mixture:
     noise: float = 0.0
 
 
+class Controls:
+    """Who has the controls of N drones, event by event, and the noise on what the teacher flies; see `Mixture`."""
+
+    def __init__(self, mixture: Mixture, drones: int, rng: np.random.Generator) -> None:
+        self._mixture, self._rng = mixture, rng
+        self._noise = rng.standard_normal((drones, 4))
+        self._taught = rng.random(drones) < mixture.share
+
+    def flown(self, taught: F32, own: F32 | None, dt_s: npt.NDArray[np.floating[Any]]) -> F32:
+        """The actions that are flown, (N, 4). taught: the teacher's; own: the pilot's, None without one."""
+        mixture, rng, flown = self._mixture, self._rng, taught
+        if mixture.noise:
+            kept = np.exp(-dt_s / NOISE_S)[:, None]
+            self._noise = kept * self._noise + np.sqrt(1.0 - kept * kept) * rng.standard_normal(taught.shape)
+            flown = flown + (mixture.noise * self._noise).astype(np.float32)
+        if own is not None:
+            changes = rng.random(len(taught)) < dt_s / SHIFT_S
+            self._taught = np.where(changes, rng.random(len(taught)) < mixture.share, self._taught)
+            flown = np.where(self._taught[:, None], flown, own)
+        return np.nan_to_num(np.clip(flown, -1.0, 1.0))
+
+
 def record_flights(
     fleet: Fleet,
     teacher: Teacher,
@@ -137,8 +159,7 @@ def record_flights(
     n, pilot = len(sight), mixture.pilot
     teacher.reset(n)
     h = None if pilot is None else pilot.initial_state(n)
-    noise = rng.standard_normal((n, 4))
-    taught, alive, length = rng.random(n) < mixture.share, np.ones(n, np.bool_), np.zeros(n, np.int64)
+    controls, alive, length = Controls(mixture, n, rng), np.ones(n, np.bool_), np.zeros(n, np.int64)
     rows: list[tuple[F32, F32, F32, Mask, F32 | None]] = []
     while alive.any():
         action = asked(teacher, sight)
@@ -146,18 +167,12 @@ def record_flights(
             (sight.sensors, action, sight.dt_s.astype(np.float32), ~sight.released, sight.state if keep_state else None)
         )
         length += alive
-        flown = action
-        if mixture.noise:
-            kept = np.exp(-sight.dt_s / NOISE_S)[:, None]
-            noise = kept * noise + np.sqrt(1.0 - kept * kept) * rng.standard_normal((n, 4))
-            flown = flown + (mixture.noise * noise).astype(np.float32)
+        own = None
         if pilot is not None and h is not None:
             with torch.no_grad():
-                own, h = pilot.step(torch.from_numpy(sight.sensors), h, torch.from_numpy(sight.dt_s))
-            changes = rng.random(n) < sight.dt_s / SHIFT_S
-            taught = np.where(changes, rng.random(n) < mixture.share, taught)
-            flown = np.where(taught[:, None], flown, own.numpy())
-        sight, over = fleet.step(np.nan_to_num(np.clip(flown, -1.0, 1.0)))
+                told, h = pilot.step(torch.from_numpy(sight.sensors), h, torch.from_numpy(sight.dt_s))
+            own = told.numpy()
+        sight, over = fleet.step(controls.flown(action, own, sight.dt_s))
         alive = alive & ~over
         on_event(float(rows[-1][2].max()))
     return _by_flight(rows, length)

@@ -71,19 +71,24 @@ class Teacher(Protocol):
 
 def asked(teacher: Teacher, sight: Sight) -> F32:
     """The teacher's actions, cut to [-1, 1]. Raises `TrainingError` for a wrong shape and what is not finite."""
-    found = np.asarray(teacher.act(sight))
-    if found.shape != (len(sight), 4) or found.dtype.kind != "f":
+    return checked_actions(teacher.name, np.asarray(teacher.act(sight)), len(sight))
+
+
+def checked_actions(name: str, found: npt.NDArray[Any], drones: int) -> F32:
+    """Actions of an expert of that name for so many drones, cut to [-1, 1]. Raises as `asked`."""
+    if found.shape != (drones, 4) or found.dtype.kind != "f":
         raise TrainingError(
-            f"expert {teacher.name!r} answers {len(sight)} drones with an array of shape {found.shape} and type "
-            f"{found.dtype}; it must be ({len(sight)}, 4) real numbers in [-1, 1]"
+            f"expert {name!r} answers {drones} drones with an array of shape {found.shape} and type "
+            f"{found.dtype}; it must be ({drones}, 4) real numbers in [-1, 1]"
         )
     if not np.isfinite(found).all():
         drone = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
         raise TrainingError(
-            f"expert {teacher.name!r} answers drone {drone} with {found[drone].tolist()}; choose an expert whose "
+            f"expert {name!r} answers drone {drone} with {found[drone].tolist()}; choose an expert whose "
             "actions are finite"
         )
-    return np.clip(found, -1.0, 1.0).astype(np.float32)
+    actions: F32 = np.clip(found, -1.0, 1.0).astype(np.float32)
+    return actions
 
 
 def _actions(limits: CommandLimits, thrust_m_s2: Any, rates_rad_s: Vec3[Any]) -> Array:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -21,16 +21,13 @@ from envs.conditions import Conditions
 from envs.scoring import FlightScore
 from liquid_pilot.bundle import Bundle
 from liquid_pilot.command import DEFAULT_LIMITS
-from liquid_pilot.errors import ConfigError, TrainingError, unknown_name
+from liquid_pilot.errors import ConfigError, unknown_name
 from policies.averaging import average_into
-from policies.compiled_trainer import flight_rollout, fly_and_score
 from policies.curriculum import Curriculum
-from policies.fragments import flatten_weights
-from policies.imitation.demonstrations import Demonstrations, joined
-from policies.imitation.flying import Lessons, Mixture
-from policies.imitation.teachers import Teacher
-from policies.imitation.windows import cloning_loss, draw_windows
-from policies.network import PolicyNetwork, hover_spec
+from policies.drills import drill_of
+from policies.imitation.flying import Mixture
+from policies.imitation.school import School, school_of
+from policies.network import PolicyNetwork
 from policies.schedule import learning_rate_shape
 from policies.validation import validate
 from policies.warm_start import check_start, start_from
@@ -40,7 +37,7 @@ METHODS: Final = ("bc", "dagger")
 
 @dataclass(frozen=True, slots=True)
 class ImitationConfig:
-    """Everything that decides a run; saved beside its results.
+    """Everything that decides a run; saved beside its results. `usual_config` makes that of a task.
 
     flights: recorded in all. rounds: of dagger, spread over the first rounds_share of the run, so that there is time to
     learn from the last one. fleet: flights side by side, at one IMU rate. share_decay: the teacher's share of the
@@ -104,6 +101,28 @@ class ImitationConfig:
         return self.rounds if self.method == "dagger" else 1
 
 
+def usual_config(task: str, **changes: Any) -> ImitationConfig:
+    """The configuration that suits a task, with changes."""
+    if task != "avoid":
+        return ImitationConfig(**{"task": task, **changes})
+    drill = drill_of(task)
+    suits: dict[str, Any] = {
+        "task": task,
+        "expert": "planner",
+        "updates": 6000,
+        "learning_rate": drill.learning_rate,
+        "flights": 640,
+        "rounds": 10,
+        "flight_s": 6.0,
+        "share_decay": 0.6,
+        "warm_up": 128,
+        "steps": 160,
+        "validation_s": drill.validation_s,
+        "curriculum": drill.curriculum,
+    }
+    return ImitationConfig(**{**suits, **changes})
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """One row of the learning curve. Validation figures are NaN between validations.
@@ -127,25 +146,24 @@ class Progress:
 class ImitationTrainer:
     """State of one run. `update()` does one step; `policies.imitation.checkpoint` saves and restores it.
 
-    recorded: flights to begin with, in place of the first round's. start: a policy whose weights the run begins with.
-    threads: of the compiled engine, whose results do not depend on it. Raises `TrainingError` for an unknown task,
-    `ConfigError` for a start that does not fit, `NativeUnavailable` where C cannot be compiled.
+    teacher: of the task, see `school_of`. recorded: flights to begin with, in place of the first round's. start: a
+    policy whose weights the run begins with. threads: of the compiled engine, whose results do not depend on it. Raises
+    `TrainingError` for an unknown task, `ConfigError` for a start that does not fit, `NativeUnavailable` where C cannot
+    be compiled.
     """
 
     def __init__(
         self,
         config: ImitationConfig,
-        teacher: Teacher,
-        recorded: Demonstrations | None = None,
+        teacher: Any,
+        recorded: Any = None,
         start: Bundle | None = None,
         threads: int = 1,
     ) -> None:
-        if config.task != "hover":
-            raise TrainingError(f"unknown task {config.task!r}; choose one of: hover")
         self.config, self.teacher, self.threads = config, teacher, threads
         self.airframe: Airframe = load_airframe(config.airframe)
-        spec = hover_spec(config.cell, config.time_unit_s, config.wiring, config.wiring_seed)
-        self.network = PolicyNetwork(spec, config.seed)
+        self.school: School = school_of(config, teacher, threads)
+        self.network = PolicyNetwork(self.school.spec, config.seed)
         self.averaged = PolicyNetwork(self.network.spec, config.seed)
         self.best = PolicyNetwork(self.network.spec, config.seed)
         self.start_sha256 = ""
@@ -157,11 +175,9 @@ class ImitationTrainer:
         self.rng = np.random.default_rng([config.seed, 1])
         self.done = self.stale = 0
         self.elapsed_s = 0.0
-        self.rounds: list[Demonstrations] = [] if recorded is None else [recorded]
+        self.rounds: list[Any] = [] if recorded is None else [recorded]  # of the type that the school records
         self.saved_rounds = 0  # by `policies.imitation.checkpoint`
-        self._flights: Demonstrations | None = None
-        self._lessons = Lessons(config.airframe, config.curriculum, config.flight_s, config.substep_s, threads)
-        self._rollout = flight_rollout(self.airframe, self.network.spec, substep_s=config.substep_s, threads=threads)
+        self._flights: Any = None
 
     @property
     def updates(self) -> int:
@@ -177,7 +193,7 @@ class ImitationTrainer:
         """The teacher's share of the controls in a round: 1, then less by the same factor."""
         return float(self.config.share_decay**number)
 
-    def fly_round(self) -> Demonstrations:
+    def fly_round(self) -> Any:
         """Record one round more."""
         config, number = self.config, len(self.rounds)
         mixture = Mixture(self.averaged if number else None, self.share_of(number), config.noise)
@@ -185,15 +201,15 @@ class ImitationTrainer:
         parts = []
         while wanted > 0:
             drones = min(config.fleet, wanted)
-            parts.append(self._lessons.record(drones, self.teacher, mixture, int(self.rng.integers(2**31))))
+            parts.append(self.school.record(drones, mixture, int(self.rng.integers(2**31))))
             wanted -= drones
-        self.rounds.append(joined(parts))
+        self.rounds.append(self.school.joined(parts))
         return self.rounds[-1]
 
-    def flights(self) -> Demonstrations:
+    def flights(self) -> Any:
         """Of all rounds."""
         if self._flights is None:
-            self._flights = joined(self.rounds)
+            self._flights = self.school.joined(self.rounds)
         return self._flights
 
     def update(self, share: float) -> Progress:
@@ -205,9 +221,8 @@ class ImitationTrainer:
             self._flights = None
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate_shape(share)
-        windows = draw_windows(self.flights(), config.batch, config.warm_up, config.steps, self.rng)
         self.optimizer.zero_grad()
-        loss = cloning_loss(self.network, windows)
+        loss = self.school.loss(self.network, self.flights(), self.rng)
         loss.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm))
         if math.isfinite(norm):
@@ -219,21 +234,17 @@ class ImitationTrainer:
 
     def idle(self) -> Progress:
         """A row without an update, for a validation of its own."""
-        flights = self.flights()
+        flights, events = self.school.count(self.flights())
         share = self.share_of(len(self.rounds) - 1)
-        return Progress(self.done, self.elapsed_s, math.nan, math.nan, share, flights.flights, flights.events)
+        return Progress(self.done, self.elapsed_s, math.nan, math.nan, share, flights, events)
 
     def validate(self, progress: Progress) -> Progress:
         """Closed-loop score of the averaged weights at three conditions; keeps the best weights."""
-        config = self.config
-        weights = flatten_weights(self.averaged.spec, self.averaged.weights())
 
         def evaluate(conditions: Conditions, seed: int) -> list[FlightScore]:
-            return fly_and_score(
-                self._rollout, weights, conditions, config.validation_flights, seed, config.validation_s
-            )
+            return self.school.evaluate(self.averaged, conditions, seed)
 
-        found = validate(evaluate, config.curriculum)
+        found = validate(evaluate, self.config.curriculum)
         self.stale += 1
         if found.score < self.best_score:
             self.best_score, self.stale = found.score, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -32,7 +33,16 @@ class Windows:
         return self.x.shape[1] - self.target.shape[1]
 
 
-def draw_windows(flights: Demonstrations, batch: int, warm_up: int, steps: int, rng: np.random.Generator) -> Windows:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Which events B windows hold. events, inside: (B, W + T); weight: (B, T); see `Windows`."""
+
+    events: npt.NDArray[np.int64]
+    inside: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float32]
+
+
+def draw_rows(flights: Demonstrations, batch: int, warm_up: int, steps: int, rng: np.random.Generator) -> Rows:
     """Windows at random: a flight, each as likely as the others, and an event of it at which learning begins.
 
     A window nearer to the flight's start than warm_up begins at the start itself, in the network's first state.
@@ -49,13 +59,24 @@ def draw_windows(flights: Demonstrations, batch: int, warm_up: int, steps: int, 
     last = index[:, warm_up:] >= length[chosen][:, None] - 1
     acts_s = flights.dt_s[np.where(last, learned, learned + (~last))]
     weight = acts_s * (inside[:, warm_up:] & ~flights.held[learned])
+    return Rows(rows, inside, weight.astype(np.float32))
+
+
+def windows_of(flights: Demonstrations, rows: Rows) -> Windows:
+    """The events of the rows."""
+    learned = rows.events[:, rows.events.shape[1] - rows.weight.shape[1] :]
     return Windows(
-        torch.from_numpy(flights.observation[rows]),
-        torch.from_numpy(flights.dt_s[rows]),
-        torch.from_numpy(inside),
+        torch.from_numpy(flights.observation[rows.events]),
+        torch.from_numpy(flights.dt_s[rows.events]),
+        torch.from_numpy(rows.inside),
         torch.from_numpy(flights.action[learned]),
-        torch.from_numpy(weight.astype(np.float32)),
+        torch.from_numpy(rows.weight),
     )
+
+
+def draw_windows(flights: Demonstrations, batch: int, warm_up: int, steps: int, rng: np.random.Generator) -> Windows:
+    """Windows of events that are drawn as `draw_rows` says."""
+    return windows_of(flights, draw_rows(flights, batch, warm_up, steps, rng))
 
 
 def cloning_loss(network: PolicyNetwork, windows: Windows) -> Tensor:

@@ -48,7 +48,7 @@ def compiled(network: PolicyNetwork, x: Tensor, dt_s: Tensor, h: Tensor, mask: T
     spec = network.spec
     kernel = cfc_kernel(replace(spec, outputs=1, time_unit_s=1.0), x.dtype)
     own = network.named_weights()
-    names = [name for name in weight_shapes(spec) if not name.startswith("readout.")]
+    names = [name for name in weight_shapes(spec) if not name.startswith(("readout.", "encoder."))]
     weights = torch.cat([own[name].reshape(-1) for name in names])
     dt = (dt_s / spec.time_unit_s).to(x.dtype)
     if mask is not None:

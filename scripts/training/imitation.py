@@ -15,8 +15,9 @@ from policies.imitation.checkpoint import load_checkpoint, save_checkpoint
 from policies.imitation.demonstrations import Demonstrations
 from policies.imitation.export import export_policy
 from policies.imitation.files import load_flights
+from policies.imitation.forest_school import load_planner
 from policies.imitation.teachers import load_teacher
-from policies.imitation.trainer import ImitationConfig, ImitationTrainer, Progress
+from policies.imitation.trainer import ImitationTrainer, Progress, usual_config
 from scripts.flying import import_pybullet
 from scripts.training.options import Options, command_of, given
 from scripts.training.run import follow, git_commit, open_folder, start_policy
@@ -29,11 +30,15 @@ def run(options: Options, console: Console) -> Path:
     if options.backend == "torch":
         raise ConfigError("imitation flies on the compiled engine alone; leave --backend torch out, install a compiler")
     airframe = load_airframe(options.airframe)
-    expert = own.expert or "geometric"
-    teacher = load_teacher(expert, airframe)
+    if options.task == "avoid" and own.demos is not None:
+        raise ConfigError(
+            "avoid learns from flights that it flies itself, a file of flights holds no flow grids; leave --demos out"
+        )
+    expert = own.expert or ("planner" if options.task == "avoid" else "geometric")
+    teacher = load_planner(expert) if options.task == "avoid" else load_teacher(expert, airframe)
     recorded = None if own.demos is None else _recorded(own.demos, own.flights, airframe.name, options.task)
-    config = ImitationConfig(
-        task=options.task,
+    config = usual_config(
+        options.task,
         method=options.method or "dagger",
         cell=options.cell,
         seed=options.seed,

@@ -18,11 +18,12 @@ class ImitationOptions:
 
     expert: str | None = None
     """Who teaches. Of hover: geometric (usual), pid: told the true state. A policy, by name or path: on its sensors.
-    PATH.zip: a stable-baselines3 model that flies on the observation "state" or "sensors". Of half-cheetah: a policy
-    that sees the whole body, by name (usual: half-cheetah-teacher) or path."""
+    PATH.zip: a stable-baselines3 model that flies on the observation "state" or "sensors". Of avoid: planner alone,
+    told where the obstacles stand. Of half-cheetah: a policy that sees the whole body, by name (usual:
+    half-cheetah-teacher) or path."""
     demos: Path | None = None
     """File of recorded flights (`python -m scripts.collect`): all that bc learns from, the first round of dagger. Flown
-    anew if not given."""
+    anew if not given, as always for avoid."""
     flights: int | None = None
     """Flights that are recorded in all to learn from, or read from --demos; as many as suit the method, or are there,
     if not given."""

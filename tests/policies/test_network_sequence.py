@@ -10,17 +10,21 @@ from torch import Tensor
 
 from liquid_pilot.cell_spec import WIRED_FORMS, CellSpec
 from liquid_pilot.errors import ConfigError
+from liquid_pilot.flow_grid import even_grid
 from liquid_pilot.observation import OBS_DIM
-from policies.network import PolicyNetwork, hover_spec
+from policies.network import PolicyNetwork, avoid_spec, hover_spec
 from policies.sequence.network import looped
 
 SPECS = {form: hover_spec(form) for form in ("decay", "default", "no_gate", "pure", "gru", "lstm", "mlp")}
 SPECS |= {f"{form}, wired": hover_spec(form, wiring="9-6-4") for form in WIRED_FORMS}
 
 
-def events(batch: int, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+SPECS |= {f"{form}, seeing": avoid_spec(form, even_grid(3, 2, 80.0, 40.0)) for form in ("decay", "gru")}
+
+
+def events(batch: int, steps: int, inputs: int = OBS_DIM) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(batch)
-    x = torch.randn(batch, steps, OBS_DIM, generator=generator)
+    x = torch.randn(batch, steps, inputs, generator=generator)
     dt_s = 0.03 * torch.rand(batch, steps, generator=generator)
     return x, dt_s, torch.rand(batch, steps, generator=generator) > 0.3
 
@@ -29,7 +33,7 @@ def events(batch: int, steps: int) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_sequence_is_its_steps_with_the_same_gradients(spec: CellSpec, masked: bool) -> None:
     network = PolicyNetwork(spec, seed=3)
-    x, dt_s, inside = events(5, 19)
+    x, dt_s, inside = events(5, 19, spec.inputs)
     mask = inside if masked else None
     found = []
     for run in (network, lambda *given: looped(network, *given)):

@@ -16,7 +16,8 @@ from envs.faults import parse_fault
 from envs.flights import draw_flights
 from envs.launch import HandLaunch
 from envs.pybullet_quad import PyBulletQuad
-from envs.quad_env import OBS_BOUND, QuadEnv
+from envs.quad_env import QuadEnv
+from envs.state_observation import OBS_BOUND
 from liquid_pilot import Controller
 from liquid_pilot.errors import ConfigError, MessageError
 from liquid_pilot.fusion import SensorMemory
