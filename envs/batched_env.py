@@ -5,8 +5,9 @@
 All drones step together, each to its own next IMU event. What differs from one drone in PyBullet: heights and
 touchdowns are looked at once an IMU event, not once a substep; velocity actions command once an IMU event; mixed
 intervals are drawn for all drones at once and vary by the jitter. In a forest all take their flow grids at the same
-events, the heading's error is constant over a flight and known from the start, and obstacles are looked at once an IMU
-event; there are no pictures.
+IMU events, of the motion at that event and by its gyro sample, and go on hearing them in an IMU silence; the heading's
+error is constant over a flight, and the heading known from the start; obstacles are looked at once an IMU event; there
+are no pictures.
 """
 
 from __future__ import annotations
@@ -173,11 +174,21 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         try:
             lanes = Lanes.of_tables(tables)
             camera = Camera(*tables["camera"].tolist()) if self._sees is not None else Camera()
-            self.np_random.bit_generator.state = generator
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"the snapshot lacks a part ({error}); give one of this environment") from error
         if lanes.count != self.num_envs:
             raise ConfigError(f"the snapshot has {lanes.count} drones, this environment {self.num_envs}")
+        for name, table in (self._lanes or self._drawn(1)).tables().items():
+            found = tables[name].shape[:-1] if name in tables else None
+            if found != table.shape[:-1]:
+                raise ConfigError(
+                    f"the snapshot's {name} has rows {found}, this environment's {table.shape[:-1]}; give one of an "
+                    "environment of the same task and options"
+                )
+        try:
+            self.np_random.bit_generator.state = generator
+        except (TypeError, ValueError, KeyError) as error:
+            raise ConfigError(f"the snapshot's generator is none ({error}); give the one that came with it") from error
         self._lanes, self._spare, self._camera = lanes, None, camera
         return self._observe(lanes)
 

@@ -23,6 +23,7 @@ from envs.flights import Flights
 from envs.forest import COURSE_ROWS
 from envs.surroundings import Surroundings
 from envs.task import Aim, Course, Moment, crashed
+from liquid_pilot.errors import ConfigError
 from liquid_pilot.observation import OBS_DIM, SIGHT_DIM
 from liquid_pilot.ops import NUMPY_OPS
 
@@ -68,8 +69,9 @@ class ForestFleet:
         substep_s: float = SUBSTEP_S,
         threads: int = 1,
     ) -> None:
-        assert aim.sees is not None
-        check_sees(True, conditions)
+        check_sees(aim.sees is not None, conditions)
+        if aim.sees is None:
+            raise ConfigError("the aim sees nothing; give that of a task that crosses a forest")
         self._world = RelayWorld(airframe, substep_s=substep_s, threads=threads, aim=aim)
         self._plot, self._aim, self._conditions, self._rng = aim.sees.plot, aim, conditions, rng
         n, state = len(flights), self._world.reset(flights, rng, course)
@@ -101,7 +103,7 @@ class ForestFleet:
 
     def lost(self) -> Mask:
         """Drones that were let go and have touched something, left the bounds, tumbled or left the numbers, (N,)."""
-        moment = self._moment()
+        moment = self._moment
         well = (moment.free_m > 0.0) & (np.asarray(crashed(NUMPY_OPS, moment)) < 0.5) & self._lanes.finite
         return np.asarray(self._lanes.released & ~well)
 
@@ -114,14 +116,19 @@ class ForestFleet:
         self.shown = self._look()
         return self.shown
 
-    def _moment(self) -> Moment[Any]:
-        return moment_of(self._lanes, self._aim, self._world.airframe, 0.0)
-
     def _look(self) -> Shown:
         lanes, numbers = self._lanes, self._world.grid
         assert lanes.sight is not None
-        told = sensed(self._world, lanes, self._aim, self._moment(), self._conditions.faults)[:_TOLD]
+        self._moment: Moment[Any] = moment_of(lanes, self._aim, self._world.airframe, 0.0)
+        told = sensed(self._world, lanes, self._aim, self._moment, self._conditions.faults)[:_TOLD]
         grid, _, fresh = heard(lanes.sight, numbers)
         dt_s = lanes.state.imu.step_s.astype(np.float32)
         shown_grid = np.ascontiguousarray(grid.T, np.float32)
-        return Shown(rows(told, lanes.count), shown_grid, fresh > 0.5, silent(lanes, numbers), dt_s, lanes.released)
+        return Shown(
+            rows(told, lanes.count),
+            shown_grid,
+            fresh > 0.5,
+            silent(lanes, numbers, self._conditions.faults),
+            dt_s,
+            lanes.released,
+        )

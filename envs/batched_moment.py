@@ -1,4 +1,4 @@
-"""The lanes of `envs.batched_env`: the state of many flights as arrays, and the truth and the sensors read from it."""
+"""Many flights under way: their state as arrays, and the truth and the sensors read from it."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ class Lanes:
         return np.asarray(np.isfinite(self.state.value("body")).all(axis=0))
 
     def tables(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything there is about the flights, by name."""
+        """Everything there is about the flights, by name, in copies."""
         found: dict[str, npt.NDArray[Any]] = {
             "course": self.course, "memory": self.memory, "integral_m_s2": self.integral_m_s2,
             **({} if self.sight is None else {"sight": self.sight}),
         }  # fmt: skip
         for part, whole in (("state", self.state), ("tracks", self.tracks)):
             found |= {f"{part}.{field.name}": getattr(whole, field.name) for field in fields(whole)}
-        return found
+        return {name: table.copy() for name, table in found.items()}
 
     @classmethod
     def of_tables(cls, tables: Mapping[str, npt.NDArray[Any]]) -> Lanes:
@@ -150,17 +150,21 @@ def moment_of(lanes: Lanes, task: Task | Aim, airframe: Airframe, duration_s: fl
     )
 
 
+def told_stamp_s(state: RolloutState, stamp_s: Array, faults: Sequence[Fault]) -> Array:
+    """Stamps (N,) as the drones were told them: by a clock that may have jumped before."""
+    if not unheard(faults):
+        return stamp_s
+    return np.asarray(stamp_s + ahead_s(NUMPY_OPS, faults, stamp_s, state.clock("release_s")))
+
+
 def held_of(state: RolloutState, goal: Goal[Any], faults: Sequence[Fault] = ()) -> Held[Any]:
     """Newest sensor values of all drones with freshness and age, as the onboard controller would hold them."""
-    imu, flow, release_s = state.imu, state.value("flow.held"), state.clock("release_s")
+    imu, flow = state.imu, state.value("flow.held")
     now_s, known = state.clock("t_s") + imu.ahead_s, imu.silent_s == 0.0
     gyro, accel = state.value("gyro_rad_s"), state.value("accel_m_s2")
 
     def age(clock: str) -> Array:
-        stamp_s = state.clock(clock)
-        if unheard(faults):
-            stamp_s = stamp_s + ahead_s(NUMPY_OPS, faults, stamp_s, release_s)
-        return np.clip(now_s - stamp_s, 0.0, INITIAL_AGE_S)
+        return np.clip(now_s - told_stamp_s(state, state.clock(clock), faults), 0.0, INITIAL_AGE_S)
 
     return Held(
         dt_s=imu.step_s,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.batched_moment import Array, Lanes, held_of
-from envs.batched_sight import hear, shown_sight, told_goal
+from envs.batched_sight import forget, hear, shown_sight, told_goal
 from envs.compiled.job import Draw
 from envs.compiled.relay import RelayWorld
 from envs.compiled.sight import Camera, looks
@@ -28,16 +28,18 @@ Float32: TypeAlias = npt.NDArray[np.float32]
 def advance(
     world: RelayWorld, lanes: Lanes, camera: Camera, command: Array, conditions: Conditions, rng: np.random.Generator
 ) -> Camera:
-    """Fly every drone to its next IMU event, under commands (4, N); returns the camera after it, which none may have.
+    """Fly every drone to its next IMU event, under commands (4, N), and bring the lanes up to date.
 
-    Brings the lanes up to date. Raises as `RelayWorld.step`.
+    Returns the camera's clock after it, as it was where drones see nothing. Raises as `RelayWorld.watch`.
     """
     dt_s = intervals(conditions, lanes.state.constants[CONSTANTS["imu_hz"]][0], 1, rng)
-    flew, events = lanes.released, None
+    flew, ahead_s, events = lanes.released, lanes.state.imu.ahead_s, None
     if world.grid:
         events, camera = looks(camera, dt_s, conditions, rng)
     draw = Draw(dt_s, seed=int(rng.integers(2**63)), looks=events)
     lanes.state, lanes.sight = world.watch(lanes.state, lanes.sight, command, conditions, draw)
+    if world.grid:
+        forget(lanes, ahead_s)
     if camera.arrives:
         hear(lanes, world.grid, rng.random(lanes.count) < conditions.grid_dropout[1])
         camera = replace(camera, arrives_s=math.inf)
@@ -50,7 +52,7 @@ def sensed(
 ) -> list[Any]:
     """What the sensors of all drones show, number by number (N,); of drones that see, `SIGHT_FIELDS` and grid too."""
     goal = told_goal(task, lanes, moment) if world.grid else moment.goal
-    seen = shown_sight(lanes, world.grid) if world.grid else []
+    seen = shown_sight(lanes, world.grid, faults) if world.grid else []
     return [*assemble(held_of(lanes.state, goal, faults)), *seen]
 
 

@@ -140,7 +140,8 @@ class Plot:
         z, half_x, half_y, half_z = rest or TRUNK
         all_of_them: Obstacle[Any] = Obstacle(dx, dy, radius, z, half_x, half_y, half_z, plain=not self.shapes)
         surface = surface_m(NUMPY_OPS, all_of_them, (0.0, 0.0, place_m[2]))
-        return np.asarray(np.minimum(surface.min(axis=0), FAR_M) - DRONE_RADIUS_M)
+        surface = np.where(radius > NO_TREE, surface, FAR_M)
+        return np.asarray(surface.min(axis=0) - DRONE_RADIUS_M)
 
     def _shortest(self, dx: Reals, dy: Reals) -> tuple[Reals, Reals]:
         """The way to the nearest repetition."""

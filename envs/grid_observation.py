@@ -20,7 +20,10 @@ SILENT_S: Final = SupervisorLimits().grid_s  # after which a controller forgets 
 
 
 class GridMemory:
-    """The newest grid, as `GridReader` reads it. Before the first, and in a silence of `SILENT_S`, all is 0."""
+    """The newest grid, as `GridReader` reads it. Before the first, and in a silence of `SILENT_S`, all is 0.
+
+    So it is where the clock has jumped, until the next grid.
+    """
 
     def __init__(self, layout: GridLayout) -> None:
         self._reader = GridReader(layout)
@@ -36,6 +39,7 @@ class GridMemory:
         self._read = np.zeros(self._reader.layout.numbers, np.float32)
         self._newest: FlowGrid | None = None
         self._fresh = False
+        self._jumps = 0  # of the clock
 
     def accept(self, grid: FlowGrid) -> None:
         """Take one over, if it is newer than what is held."""
@@ -47,6 +51,8 @@ class GridMemory:
 
         memory: whose gyro takes the rotation away.
         """
+        if memory.clock_jumps != self._jumps:  # stamps of another clock mean nothing
+            self._newest, self._fresh, self._jumps = None, False, memory.clock_jumps
         grid, now_s = self._newest, (memory.imu_t_s or 0.0) + silent_s
         fresh = self._fresh and silent_s == 0.0
         if grid is not None and fresh:

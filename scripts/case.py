@@ -76,8 +76,8 @@ class Case:
     """Of avoid: what they are. trees, spheres, boxes, gates (a gate in every fourth place, trees in the others), or
     mixed: a quarter of each."""
     size: float = 1.0
-    """Of avoid: factor on how thick obstacles are (radii of trunks and balls, sides of boxes, beams of gates), 0.25
-    to 2."""
+    """Of avoid: factor on how thick obstacles are (radii of trunks and balls, sides of boxes, beams of gates; not
+    of the trunks of a wall), 0.25 to 2."""
     walled: bool = False
     """Of avoid: no forest has a way through; not to have crossed, and to have touched nothing, is the best there is."""
     grid_hz: str = "20-30"

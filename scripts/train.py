@@ -18,8 +18,8 @@ Examples:
   python -m scripts.train hover --method ppo --init hover          # on from a policy, without forgetting it
   python -m scripts.train track                          # follow velocities to 2 m/s; the shipped policy, some minutes
   python -m scripts.train mission                        # from the floor, through the air, to the floor
-  python -m scripts.train avoid                          # through forests on optical flow, 10 to 20 minutes
-  python -m scripts.train avoid --method dagger          # ... imitating a planner that is told where the trees stand
+  python -m scripts.train avoid                          # through forests on optical flow, about 20 minutes
+  python -m scripts.train avoid --method dagger          # ... taught by a planner that is told where trees stand
   python -m scripts.train avoid --method camera --init avoid       # ... its encoder fitted to a camera's pictures
   python -m scripts.train half-cheetah --method teacher            # a teacher by PPO, about an hour; --resume goes on
   python -m scripts.train half-cheetah                             # 19 neurons imitate it at any rhythm, some minutes

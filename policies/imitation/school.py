@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from envs.airframe import load_airframe
+from envs.airframe import Airframe, load_airframe
 from envs.conditions import Conditions
 from envs.scoring import FlightScore
 from liquid_pilot.cells import CellSpec
 from liquid_pilot.errors import TrainingError, unknown_name
 from policies.compiled_trainer import flight_rollout, fly_and_score
 from policies.fragments import flatten_weights
+from policies.imitation.crossings import PlannerTeacher
 from policies.imitation.demonstrations import Demonstrations, joined
 from policies.imitation.files import Origin, load_flights, save_flights
 from policies.imitation.flying import Lessons, Mixture
-from policies.imitation.teachers import Teacher
+from policies.imitation.forest_school import ForestSchool, load_planner
+from policies.imitation.teachers import Teacher, load_teacher
 from policies.imitation.windows import cloning_loss, draw_windows
 from policies.network import PolicyNetwork, hover_spec
 
@@ -109,6 +111,11 @@ class HoverSchool:
         return load_flights(path)[0]
 
 
+def teacher_of(task: str, expert: str, airframe: Airframe) -> Teacher | PlannerTeacher:
+    """Who teaches a task, by name or path. Raises as `load_teacher` and `load_planner`."""
+    return load_planner(expert) if task == "avoid" else load_teacher(expert, airframe)
+
+
 def school_of(config: ImitationConfig, teacher: Any, threads: int) -> School:
     """Of a configuration's task. teacher: of hover a `Teacher`, of avoid a `PlannerTeacher`.
 
@@ -118,7 +125,5 @@ def school_of(config: ImitationConfig, teacher: Any, threads: int) -> School:
     if config.task == "hover":
         return HoverSchool(config, teacher, threads)
     if config.task == "avoid":
-        from policies.imitation.forest_school import ForestSchool
-
         return ForestSchool(config, teacher, threads)
     raise TrainingError(unknown_name("task", config.task, ["avoid", "hover"]))

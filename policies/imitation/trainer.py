@@ -160,7 +160,7 @@ class ImitationTrainer:
         start: Bundle | None = None,
         threads: int = 1,
     ) -> None:
-        self.config, self.teacher, self.threads = config, teacher, threads
+        self.config = config
         self.airframe: Airframe = load_airframe(config.airframe)
         self.school: School = school_of(config, teacher, threads)
         self.network = PolicyNetwork(self.school.spec, config.seed)

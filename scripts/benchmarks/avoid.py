@@ -174,7 +174,7 @@ class _Scores:
 
     def read_out(self, bundle: Bundle) -> dict[str, Any]:
         """See `avoid_readout.anticipation`."""
-        marks = {"sha256": bundle.metadata["sha256"], "cell": "anticipation", "flights": self._plan.flights}
+        marks = {"sha256": bundle.metadata["sha256"], "cell": "anticipation, held", "flights": self._plan.flights}
         given = (self._plan.flights, self._plan.flight_seed)
         make = partial(anticipation, self.rollout(bundle, avoid_drill()), bundle, *given)
         return {"ahead": self._kept.cell({**marks, "seed": given[1]}, make)["ahead"]}
@@ -189,7 +189,9 @@ def run(plan: Plan, workers: Workers = ALL_CORES) -> dict[str, Any]:
         competed = compete(plan.folder, plan.recipe, entries, plan.seeds, pool, on_done)
         scores = _Scores(plan, pool.threads)
         rows = [_row(plan, arm, _made(runs), scores, on_done) for arm, runs in zip(plan.arms, competed, strict=True)]
-    return {**_facts(plan, plan.seeds), "trial_updates": plan.recipe.trial_updates or plan.recipe.updates, "rows": rows}
+    recipe = plan.recipe
+    trial_updates = recipe.trial_updates or recipe.updates
+    return _table(plan, plan.seeds, recipe.updates, recipe.batch, trial_updates, rows)
 
 
 def score(plan: Plan, policies: Sequence[str], workers: Workers = ALL_CORES) -> dict[str, Any]:
@@ -203,18 +205,21 @@ def score(plan: Plan, policies: Sequence[str], workers: Workers = ALL_CORES) -> 
     with WorkerPool(workers) as pool, progress_bar() as progress:
         whole = progress.add_task("forest table", total=seeds * plan.flown)
         rows = [_row(plan, arm, bundles, _Scores(plan, pool.threads), partial(progress.advance, whole))]
-    config = bundles[0].metadata["training"]["config"]
-    told = {"updates": config["updates"], "batch": config["batch"], "trial_updates": None}
-    return {**_facts(plan, seeds), **told, "rows": rows}
+    trained = bundles[0].metadata["training"]
+    return _table(plan, seeds, trained["updates"], trained["config"]["batch"], None, rows)
 
 
-def _facts(plan: Plan, seeds: int) -> dict[str, Any]:
+def _table(
+    plan: Plan, seeds: int, updates: int, batch: int, trial_updates: int | None, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "seeds": seeds,
         "flights": plan.flights,
         "flight_seed": plan.flight_seed,
-        "updates": plan.recipe.updates,
-        "batch": plan.recipe.batch,
+        "updates": updates,
+        "batch": batch,
+        "trial_updates": trial_updates,
+        "rows": rows,
     }
 
 
@@ -224,9 +229,17 @@ def _arm_of(bundles: Sequence[Bundle]) -> Arm:
     for bundle in bundles:
         if bundle.spec.encoder is None:
             raise ConfigError(f"policy {bundle.name!r} sees no flow grid; give policies of `train avoid`")
-        own = bundle.metadata["training"].get("config", {})
-        if not {"seed", "updates", "batch", "learning_rate", "time_unit_s"} <= set(own):
-            raise ConfigError(f"policy {bundle.name!r} does not say how it was trained; give policies of `train avoid`")
+        trained = bundle.metadata["training"]
+        own = trained.get("config", {})
+        if "updates" not in trained or not {"seed", "batch", "learning_rate", "time_unit_s", "curriculum"} <= set(own):
+            raise ConfigError(
+                f"policy {bundle.name!r} does not say how it was trained; give policies of `train avoid`, none of "
+                "--method camera"
+            )
+        if own["curriculum"].get("grid_lost") == [1.0, 1.0]:
+            raise ConfigError(
+                f"policy {bundle.name!r} was trained without any grid; the arm blind trains and flies those"
+            )
         told.append({name: value for name, value in own.items() if name != "seed"})
         if (bundle.spec, told[-1]) != (bundles[0].spec, told[0]):
             raise ConfigError(

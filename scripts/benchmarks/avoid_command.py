@@ -32,7 +32,8 @@ class Forests:
     """
 
     policies: tuple[str, ...] = ()
-    """Policies of `train avoid`, one for each seed, to fly in place of any training; a name, or paths."""
+    """Policies of `train avoid`, one for each seed, to fly in place of any training; a name, or paths. What is said of
+    trainings (--models, --seeds, --updates, --trial-updates, --batch, --quick) is left out then."""
     models: tuple[str, ...] = ("decay", "default", "gru", "mlp", "blind")
     """Models: decay, default (the published CfC), gru, mlp, blind."""
     seeds: int = 3
@@ -66,6 +67,11 @@ class Forests:
             check_file("--page", self.page, ".md")
         if not native.available():
             raise ConfigError("no C compiler found; forests are crossed in the compiled engine alone: install gcc")
+        usual_of = Forests()
+        trained = ("models", "seeds", "updates", "trial_updates", "batch", "quick")
+        foreign = [f"--{name.replace('_', '-')}" for name in trained if getattr(self, name) != getattr(usual_of, name)]
+        if self.policies and foreign:
+            raise ConfigError(f"{' '.join(foreign)}: of trainings, and --policies trains none; leave them out")
         torch.set_num_threads(1)
         usual = (self.seeds, self.updates, self.trial_updates, self.flights)
         seeds, updates, trial_updates, flights = QUICK if self.quick else usual

@@ -15,7 +15,7 @@ from scripts.tables import markdown_table, rich_table
 
 Row = Mapping[str, Any]
 
-_HEAD: Final = """# Crossing forests on optical flow
+_HEAD: Final = """# {title}
 
 Written by `python -m scripts.benchmark avoid {options} --page PAGE`: {who}, flown through forests that none has
 seen. A flight succeeds where 30 m are crossed in time without coming nearer than 0.12 m
@@ -80,8 +80,8 @@ def size_lines(rows: Sequence[Row]) -> list[list[str]]:
 def _head(table: Row, picture: Path) -> str:
     tried = table["trial_updates"]
     options = f"--updates {table['updates']} --trial-updates {tried}" if tried else "--policies POLICY ..."
-    who, more = (_RIVALS, _LOSERS) if tried else (_GIVEN, "")
-    return _HEAD.format(options=options, who=who, more=more, picture=picture.name)
+    title, who, more = ("Who crosses forests", _RIVALS, _LOSERS) if tried else ("How avoid crosses forests", _GIVEN, "")
+    return _HEAD.format(title=title, options=options, who=who, more=more, picture=picture.name)
 
 
 def facts(table: Row) -> str:

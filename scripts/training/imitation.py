@@ -15,8 +15,7 @@ from policies.imitation.checkpoint import load_checkpoint, save_checkpoint
 from policies.imitation.demonstrations import Demonstrations
 from policies.imitation.export import export_policy
 from policies.imitation.files import load_flights
-from policies.imitation.forest_school import load_planner
-from policies.imitation.teachers import load_teacher
+from policies.imitation.school import teacher_of
 from policies.imitation.trainer import ImitationTrainer, Progress, usual_config
 from scripts.flying import import_pybullet
 from scripts.training.options import Options, command_of, given
@@ -34,8 +33,8 @@ def run(options: Options, console: Console) -> Path:
         raise ConfigError(
             "avoid learns from flights that it flies itself, a file of flights holds no flow grids; leave --demos out"
         )
-    expert = own.expert or ("planner" if options.task == "avoid" else "geometric")
-    teacher = load_planner(expert) if options.task == "avoid" else load_teacher(expert, airframe)
+    expert = own.expert or usual_config(options.task).expert
+    teacher = teacher_of(options.task, expert, airframe)
     recorded = None if own.demos is None else _recorded(own.demos, own.flights, airframe.name, options.task)
     config = usual_config(
         options.task,

@@ -11,12 +11,11 @@ import torch
 from liquid_pilot import native
 from liquid_pilot.bundle import load_bundle, run_selftest
 from liquid_pilot.errors import ConfigError, TrainingError
-from policies.drills import drill_of
 from policies.imitation.checkpoint import load_checkpoint, round_file, save_checkpoint
 from policies.imitation.crossings import PlannerTeacher
 from policies.imitation.export import export_policy
 from policies.imitation.forest_school import load_planner
-from policies.imitation.trainer import ImitationTrainer, usual_config
+from policies.imitation.trainer import ImitationTrainer
 from tests.policies.crossing_cases import TINY
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="needs a C compiler")
@@ -70,12 +69,6 @@ def test_the_best_in_closed_loop_is_exported_and_proves_itself(tmp_path: Path) -
     assert bundle.metadata["setpoint_limits"] == shipped["setpoint_limits"]
     assert set(bundle.metadata["trained_rates_hz"]) == {"imu", "flow", "range", "grid", "attitude"}
     assert (told["config"]["expert"], told["flights"], told["start_sha256"]) == ("planner", 2, shipped["sha256"])
-
-
-def test_lessons_are_those_of_the_analytic_training() -> None:
-    config, drill = usual_config("avoid"), drill_of("avoid")
-    assert (config.curriculum, config.validation_s) == (drill.curriculum, drill.validation_s)
-    assert usual_config("hover").expert == "geometric"
 
 
 def test_who_cannot_be_taught_is_refused() -> None:

@@ -14,6 +14,7 @@ import envs
 from envs.avoid import CROSSING_M
 from envs.avoid_task import AvoidVectorEnv, avoid_task
 from envs.batched_env import BatchedQuadEnv
+from envs.faults import parse_fault
 from envs.flow_grid import GridModel, Sight, ray_flow, view
 from envs.forest import COURSE_ROWS, NEAR
 from envs.obstacle_kinds import TREES
@@ -206,6 +207,55 @@ def test_without_a_grid_it_is_the_twin_of_one_drone() -> None:
 def test_what_cannot_be_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         AvoidVectorEnv(2, **options)
-    env = many(2)
+
+
+def test_another_environments_snapshot_is_refused_and_flights_go_on() -> None:
+    trees, mixed, blind = many(2), many(2, obstacles="mixed"), many(2, grid_hz=(0.0, 0.0))
+    kept = {}
+    for env in (trees, mixed, blind):
+        env.reset(seed=0)
+        kept[env] = env.snapshot()
+    for env, other, said in ((mixed, trees, "rows"), (trees, blind, "camera"), (blind, trees, "rows")):
+        before, generator = env.snapshot()
+        with pytest.raises(ConfigError, match=said):
+            env.restore(*kept[other])
+        assert all((env.snapshot()[0][name] == table).all() for name, table in before.items())
+        assert env.snapshot()[1] == generator
+        env.step(np.zeros((2, 4)))
     with pytest.raises(ConfigError, match="grid_hz"):
-        env.set_conditions(replace(env.conditions, grid_hz=(0.0, 0.0)))
+        trees.set_conditions(blind.conditions)
+
+
+@pytest.mark.parametrize("text", ["clock:jump=2@0.25", "clock:jump=-1@0.25", "imu:off@0.3+0.1"])
+def test_ages_of_grids_are_told_by_the_clock_on_board(text: str) -> None:
+    """As to one drone, whose camera looks at other times: fresh grids, no older than their interval and their way."""
+    options: dict[str, Any] = {**QUIET, "faults": (parse_fault(text),), "tilt_deg": (0.0, 0.0)}
+    one, env = gymnasium.make(AVOID, disable_env_checker=True, **options).unwrapped, many(3, **options)
+    seen: list[list[Any]] = [[one.reset(seed=1)[0]], [env.reset(seed=1)[0][0]]]
+    for _ in range(75):
+        seen[0].append(one.step(np.zeros(4, np.float32))[0])
+        seen[1].append(env.step(np.zeros((3, 4)))[0][0])
+    ages = np.array(seen)[:, :, OBS_DIM + 1]
+    later = ages[:, 50:]  # all of it is over
+    assert (later.max(axis=1) < float(assemble_sight(0.0, 0.15)[1])).all(), later.max(axis=1)
+    assert abs(later.mean(axis=1) @ [1.0, -1.0]) < 0.1
+    assert (np.array(seen)[:, 50:, OBS_DIM] == 1.0).sum(axis=1).min() >= 3
+    one.close()
+
+
+def test_a_new_flight_sees_nothing_of_the_one_before() -> None:
+    env = many(3, **QUIET, tilt_deg=(0.0, 0.0))
+    env.reset(seed=0)
+    for _ in range(20):
+        observation, *_ = env.step(np.zeros((3, 4)))
+    assert np.abs(observation[:, OBS_DIM + SIGHT_DIM :]).max(axis=1).min() > 0.0
+    observation = env.relaunch(np.array([1]))
+    assert (observation[1, OBS_DIM + SIGHT_DIM :] == 0.0).all() and observation[0, OBS_DIM + SIGHT_DIM :].any()
+    started = None
+    for k in range(12):  # a grid that was under way is not heard by it
+        observation, *_ = env.step(np.zeros((3, 4)))
+        if observation[1, OBS_DIM + SIGHT_DIM :].any() and started is None:
+            started = k
+            age = float(observation[1, OBS_DIM + 1])
+            assert age <= float(assemble_sight(0.0, 0.01 * (k + 2))[1])
+    assert started is not None
