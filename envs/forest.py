@@ -133,7 +133,7 @@ class Plot:
         found = np.where(gone[:, None], nobody, found)
         return np.take_along_axis(found, order[:, None], axis=0).reshape(self.near_rows, -1)
 
-    def free_m(self, rows: Reals, place_m: Vec3[Reals]) -> Reals:
+    def free_m(self, rows: Reals, place_m: Vec3[Any]) -> Reals:
         """Free space (n,), see `envs.shapes.clearance_m`, between drones at (n,) and all of their forests (rows, n)."""
         x, y, radius, *rest = rows.reshape(self.bodies, self.row_numbers, -1).swapaxes(0, 1)
         dx, dy = self._shortest(x - place_m[0], y - place_m[1])

@@ -97,7 +97,7 @@ def test_grids_are_those_of_the_rays_where_they_were_taken(kind: str) -> None:
 
 def test_a_silent_grid_is_forgotten() -> None:
     env = many(2, **QUIET, tilt_deg=(0.0, 0.0))
-    env.reset(seed=0)
+    observation, _ = env.reset(seed=0)
     for _ in range(20):
         observation, *_ = env.step(np.zeros((2, 4)))
     assert np.abs(observation[:, OBS_DIM + SIGHT_DIM :]).max() > 0.0
@@ -245,7 +245,7 @@ def test_ages_of_grids_are_told_by_the_clock_on_board(text: str) -> None:
 
 def test_a_new_flight_sees_nothing_of_the_one_before() -> None:
     env = many(3, **QUIET, tilt_deg=(0.0, 0.0))
-    env.reset(seed=0)
+    observation, _ = env.reset(seed=0)
     for _ in range(20):
         observation, *_ = env.step(np.zeros((3, 4)))
     assert np.abs(observation[:, OBS_DIM + SIGHT_DIM :]).max(axis=1).min() > 0.0
