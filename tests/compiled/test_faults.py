@@ -69,7 +69,7 @@ def case_with(texts: tuple[str, ...], seconds: float, real: Real = np.float64, b
     ("group", "real"),
     [
         *((group, np.float64) for group in GROUPS),
-        *((group, np.float32) for group in ("physical", "lost")),  # the others round no worse, and take their time
+        *((group, np.float32) for group in ("physical", "frozen", "wrong", "lost")),
     ],
 )
 def test_torch_and_compiled_fly_the_same_faults(group: str, real: Any) -> None:
