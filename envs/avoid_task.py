@@ -15,7 +15,7 @@ from envs.flow_grid import Sight
 from envs.obstacle_kinds import TREES
 from envs.quad_env import QuadEnv
 from envs.shapes import FAR_M
-from envs.task import Memory, Moment, Task, any_of, crashed, exceeds, following_reward_per_s
+from envs.task import Memory, Moment, Task, any_of, crashed, exceeds, following_reward_per_s, with_own
 from liquid_pilot.ops import Ops
 
 AVOID_M_S: Final = 3.0
@@ -74,34 +74,14 @@ class AvoidEnv(QuadEnv):
     `info` adds closest_m, the least free space so far, and crossed_s, 0 until the forest is crossed.
     """
 
-    def __init__(
-        self,
-        *,
-        speed_m_s: float = AVOID_M_S,
-        density_per_m2: float = AVOID_DENSITY_PER_M2,
-        walled: bool = False,
-        camera: bool = False,
-        obstacles: str = TREES,
-        size: float = 1.0,
-        **options: Any,
-    ) -> None:
-        super().__init__(avoid_task(speed_m_s, density_per_m2, walled, camera, obstacles, size), **options)
+    def __init__(self, **options: Any) -> None:
+        task, others = with_own(avoid_task, options)
+        super().__init__(task, **others)
 
 
 class AvoidVectorEnv(BatchedQuadEnv):
     """Many drones at once, each in a forest of its own. Options: those of `avoid_task` and `BatchedQuadEnv`."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        speed_m_s: float = AVOID_M_S,
-        density_per_m2: float = AVOID_DENSITY_PER_M2,
-        walled: bool = False,
-        camera: bool = False,
-        obstacles: str = TREES,
-        size: float = 1.0,
-        **options: Any,
-    ) -> None:
-        task = avoid_task(speed_m_s, density_per_m2, walled, camera, obstacles, size)
-        super().__init__(task, num_envs, **options)
+    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+        task, others = with_own(avoid_task, options)
+        super().__init__(task, num_envs, **others)

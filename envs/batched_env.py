@@ -179,11 +179,11 @@ class BatchedQuadEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if lanes.count != self.num_envs:
             raise ConfigError(f"the snapshot has {lanes.count} drones, this environment {self.num_envs}")
         for name, table in (self._lanes or self._drawn(1)).tables().items():
-            found = tables[name].shape[:-1] if name in tables else None
-            if found != table.shape[:-1]:
+            found, wanted = tables[name].shape if name in tables else None, (*table.shape[:-1], self.num_envs)
+            if found != wanted:
                 raise ConfigError(
-                    f"the snapshot's {name} has rows {found}, this environment's {table.shape[:-1]}; give one of an "
-                    "environment of the same task and options"
+                    f"the snapshot's {name} has shape {found}, this environment's {wanted}; give one of an environment "
+                    "of the same task and options"
                 )
         try:
             self.np_random.bit_generator.state = generator

@@ -7,7 +7,7 @@ the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from liquid_pilot.ops import NUMPY_OPS
 F32: TypeAlias = npt.NDArray[np.float32]
 Array: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
-_TOLD = OBS_DIM + SIGHT_DIM
+_TOLD: Final = OBS_DIM + SIGHT_DIM
 
 
 @dataclass(frozen=True, slots=True)

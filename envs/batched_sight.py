@@ -1,4 +1,4 @@
-"""What many drones that cross a forest are told and shown, and how near they are to what stands in it: arrays (N,)."""
+"""What many drones that cross a forest are told of their course and shown of their grids: arrays (N,)."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ arrays. What a condition says is a number, 1 or 0, so that both do the same with
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Final, Generic, TypeAlias
 
 import numpy as np
@@ -124,6 +125,13 @@ class Aim:
     locates: bool = False
     feet: bool = False
     sees: Sight | None = None
+
+
+def with_own(make: Callable[..., Task], options: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
+    """The task that `make` makes of those of the options that it knows, and the others. Raises as `make`."""
+    known = signature(make).parameters
+    own = {name: value for name, value in options.items() if name in known}
+    return make(**own), {name: value for name, value in options.items() if name not in known}
 
 
 def from_hand(flights: Flights, airframe: Airframe) -> Flights:

@@ -34,6 +34,7 @@ from envs.task import (
     following_reward_per_s,
     from_hand,
     path_goal,
+    with_own,
 )
 from liquid_pilot.errors import ConfigError, unknown_name
 from liquid_pilot.ops import Ops
@@ -222,27 +223,14 @@ def track_position_task(reference: str = "any", speed_m_s: float = 1.0) -> Task:
 class TrackEnv(QuadEnv):
     """Terminated as in Hover. Options: those of `track_task` and `QuadEnv`; `info` adds reference, speed_rmse_m_s."""
 
-    def __init__(
-        self,
-        *,
-        reference: str = "any",
-        speed_m_s: float = 1.0,
-        transient_s: float = 0.0,
-        **options: Any,
-    ) -> None:
-        super().__init__(track_task(reference, speed_m_s, transient_s), **options)
+    def __init__(self, **options: Any) -> None:
+        task, others = with_own(track_task, options)
+        super().__init__(task, **others)
 
 
 class TrackVectorEnv(BatchedQuadEnv):
     """Many drones at once. Options: those of `track_task` and `BatchedQuadEnv`."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        reference: str = "any",
-        speed_m_s: float = 1.0,
-        transient_s: float = 0.0,
-        **options: Any,
-    ) -> None:
-        super().__init__(track_task(reference, speed_m_s, transient_s), num_envs, **options)
+    def __init__(self, num_envs: int = 1, **options: Any) -> None:
+        task, others = with_own(track_task, options)
+        super().__init__(task, num_envs, **others)

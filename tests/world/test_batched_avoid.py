@@ -215,13 +215,17 @@ def test_another_environments_snapshot_is_refused_and_flights_go_on() -> None:
     for env in (trees, mixed, blind):
         env.reset(seed=0)
         kept[env] = env.snapshot()
-    for env, other, said in ((mixed, trees, "rows"), (trees, blind, "camera"), (blind, trees, "rows")):
+    for env, other, said in ((mixed, trees, "shape"), (trees, blind, "camera"), (blind, trees, "shape")):
         before, generator = env.snapshot()
         with pytest.raises(ConfigError, match=said):
             env.restore(*kept[other])
         assert all((env.snapshot()[0][name] == table).all() for name, table in before.items())
         assert env.snapshot()[1] == generator
         env.step(np.zeros((2, 4)))
+    tables, generator = trees.snapshot()
+    for name in ("sight", "course", "state.clocks", "memory"):  # cut off
+        with pytest.raises(ConfigError, match=r"shape|drones"):
+            trees.restore(tables | {name: tables[name][..., :1]}, generator)
     with pytest.raises(ConfigError, match="grid_hz"):
         trees.set_conditions(blind.conditions)
 
