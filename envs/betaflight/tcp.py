@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import socket
+import time
+from typing import Final
 
 from liquid_pilot.errors import LinkError
 from liquid_pilot.links.transport import Chunk
 
+PATIENCE_S: Final = 5.0  # the firmware listens from a thread of its own, on the time of the machine
+
 
 class Tcp:
-    """The firmware's serial port, as a transport."""
+    """The firmware's serial port, as a transport. patience_s: for which `open` waits until somebody listens there."""
 
     whole = False
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, patience_s: float = PATIENCE_S) -> None:
         self.name = f"tcp:{host}:{port}"
-        self._address = (host, port)
+        self._address, self._patience_s = (host, port), patience_s
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
-        """Connect."""
-        try:
-            self._socket = socket.create_connection(self._address, timeout=2.0)
-        except OSError as error:
-            raise LinkError(f"{self.name} cannot be opened ({error.strerror or error})") from error
+        """Connect. Raises `LinkError`."""
+        end_s = time.monotonic() + self._patience_s
+        while self._socket is None:
+            try:
+                self._socket = socket.create_connection(self._address, timeout=2.0)
+            except OSError as error:
+                if not isinstance(error, ConnectionRefusedError) or time.monotonic() >= end_s:
+                    raise LinkError(f"{self.name} cannot be opened ({error.strerror or error})") from error
+                time.sleep(0.05)
         self._socket.setblocking(False)
 
     def fileno(self) -> int:

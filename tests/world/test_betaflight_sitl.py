@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 from envs.airframe import load_airframe
 from envs.betaflight import firmware as firmware_module
 from envs.betaflight.firmware import MOTOR_PORT, RC_PORT, SERIAL_PORT, STATE_PORT, Firmware, find_firmware, free_shift
+from envs.betaflight.tcp import Tcp
 from envs.betaflight.tuning import ThrustCurve, tuning
-from liquid_pilot.errors import MissingExtraError, SimulationError
+from liquid_pilot.errors import LinkError, MissingExtraError, SimulationError
 from liquid_pilot.links.betaflight_rc import setup_lines
 from liquid_pilot.observation import GRAVITY_M_S2
 
@@ -50,6 +52,20 @@ def test_without_the_package_the_error_says_how_to_get_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'liquid-pilot\[sitl\]'"):
         find_firmware()
+
+
+def test_a_serial_port_that_listens_late_is_waited_for_and_one_that_never_does_is_refused() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        with pytest.raises(LinkError, match="cannot be opened"):
+            Tcp("127.0.0.1", port, patience_s=0.1).open()
+        late, transport = threading.Timer(0.3, bound.listen), Tcp("127.0.0.1", port)
+        late.start()
+        transport.open()
+        assert transport.fileno() >= 0 and late.finished.is_set()
+        transport.close()
+        late.join()
 
 
 def test_ports_in_use_are_stepped_over() -> None:
